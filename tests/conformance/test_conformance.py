@@ -105,6 +105,7 @@ def test_a_case_cannot_be_answered_and_excused() -> None:
 
 
 def test_markers_are_found_on_functions_classes_parameters_and_heirs(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_sample.py").write_text(SAMPLE)
 
     found = answers(tmp_path)
