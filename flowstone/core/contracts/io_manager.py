@@ -1,0 +1,112 @@
+"""
+Where values are kept: the IO manager's contract.
+
+A value is written first, to an address that belongs to one attempt; the engine commits the location
+that came back together with the materialization. An attempt that turns out to be late has written
+an orphan, and has overwritten nothing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from flowstone.core.contracts.codec import JsonValue
+from flowstone.core.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """
+    What a value is stored for: one attempt of one materialization.
+
+    Attributes:
+        asset: The asset's full name.
+        partition: The encoded partition; empty is none.
+        materialization_id: Unique for ever.
+        attempt: The claim of the materialization that produced the value; no two share one.
+    """
+
+    asset: str
+    partition: str
+    materialization_id: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """
+    What the engine commits for a stored value.
+
+    Attributes:
+        location: Where it is, JSON; given back to `IOManager.load`.
+        inline: JSON text that the engine is to keep itself, in the transaction that settles the
+            materialization; None when the value was written already.
+        size_bytes: How large it is as written; None when that is not known.
+    """
+
+    location: JsonValue = None
+    inline: str | None = None
+    size_bytes: int | None = None
+
+
+class IOManager(ABC):
+    """
+    Loads and stores the values of assets.
+
+    Obligations: ``None`` is a value. Two addresses never share a place, so storing overwrites
+    nothing but an earlier try of the same address. A location is JSON, and is enough to load the
+    value in another process. Methods are called concurrently. Failures are raised, as
+    `StorageError` where the manager knows what went wrong.
+    """
+
+    contract_version: ClassVar[str] = "1.0.0"
+    minimum_version: ClassVar[str] = "1.0.0"
+
+    @abstractmethod
+    async def store(self, address: Address, value: object) -> Written:
+        """
+        Write the value for this address.
+
+        Repeating it replaces what the first call wrote.
+
+        Raises:
+            ValueNotStorableError: The value cannot be kept as it is.
+        """
+
+    @abstractmethod
+    async def load(self, location: JsonValue, annotation: object = object) -> object:
+        """
+        Return the value at a location, as the reader's annotation says.
+
+        Raises:
+            NotStoredError: Nothing is there.
+            ValueNotReadableError: What is there does not fit the annotation.
+        """
+
+    @abstractmethod
+    async def exists(self, location: JsonValue) -> bool:
+        """Return whether something is stored there."""
+
+    @abstractmethod
+    async def delete(self, location: JsonValue) -> None:
+        """Remove what is stored there; nothing there is fine."""
+
+    async def list_partitions(self, asset: str) -> list[str]:
+        """
+        Return the encoded partitions of an asset that have something stored, sorted.
+
+        Raises:
+            StorageError: This manager cannot tell, which is the default.
+        """
+        raise StorageError(f"{type(self).__qualname__} does not support list_partitions")
+
+    async def metadata(self, location: JsonValue) -> Mapping[str, JsonValue]:
+        """
+        Return facts about what is stored there, such as ``size_bytes``.
+
+        Raises:
+            StorageError: This manager knows none, which is the default.
+            NotStoredError: Nothing is there.
+        """
+        raise StorageError(f"{type(self).__qualname__} does not support metadata")

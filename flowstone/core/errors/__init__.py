@@ -1,0 +1,132 @@
+"""
+Every error that FlowStone raises.
+
+::
+
+    FlowStoneError                      code, retryable, context
+    ├─ DefinitionError                  what was written is wrong; raised before anything runs
+    │  ├─ DuplicateAssetError  UnknownAssetError (did you mean …?)
+    │  ├─ DependencyCycleError
+    │  └─ InvalidPartitionError  InvalidOptionError
+    ├─ ValidationFailedError            data did not have the declared shape
+    ├─ RegistrationError
+    │  ├─ NotRegisteredError (did you mean …?)  AlreadyRegisteredError
+    │  └─ PluginError: IncompatiblePluginError  MissingExtraError
+    ├─ MaterializationError             one asset's materialization failed
+    │  ├─ AssetFunctionError            the author's code raised; see __cause__
+    │  ├─ DependencyFailedError  DependencyNotReadyError (retryable)
+    │  └─ MaterializationTimeoutError (retryable)
+    ├─ StorageError                     an IO manager or the codec failed
+    │  ├─ NotStoredError
+    │  └─ ValueNotStorableError  ValueNotReadableError
+    ├─ ResourceUnavailableError (retryable)
+    ├─ RunError                         what became of a run, told to the one who waits for it
+    │  ├─ RunFailedError  RunCancelledError  RunNotFoundError
+    │  ├─ HandleTimeoutError            the run goes on
+    │  └─ RunWaiting                    not a failure: only an outside event can move the run
+    ├─ IllegalTransitionError
+    └─ DatabaseError                    retryable for SQLSTATE classes 08, 40, 53 and 57P
+       ├─ DatabaseUnreachableError (retryable)
+       └─ SchemaError: SchemaVersionError  SchemaFingerprintError
+
+``code`` is a stable word that rows and telemetry keep; the facts are attributes, and the message is
+built from them. Errors survive pickling and copying with their attributes, without ``__cause__``.
+
+Source: reference/style.md §6.5; the codes are those of the original where it has them.
+"""
+
+from flowstone.core.errors.database import (
+    DatabaseError,
+    DatabaseUnreachableError,
+    SchemaError,
+    SchemaFingerprintError,
+    SchemaVersionError,
+)
+from flowstone.core.errors.definition import (
+    DefinitionError,
+    DependencyCycleError,
+    DuplicateAssetError,
+    InvalidOptionError,
+    InvalidPartitionError,
+    Problem,
+    UnknownAssetError,
+)
+from flowstone.core.errors.registration import (
+    AlreadyRegisteredError,
+    IncompatiblePluginError,
+    MissingExtraError,
+    NotRegisteredError,
+    PluginError,
+    RegistrationError,
+)
+from flowstone.core.errors.root import (
+    FlowStoneError,
+    reason_text,
+)
+from flowstone.core.errors.run import (
+    FailedMaterialization,
+    HandleTimeoutError,
+    OpenWait,
+    RunCancelledError,
+    RunError,
+    RunFailedError,
+    RunNotFoundError,
+    RunWaiting,
+)
+from flowstone.core.errors.work import (
+    AssetFunctionError,
+    DependencyFailedError,
+    DependencyNotReadyError,
+    IllegalTransitionError,
+    MaterializationError,
+    MaterializationTimeoutError,
+    NotStoredError,
+    ResourceUnavailableError,
+    StorageError,
+    ValidationFailedError,
+    ValueNotReadableError,
+    ValueNotStorableError,
+)
+
+__all__ = [
+    "AlreadyRegisteredError",
+    "AssetFunctionError",
+    "DatabaseError",
+    "DatabaseUnreachableError",
+    "DefinitionError",
+    "DependencyCycleError",
+    "DependencyFailedError",
+    "DependencyNotReadyError",
+    "DuplicateAssetError",
+    "FailedMaterialization",
+    "FlowStoneError",
+    "HandleTimeoutError",
+    "IllegalTransitionError",
+    "IncompatiblePluginError",
+    "InvalidOptionError",
+    "InvalidPartitionError",
+    "MaterializationError",
+    "MaterializationTimeoutError",
+    "MissingExtraError",
+    "NotRegisteredError",
+    "NotStoredError",
+    "OpenWait",
+    "PluginError",
+    "Problem",
+    "RegistrationError",
+    "ResourceUnavailableError",
+    "RunCancelledError",
+    "RunError",
+    "RunFailedError",
+    "RunNotFoundError",
+    "RunWaiting",
+    "SchemaError",
+    "SchemaFingerprintError",
+    "SchemaVersionError",
+    "StorageError",
+    "UnknownAssetError",
+    "ValidationFailedError",
+    "ValueNotReadableError",
+    "ValueNotStorableError",
+    "reason_text",
+]

@@ -1,0 +1,117 @@
+"""Errors of what was written: pipelines, partitions, options."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flowstone.core.errors.root import FlowStoneError, unknown
+from flowstone.core.suggestion import suggest
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    One thing wrong in a definition.
+
+    Attributes:
+        where: ``file:line``, as far as it is known.
+        asset: The asset's full name, when the problem is one asset's.
+        message: What is wrong.
+        fix: The line to write instead.
+    """
+
+    message: str
+    where: str | None = None
+    asset: str | None = None
+    fix: str | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.where}  " if self.where else ""
+        subject = f"asset '{self.asset}': " if self.asset else ""
+        fix = "".join(f"\n      {line}" for line in self.fix.splitlines()) if self.fix else ""
+        return f"{place}{subject}{self.message}{fix}"
+
+
+class DefinitionError(FlowStoneError):
+    """
+    A definition is wrong.
+
+    Attributes:
+        problems: Everything that is wrong, when it was found by checking a whole.
+    """
+
+    code = "definition_error"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        problems: Iterable[Problem] = (),
+        context: Mapping[str, object] | None = None,
+    ) -> None:
+        self.problems = tuple(problems)
+        if message is None and self.problems:
+            message = "\n".join(map(str, self.problems))
+        super().__init__(message, context=context)
+
+
+class DuplicateAssetError(DefinitionError):
+    """Two assets have the same name."""
+
+    code = "duplicate_asset"
+
+
+class UnknownAssetError(DefinitionError):
+    """
+    There is no such asset.
+
+    Attributes:
+        name: What was asked for.
+        available: The names that there are.
+        suggestion: The one that was probably meant, or None.
+    """
+
+    code = "asset_not_found"
+
+    def __init__(self, name: str, available: Iterable[str] = ()) -> None:
+        self.name = name
+        self.available = tuple(sorted(available))
+        self.suggestion = suggest(name, self.available)
+        super().__init__(
+            unknown(f"asset '{name}' does not exist", self.available, self.suggestion),
+            context={
+                "name": name,
+                "available": list(self.available),
+                "suggestion": self.suggestion,
+            },
+        )
+
+
+class DependencyCycleError(DefinitionError):
+    """
+    Assets depend on each other in a circle.
+
+    Attributes:
+        cycle: The names along the circle, each depending on the next; the first is also the last.
+    """
+
+    code = "dependency_cycle"
+
+    def __init__(self, cycle: Sequence[str], *, problems: Iterable[Problem] = ()) -> None:
+        self.cycle = tuple(cycle)
+        super().__init__(
+            f"assets depend on each other in a circle: {' → '.join(self.cycle)}",
+            problems=problems,
+            context={"cycle": list(self.cycle)},
+        )
+
+
+class InvalidPartitionError(DefinitionError):
+    """A partition is not one that can be encoded or decoded."""
+
+    code = "invalid_partition"
+
+
+class InvalidOptionError(DefinitionError):
+    """An option has a value that it cannot have."""
+
+    code = "invalid_option"

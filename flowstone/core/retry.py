@@ -1,0 +1,160 @@
+"""
+When a failed materialization is tried again, and after how long.
+
+Without ``retry=`` an asset has `DEFAULT_RETRY`: five attempts, but only for errors that say of
+themselves that trying again can help (``retryable``): timeouts, lost connections, a database that
+restarts, a dependency that is not ready.
+
+With ``retry=`` the author takes the decision:
+
+* ``Retry(5)`` also tries again after **whatever the asset's own function raised**.
+* ``Retry(5, on=(HTTPError,))`` also tries again after **these exceptions**, and no others.
+* ``Retry(5, on=())`` is the default policy.
+
+Never tried again: what cannot become better, such as a wrong definition or a value that cannot be
+stored or read; a `FlowStoneError` that the function raised and that does not call itself retryable;
+and whatever is not an ``Exception`` (cancellation, interpreter exit).
+"""
+
+import random
+from dataclasses import KW_ONLY, dataclass
+from datetime import timedelta
+from typing import Literal
+
+from flowstone.core import duration
+from flowstone.core.errors import (
+    AssetFunctionError,
+    DefinitionError,
+    FlowStoneError,
+    InvalidOptionError,
+    RegistrationError,
+    ValueNotReadableError,
+    ValueNotStorableError,
+)
+
+MAX_ATTEMPTS = 32_767
+JITTER = 0.1
+
+_HOPELESS = (DefinitionError, RegistrationError, ValueNotStorableError, ValueNotReadableError)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """
+    A policy of attempts.
+
+    The delay after attempt *n* is ``base · factorⁿ⁻¹`` (``exponential``), ``base · n`` (``linear``)
+    or ``base`` (``constant``), at most ``cap``: by default 30, 90, 270, 300, 300 … seconds. Jitter
+    moves it by up to 10 % either way, never above ``cap``.
+
+    Args:
+        max_attempts: How often it is tried in all, the first time included; 1 is never again.
+        base: The first delay.
+        factor: What an exponential delay grows by; at least 1.
+        cap: The longest delay.
+        on: Exceptions to try again after, beside retryable errors. None: all that the asset's own
+            function raises.
+
+    Raises:
+        InvalidOptionError: An option is out of its range.
+    """
+
+    max_attempts: int = 5
+    _: KW_ONLY
+    backoff: Literal["exponential", "linear", "constant"] = "exponential"
+    base: timedelta | str | float = "30s"
+    factor: float = 3.0
+    cap: timedelta | str | float = "5m"
+    jitter: bool = True
+    on: type[Exception] | tuple[type[Exception], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not _is_whole(self.max_attempts) or not 1 <= self.max_attempts <= MAX_ATTEMPTS:
+            raise InvalidOptionError(
+                f"max_attempts={self.max_attempts!r} must be a whole number, 1 to {MAX_ATTEMPTS}"
+            )
+        if self.backoff not in ("exponential", "linear", "constant"):
+            raise InvalidOptionError(
+                f"backoff={self.backoff!r} must be 'exponential', 'linear' or 'constant'"
+            )
+        if not _is_number(self.factor) or not 1 <= self.factor <= 1_000:
+            raise InvalidOptionError(f"factor={self.factor!r} must be from 1 to 1000")
+        object.__setattr__(self, "base", duration.parse(self.base, option="base"))
+        object.__setattr__(self, "cap", duration.parse(self.cap, option="cap"))
+        object.__setattr__(self, "on", _exceptions(self.on))
+
+    def delay(self, attempt: int, rng: random.Random | None = None) -> timedelta:
+        """
+        Return how long to wait after this attempt (from 1) failed.
+
+        Args:
+            rng: Where jitter comes from; None is the process's own.
+        """
+        longest = duration.parse(self.cap).total_seconds()
+        seconds = min(longest, self._seconds(max(1, attempt), longest))
+        if self.jitter:
+            uniform = random.uniform if rng is None else rng.uniform
+            seconds = uniform(seconds * (1 - JITTER), min(longest, seconds * (1 + JITTER)))
+        return timedelta(seconds=seconds)
+
+    def _seconds(self, attempt: int, longest: float) -> float:
+        base = duration.parse(self.base).total_seconds()
+        if self.backoff == "constant":
+            return base
+        if self.backoff == "linear":
+            return min(longest, base * min(attempt, 10**9))
+        try:
+            return base * self.factor ** (attempt - 1)
+        except OverflowError:
+            return longest if base else 0.0
+
+    def is_retryable(self, error: BaseException) -> bool:
+        """
+        Return whether this policy tries again after this error, attempts aside.
+
+        Args:
+            error: As the application's `ErrorNormalizer` gives it, so that a foreign exception says
+                whether it is retryable; its ``__cause__`` is what was raised.
+        """
+        if not isinstance(error, Exception) or isinstance(error, _HOPELESS):
+            return False
+        if isinstance(error, FlowStoneError) and error.retryable:
+            return True
+        raised = _raised(error)
+        if self.on is None:
+            return raised is not None
+        return isinstance(error, self.on) or (raised is not None and isinstance(raised, self.on))
+
+
+def _raised(error: Exception) -> BaseException | None:
+    """Return the exception of the author's function that this error stands for, if it does."""
+    if not isinstance(error, FlowStoneError):
+        return error
+    cause = error.__cause__
+    if isinstance(error, AssetFunctionError):
+        return cause or error
+    return cause if isinstance(cause, Exception) and not isinstance(cause, FlowStoneError) else None
+
+
+def _exceptions(
+    on: type[Exception] | tuple[type[Exception], ...] | None,
+) -> tuple[type[Exception], ...] | None:
+    if on is None:
+        return None
+    kinds = on if isinstance(on, tuple) else (on,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise InvalidOptionError(f"on={kind!r} must be an exception class, or a tuple of them")
+    return kinds
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+DEFAULT_RETRY = Retry(on=())
+"""What an asset without ``retry=`` has: five attempts, for retryable errors only."""
