@@ -1,0 +1,1 @@
+"""Benchmarks beside peers: ``python -m bench NAME``; see bench/README.md."""

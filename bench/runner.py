@@ -1,0 +1,167 @@
+"""
+Run contestants in turn, round after round, each trial in a process and on a database of its own.
+
+A round visits every contestant once and the next round goes back the same way, so that ours and
+the peers alternate and a machine that warms up or slows down favors nobody. A peer that fails is
+left out with its reason, whatever it had measured before.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.peer_environment import ensure_peer_environment
+from bench.server import Server
+from bench.trial import TrialError, TrialReport
+
+OURS = "flowstone"
+TRIAL_SECONDS = 180
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Settings of a driver or a peer in our environment would not be the ones that we report.
+_FOREIGN_PREFIXES = ("PG", "PROCRASTINATE_", "DBOS_", "FLOWSTONE_")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One process: `python -m MODULE name --count N`; not counted when it only prepares."""
+
+    name: str
+    count: int
+    is_counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """
+    A system's part in a benchmark.
+
+    Attributes:
+        episodes: Each is a fresh database and the phases that follow one another on it.
+        packages: What pip installs for it; empty for ours, which runs with this interpreter.
+    """
+
+    system: str
+    module: str
+    episodes: tuple[tuple[Phase, ...], ...]
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What all rounds gave: samples by (system, metric), and who was left out."""
+
+    samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    systems: dict[str, dict[str, str]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def add(self, system: str, report: TrialReport) -> None:
+        self.systems[system] = {"version": report.version, "settings": report.settings}
+        for measurement in report.measurements:
+            self.units[measurement.metric] = measurement.unit
+            self.samples.setdefault((system, measurement.metric), []).append(measurement.value)
+
+    def leave_out(self, system: str, reason: str) -> None:
+        self.left_out[system] = reason
+        self.systems.pop(system, None)
+        for key in [key for key in self.samples if key[0] == system]:
+            del self.samples[key]
+
+
+def run_rounds(
+    server: Server,
+    contestants: Sequence[Contestant],
+    rounds: int,
+    narrate: Callable[[str], None],
+) -> Outcome:
+    """
+    Run every contestant once a round and collect what they measured.
+
+    Raises:
+        TrialError: A trial of ours failed.
+    """
+    outcome = Outcome()
+    pythons = _prepare(contestants, outcome, narrate)
+    for number in range(rounds):
+        for contestant in contestants if number % 2 == 0 else reversed(contestants):
+            system = contestant.system
+            if system in outcome.left_out:
+                continue
+            try:
+                for phase, report in _run_episodes(server, contestant, pythons[system]):
+                    figures = "  ".join(
+                        f"{item.metric} {item.value:,.1f}" for item in report.measurements
+                    )
+                    narrate(f"round {number + 1}  {system} {phase.name}: {figures}")
+                    outcome.add(system, report)
+            except TrialError as error:
+                if system == OURS:
+                    raise
+                narrate(f"{system} is left out: {error}")
+                outcome.leave_out(system, str(error))
+    return outcome
+
+
+def _prepare(
+    contestants: Sequence[Contestant], outcome: Outcome, narrate: Callable[[str], None]
+) -> dict[str, Path]:
+    pythons = {OURS: Path(sys.executable)}
+    for contestant in contestants:
+        if not contestant.packages:
+            continue
+        try:
+            pythons[contestant.system] = ensure_peer_environment(
+                contestant.system, contestant.packages
+            )
+        except TrialError as error:
+            narrate(f"{contestant.system} is left out: {error}")
+            outcome.leave_out(contestant.system, str(error))
+    return pythons
+
+
+def _run_episodes(
+    server: Server, contestant: Contestant, python: Path
+) -> list[tuple[Phase, TrialReport]]:
+    reports = []
+    for episode in contestant.episodes:
+        with server.fresh_database() as dsn:
+            for phase in episode:
+                report = run_trial(python, contestant.module, phase, dsn)
+                if phase.is_counted:
+                    reports.append((phase, report))
+    return reports
+
+
+def run_trial(python: Path, module: str, phase: Phase, dsn: str) -> TrialReport:
+    """
+    Run one phase in a process of its own.
+
+    Raises:
+        TrialError: It failed, took more than `TRIAL_SECONDS`, or printed no report.
+    """
+    command = [str(python), "-m", module, phase.name, "--dsn", dsn, "--count", str(phase.count)]
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN_PREFIXES)
+    }
+    try:
+        process = subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=TRIAL_SECONDS,
+            cwd=REPOSITORY,
+            env=environment | {"PYTHONPATH": str(REPOSITORY)},
+        )
+    except subprocess.TimeoutExpired as error:
+        message = f"{phase.name} of {phase.count:,} took more than {TRIAL_SECONDS} s"
+        raise TrialError(message) from error
+    except subprocess.CalledProcessError as error:
+        last_line = error.stderr.strip().rpartition("\n")[2]
+        message = f"{phase.name} of {phase.count:,} failed: {last_line}"
+        raise TrialError(message) from error
+    return TrialReport.from_output(process.stdout)

