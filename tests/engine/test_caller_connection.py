@@ -104,9 +104,9 @@ class TestTheCallersTransaction:
             before = await notes()
             await transaction.commit()
 
-        assert [{"text": "kept", "rest": 3, "sign": "$"}] == rows
-        assert [] == before
-        assert ["kept"] == await notes()
+        assert rows == [{"text": "kept", "rest": 3, "sign": "$"}]
+        assert before == []
+        assert await notes() == ["kept"]
 
     async def test_a_rollback_leaves_nothing(
         self, dsn: str, caller: Caller, notes: Callable[[], Any]
@@ -115,17 +115,20 @@ class TestTheCallersTransaction:
             await fetch(connection, INSERT, "gone")
             await transaction.rollback()
 
-        assert [] == await notes()
+        assert await notes() == []
 
     async def test_an_exception_in_the_caller_leaves_nothing(
         self, dsn: str, caller: Caller, notes: Callable[[], Any]
     ) -> None:
-        with pytest.raises(ZeroDivisionError):
+        async def fail_after_writing() -> None:
             async with caller(dsn) as (connection, _):
                 await fetch(connection, INSERT, "gone")
                 raise ZeroDivisionError
 
-        assert [] == await notes()
+        with pytest.raises(ZeroDivisionError):
+            await fail_after_writing()
+
+        assert await notes() == []
 
 
 class TestValues:
@@ -160,7 +163,7 @@ class TestValues:
                 )
             rows = await fetch(connection, "SELECT ($1::text::jsonb)::text AS json", '{"a": 1}')
 
-        assert [{"json": '{"a": 1}'}] == rows
+        assert rows == [{"json": '{"a": 1}'}]
 
 
 class TestFailures:
@@ -171,7 +174,7 @@ class TestFailures:
             with pytest.raises(DatabaseError) as caught:
                 await fetch(connection, INSERT, "bad")
 
-        assert "23514" == caught.value.sqlstate
+        assert caught.value.sqlstate == "23514"
         assert not caught.value.retryable
 
     async def test_a_database_without_our_schema_says_what_to_run(
@@ -202,13 +205,11 @@ class TestWhatIsNoConnection:
             await fetch(conn, "SELECT 1")
 
     async def test_synchronous_connections_are_refused_as_such(self, dsn: str) -> None:
-        with psycopg.connect(dsn) as connection:
-            with pytest.raises(InvalidOptionError, match="is synchronous"):
-                await fetch(connection, "SELECT 1")
-
-        with create_engine(for_sqlalchemy(dsn), poolclass=NullPool).connect() as connection:
-            with pytest.raises(InvalidOptionError, match="is synchronous"):
-                await fetch(connection, "SELECT 1")
+        engine = create_engine(for_sqlalchemy(dsn), poolclass=NullPool)
+        with psycopg.connect(dsn) as on_psycopg, engine.connect() as on_sqlalchemy:
+            for connection in (on_psycopg, on_sqlalchemy):
+                with pytest.raises(InvalidOptionError, match="is synchronous"):
+                    await fetch(connection, "SELECT 1")
 
     async def test_a_pool_has_no_transaction_to_join(self, dsn: str) -> None:
         pools = [
