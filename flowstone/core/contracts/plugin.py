@@ -1,0 +1,29 @@
+"""What a package adds to an application: the plugin's contract."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from flowstone.core.registries import Registries
+
+
+class Plugin(ABC):
+    """
+    Registers implementations with an application.
+
+    A plugin is found by its entry point in the group ``flowstone.plugins``, which names an instance
+    or a class without arguments. Obligations: importing its module has no effect beyond defining
+    things, and needs no other plugin; `register` keeps no state outside the registries it is given,
+    and may be called for several applications.
+    """
+
+    contract_version: ClassVar[str] = "1.0.0"
+    minimum_version: ClassVar[str] = "1.0.0"
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name of its entry point; a class attribute will do."""
+
+    @abstractmethod
+    def register(self, registries: Registries) -> None:
+        """Add what the plugin brings; called once per application, before it opens."""
