@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 _LOCK = "SELECT pg_advisory_xact_lock(7380396448182202222)"
 
 
+Driver = psycopg.Connection[tuple[object, ...]]
+
+
 class SchemaState(StrEnum):
     """How a database's tables relate to this code."""
 
@@ -106,8 +109,7 @@ def pending_sql(dsn: str, schema: str = "flowstone") -> str:
 
     Empty when there is nothing to do.
     """
-    checked_schema_name(schema)
-    with _reading(dsn, schema) as connection:
+    with transaction(dsn, schema) as connection:
         status = _judged(_current(connection, schema))
         adopts = _has_procrastinate(connection, schema)
     if status.state is SchemaState.AHEAD:
@@ -131,8 +133,7 @@ def pending_sql(dsn: str, schema: str = "flowstone") -> str:
 
 def status(dsn: str, schema: str = "flowstone") -> SchemaStatus:
     """Say where the database stands; reads only."""
-    checked_schema_name(schema)
-    with _reading(dsn, schema) as connection:
+    with transaction(dsn, schema) as connection:
         return _judged(_current(connection, schema))
 
 
@@ -145,8 +146,7 @@ def check(dsn: str, schema: str = "flowstone") -> SchemaStatus:
             command that helps.
         SchemaFingerprintError: The procrastinate in it is not one that we know.
     """
-    checked_schema_name(schema)
-    with _reading(dsn, schema) as connection:
+    with transaction(dsn, schema) as connection:
         found = _checked(_judged(_current(connection, schema)), schema)
         fingerprint.check(fingerprint.read(connection), schema)
     return found
@@ -164,6 +164,15 @@ async def check_connection(connection: asyncpg.Connection, schema: str) -> Schem
             found = _checked(_judged(current), schema)
             fingerprint.check(await fingerprint.read_from_asyncpg(connection), schema)
     return found
+
+
+@contextmanager
+def transaction(dsn: str, schema: str) -> Iterator[Driver]:
+    """Open a connection and one transaction, in which unqualified names mean the schema."""
+    checked_schema_name(schema)
+    with database_errors(), psycopg.connect(normalize(dsn)) as connection:
+        connection.execute(search_path(schema).encode())
+        yield connection
 
 
 # Called by revisions, while Alembic runs
@@ -204,19 +213,10 @@ def apply_procrastinate() -> None:
 
 # The steps of the above
 
-Driver = psycopg.Connection[tuple[object, ...]]
-
 _HAS_VERSION_TABLE = """\
 SELECT EXISTS (
     SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'alembic_version'
 )"""
-
-
-@contextmanager
-def _reading(dsn: str, schema: str) -> Iterator[Driver]:
-    with database_errors(), psycopg.connect(normalize(dsn)) as connection:
-        connection.execute(search_path(schema).encode())
-        yield connection
 
 
 @contextmanager

@@ -15,7 +15,8 @@ SET search_path FROM CURRENT
 AS $$
 BEGIN
     INSERT INTO procrastinate_events (job_id, type, at)
-    SELECT id, 'deferred', now() FROM inserted WHERE status = 'todo'
+    SELECT id, 'deferred'::procrastinate_job_event_type, now() FROM inserted
+    WHERE status = 'todo'
     UNION ALL
     SELECT id, 'scheduled', scheduled_at FROM inserted
     WHERE status = 'todo' AND scheduled_at IS NOT NULL;
@@ -34,39 +35,36 @@ END;
 $$;
 
 -- One row per change of status that procrastinate records, and one 'scheduled' row per update of a job
--- that waits for its date. Old and new rows are paired by grouping and not by a join: the plan is made
--- once per session, perhaps for a statement of one row, and must also serve one of ten thousand.
+-- that waits for its date. The plan is made once per session, perhaps for a statement of one row, and
+-- must also serve one of ten thousand: without nested loops it cannot become quadratic.
 CREATE OR REPLACE FUNCTION flowstone_jobs_updated_v1() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
+SET enable_nestloop = off
 AS $$
 BEGIN
     INSERT INTO procrastinate_events (job_id, type, at)
     SELECT id, type, now()
     FROM (
-        SELECT id, CASE min(was)
-            WHEN 'todo' THEN CASE min(is_now)
+        SELECT id, CASE before.status
+            WHEN 'todo' THEN CASE after.status
                 WHEN 'doing' THEN 'started'
                 WHEN 'cancelled' THEN 'cancelled'
                 WHEN 'failed' THEN 'cancelled'
                 WHEN 'succeeded' THEN 'cancelled'
             END
-            WHEN 'doing' THEN CASE min(is_now)
+            WHEN 'doing' THEN CASE after.status
                 WHEN 'todo' THEN 'deferred_for_retry'
                 WHEN 'failed' THEN 'failed'
                 WHEN 'succeeded' THEN 'succeeded'
                 WHEN 'aborted' THEN 'aborted'
             END
-            WHEN 'failed' THEN CASE min(is_now)
+            WHEN 'failed' THEN CASE after.status
                 WHEN 'todo' THEN 'retried'
             END
         END::procrastinate_job_event_type AS type
-        FROM (
-            SELECT id, status AS was, NULL::procrastinate_job_status AS is_now FROM before
-            UNION ALL
-            SELECT id, NULL, status FROM after
-        ) AS sides
-        GROUP BY id
+        FROM before
+        JOIN after USING (id)
     ) AS changes
     WHERE type IS NOT NULL
     UNION ALL
