@@ -1,0 +1,145 @@
+"""One attempt at one asset: its inputs loaded, its functions called with them."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from flowstone.core import partition
+from flowstone.core.asset import Asset
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.store import Claim, StoredInput
+from flowstone.core.context import Cancellation, Context
+from flowstone.core.errors import DependencyNotReadyError
+from flowstone.core.resources import Resources
+from flowstone.core.results import Skip
+from flowstone.core.run_options import AssetOptions
+from flowstone.core.signature import Argument, Input, Signature
+from flowstone.core.source import Upstream
+from flowstone.core.threads import Threads
+from flowstone.core.values import Values
+
+T = TypeVar("T")
+
+
+class Attempt:
+    """
+    What a strategy is given; see `flowstone.core.contracts.strategy.Execution`.
+
+    Inputs are loaded when the first function that wants them is called.
+    """
+
+    __slots__ = (
+        "asset",
+        "cancellation",
+        "_claim",
+        "_codec",
+        "_inputs",
+        "_options",
+        "_resources",
+        "_threads",
+        "_values",
+    )
+
+    def __init__(
+        self,
+        asset: Asset[..., object],
+        claim: Claim,
+        options: AssetOptions,
+        *,
+        codec: Codec,
+        values: Values,
+        resources: Resources,
+        threads: Threads,
+    ) -> None:
+        self.asset = asset
+        self.cancellation = Cancellation()
+        self._claim = claim
+        self._options = options
+        self._codec = codec
+        self._values = values
+        self._resources = resources
+        self._threads = threads
+        self._inputs: dict[str, StoredInput] | None = None
+
+    @property
+    def run_id(self) -> int:
+        return self._claim.run_id
+
+    @property
+    def materialization_id(self) -> int:
+        return self._claim.id
+
+    @property
+    def partition(self) -> str:
+        return self._claim.partition
+
+    @property
+    def attempt(self) -> int:
+        return self._claim.attempt
+
+    async def call(self, **supplied: object) -> object:
+        return await self._call(self.asset.signature, supplied)
+
+    async def call_phase(self, phase: Callable[..., object], **supplied: object) -> object:
+        return await self._call(self.asset.phase_signature(phase), supplied)
+
+    async def _call(self, signature: Signature, arguments: dict[str, object]) -> object:
+        for argument in signature.arguments:
+            value = await self._resolve(argument)
+            if isinstance(value, Skip):
+                return value
+            arguments[argument.parameter] = value
+        for requirement in signature.requirements:
+            arguments[requirement.parameter] = self._resources.get(requirement.type)
+        if signature.context_parameter is not None:
+            arguments[signature.context_parameter] = self._context(signature)
+        if signature.config_parameter is not None and signature.config_type is not None:
+            arguments[signature.config_parameter] = signature.config_type.parse(
+                self._options.config, self._codec, asset=self.asset.full_name
+            )
+        if signature.is_async:
+            return await signature.call(arguments)  # type: ignore[misc]  # a coroutine function's
+        result = await self._threads.run(self._claim.id, partial(signature.call, arguments))
+        return await result if inspect.isawaitable(result) else result
+
+    async def _resolve(self, argument: Argument) -> object:
+        inputs = self._inputs
+        if inputs is None:
+            inputs = self._inputs = {source.asset: source for source in self._claim.inputs}
+        upstreams: Sequence[Upstream] = [
+            await self._load(wanted, inputs.get(wanted.upstream)) for wanted in argument.inputs
+        ]
+        return argument.source.resolve(upstreams)
+
+    async def _load(self, wanted: Input, source: StoredInput | None) -> Upstream:
+        if source is None:
+            if wanted.optional:
+                return Upstream(wanted.upstream, None, "failed")
+            # The run was planned by code that did not have this edge.
+            raise DependencyNotReadyError(
+                [wanted.upstream],
+                asset=self.asset.full_name,
+                partition=self._claim.partition,
+                run_id=self._claim.run_id,
+            )
+        value = await self._values.load(source, self._claim.partition, wanted.annotation)
+        return Upstream(wanted.upstream, value)
+
+    def _context(self, signature: Signature) -> Context[object]:
+        as_type = signature.partition_type
+        decoded = partition.decode(
+            self._claim.partition, as_type if isinstance(as_type, type) else None
+        )
+        return Context(
+            asset=self.asset.full_name,
+            partition=decoded,
+            run_id=self._claim.run_id,
+            materialization_id=self._claim.id,
+            attempt=self._claim.attempt,
+            resources=self._resource,
+            cancellation=self.cancellation,
+        )
+
+    def _resource(self, kind: type[T], _name: str | None, /) -> T:
+        return self._resources.get(kind)

@@ -1,0 +1,494 @@
+"""
+What keeps runs and materializations: one contract, implemented in memory and on Postgres.
+
+A worker is a loop over a store: `Store.turn` settles what finished and claims what is next, in one
+atomic step. Whatever a store does, it does by the state machine of `flowstone.core.status`, and the
+suite ``flowstone.testing.contracts.store_contract`` holds both implementations to the same rows.
+
+Source: DESIGN §5 and §6.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from flowstone.core.errors import FlowStoneError
+from flowstone.core.outcome import Wake
+from flowstone.core.status import Event, RunStatus, Status
+from flowstone.core.wakeups import Wakeups
+
+JsonText = str
+"""A JSON document as text, already checked by the codec."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """One slice of one asset: its full name and its encoded partition (empty: none)."""
+
+    asset: str
+    partition: str
+
+
+@dataclass(slots=True)
+class Current:
+    """
+    The value that an asset's partition has now.
+
+    Attributes:
+        materialization_id: The materialization that produced it.
+        io: The IO manager that holds it; None when the store itself does.
+        location: Where that manager put it; None when the store holds the value.
+        version: Code (and configuration) that produced it.
+        upstreams: Materializations that it was made from or after.
+        invalidated: Whether somebody declared it stale since.
+    """
+
+    materialization_id: int
+    io: str | None
+    location: JsonText | None
+    version: str
+    upstreams: Sequence[int]
+    materialized_at: datetime
+    invalidated: bool
+
+
+@dataclass(slots=True)
+class PlannedStep:
+    """
+    One materialization of a new run, with the id it will have.
+
+    Attributes:
+        unmet: How many of its upstreams are steps of this run; zero is ready at once.
+        inputs: Materializations whose values are loaded, of this run or reused.
+        follows: Materializations that only have to come first.
+        dependents: Steps of this run that need this one to succeed.
+        optional_dependents: Steps of this run that go on without it.
+        reason: Why it runs, for people.
+    """
+
+    id: int
+    key: Key
+    queue: str
+    priority: int
+    reason: str
+    unmet: int = 0
+    inputs: list[int] = field(default_factory=list)
+    follows: list[int] = field(default_factory=list)
+    dependents: list[int] = field(default_factory=list)
+    optional_dependents: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Reused:
+    """A stored value that a new run takes as it is, and why it may."""
+
+    materialization_id: int
+    key: Key
+    reason: str
+
+
+@dataclass(slots=True)
+class NewRun:
+    """
+    A planned run, ready to be written.
+
+    Attributes:
+        targets: What was asked for.
+        options: The run's JSON-safe options (RunConfig), or None when there are none.
+        dedupe: A repeat with the same text returns the first run, for as long as that is kept.
+        at: Not before this instant; None is at once.
+        retry_of: The run that this one repeats.
+    """
+
+    targets: Sequence[Key]
+    steps: Sequence[PlannedStep]
+    reused: Sequence[Reused]
+    options: JsonText | None = None
+    dedupe: str | None = None
+    at: datetime | None = None
+    retry_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedRun:
+    """The run's id, and whether it is new (False: ``dedupe`` found an earlier one)."""
+
+    run_id: int
+    created: bool
+
+
+@dataclass(slots=True)
+class StoredInput:
+    """
+    A value that a claimed materialization depends on.
+
+    Attributes:
+        value: The JSON text when the store holds it and it is small; None otherwise: load it
+            through the IO manager ``io``, or with `Store.values` when ``io`` is None.
+    """
+
+    asset: str
+    materialization_id: int
+    io: str | None
+    location: JsonText | None
+    value: JsonText | None
+
+
+@dataclass(slots=True)
+class Claim:
+    """
+    A materialization that this worker owns until it settles it.
+
+    Attributes:
+        claim: The fence: grows whenever the job leaves a worker, a snooze included.
+        attempt: What the author sees: 1 for the first; a snooze gives it back.
+        options: The run's options as JSON text, or None.
+        wake: Why a waiting materialization goes on; None on a first start.
+    """
+
+    id: int
+    claim: int
+    run_id: int
+    asset: str
+    partition: str
+    attempt: int
+    inputs: Sequence[StoredInput] = ()
+    options: JsonText | None = None
+    wake: Wake | None = None
+    queue: str = ""
+
+
+@dataclass(slots=True)
+class Wait:
+    """What a materialization that settles as waiting waits for; see `outcome.Waiting`."""
+
+    on: str
+    state: JsonText
+    external: bool
+
+
+@dataclass(slots=True)
+class Settlement:
+    """
+    What became of a claim.
+
+    Attributes:
+        event: One of the settling events (`Event.settles`).
+        value: JSON text for the store's own value table; None when an IO manager has it.
+        error: The failure, as JSON; also for a retry, and the reason of a skip or cancel.
+        delay: With a retry, snooze or hand-back: not before this much later; with a wait: its
+            deadline (None: no deadline).
+        duration_ms: How long the attempt took, in milliseconds.
+    """
+
+    id: int
+    claim: int
+    event: Event
+    value: JsonText | None = None
+    io: str | None = None
+    location: JsonText | None = None
+    version: str = ""
+    error: JsonText | None = None
+    delay: timedelta | None = None
+    wait: Wait | None = None
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """
+    What a worker has room for.
+
+    Attributes:
+        queues: Free slots by queue.
+        run_id: Take from this run only, whatever the queue; ``slots`` says how many.
+    """
+
+    queues: Mapping[str, int] = field(default_factory=dict)
+    run_id: int | None = None
+    slots: int = 0
+
+
+@dataclass(slots=True)
+class Malformed:
+    """A job in our queue that no materialization belongs to; the store has failed it."""
+
+    job_id: int
+    arguments: str
+
+
+@dataclass(slots=True)
+class Turn:
+    """
+    What one turn brought.
+
+    Attributes:
+        refused: Ids of settlements whose claim was no longer this worker's; nothing of them was
+            written.
+        next_due: When the next timed job falls due, if no claim was returned and one is waiting.
+    """
+
+    claims: Sequence[Claim] = ()
+    refused: Sequence[int] = ()
+    malformed: Sequence[Malformed] = ()
+    next_due: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """How a worker introduces itself."""
+
+    host: str
+    pid: int
+    queues: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """Work taken back from a worker that stopped beating."""
+
+    worker_id: int
+    materialization_ids: Sequence[int]
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """A run as it stands; ``counts`` has the number of its materializations by status."""
+
+    run_id: int
+    status: RunStatus
+    targets: Sequence[Key]
+    options: JsonText | None
+    created_at: datetime
+    finished_at: datetime | None
+    counts: Mapping[Status, int]
+    reused_count: int
+    retry_of: int | None
+
+
+@dataclass(slots=True)
+class MaterializationRecord:
+    """
+    A materialization as it stands.
+
+    Attributes:
+        error: JSON of the last failure, or the reason of a skip or cancel.
+        waiting_on: What it waits for, while it waits.
+        external: Whether only an outside event can end that wait.
+    """
+
+    id: int
+    run_id: int
+    key: Key
+    status: Status
+    attempt: int
+    reason: str
+    error: JsonText | None
+    waiting_on: str | None
+    external: bool
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_ms: int | None
+
+
+class WorkerLostError(FlowStoneError):
+    """The worker did not beat for its lease and was given up; it must register again."""
+
+    code = "worker_lost"
+    retryable = True
+
+
+class Store(ABC):
+    """
+    Runs, materializations, values and claims.
+
+    Every method is one atomic step. Methods that take ``conn`` run in the caller's transaction on
+    the caller's connection and commit nothing; a store without connections refuses it by name.
+    Errors of the database are raised as `DatabaseError` and leave nothing half-written.
+    """
+
+    contract_version: ClassVar[str] = "1.0.0"
+
+    is_durable: ClassVar[bool] = True
+    """Whether other processes can see what this store holds."""
+
+    def __init__(self) -> None:
+        self.wakeups = Wakeups()
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make ready; called once. Raises when the store is not usable as it is."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Give everything back; safe to call twice."""
+
+    # Planning
+
+    @abstractmethod
+    async def current(
+        self, keys: Sequence[Key], *, reserve: int = 0, conn: object = None
+    ) -> tuple[Mapping[Key, Current], Sequence[int]]:
+        """
+        Return what the keys have stored (absent ones left out), and ``reserve`` new ids.
+
+        Reserved ids ascend, and are above every id reserved before; unused ones are lost.
+        """
+
+    @abstractmethod
+    async def create_run(self, run: NewRun, *, conn: object = None) -> CreatedRun:
+        """
+        Write the run, its materializations and the jobs of those that are ready.
+
+        With a ``dedupe`` that an existing run has, nothing is written. A run without steps has
+        succeeded at once.
+        """
+
+    @abstractmethod
+    async def invalidate(
+        self, keys: Sequence[Key], *, downstream: bool, io: str | None = None
+    ) -> int:
+        """
+        Declare the keys' current values stale and return how many were not so before.
+
+        With ``downstream`` also every current value that was made from them, by lineage, however
+        far. ``io`` restricts the given keys to values held by that IO manager.
+        """
+
+    # Workers
+
+    async def listen(self, queues: Sequence[str] = ()) -> None:
+        """
+        See to it that wake-ups arrive: of runs, of aborts, and of these queues.
+
+        May be called again, with other queues. The default is for stores whose wake-ups need no
+        help.
+        """
+
+    @abstractmethod
+    async def register_worker(self, info: WorkerInfo) -> int:
+        """Introduce a worker and return its id; it owns nothing yet."""
+
+    @abstractmethod
+    async def unregister_worker(self, worker_id: int) -> None:
+        """Say goodbye. What it still owns is rescued at once; safe to call twice."""
+
+    @abstractmethod
+    async def heartbeat(self, worker_id: int) -> bool:
+        """Prove that the worker lives; False when it was given up and must register again."""
+
+    @abstractmethod
+    async def turn(
+        self, worker_id: int, settlements: Sequence[Settlement], capacity: Capacity
+    ) -> Turn:
+        """
+        Settle what finished, then claim what is next.
+
+        A settlement counts only while its row is running under (worker, claim); otherwise all of it
+        is refused together. A success stores value or location, moves the current pointer, writes
+        the lineage edges, and makes ready the dependents whose last upstream it was. Of two
+        settlements of one key, the later one is current.
+
+        Claims come by priority (higher first), then id; timed jobs that are due come before them.
+
+        Raises:
+            WorkerLostError: The worker was given up; nothing was settled or claimed.
+        """
+
+    @abstractmethod
+    async def rescue(self, lease: timedelta, *, max_rescues: int) -> Sequence[Rescued]:
+        """
+        Take back what workers own that have not beaten for ``lease``.
+
+        A materialization that was rescued ``max_rescues`` times fails instead: it kills its workers.
+        """
+
+    @abstractmethod
+    async def owned(self, worker_id: int) -> Sequence[tuple[int, int]]:
+        """
+        Return (materialization id, claim) of all that this worker owns.
+
+        A worker whose turn had an unknown outcome asks this, and hands back what it does not know.
+        """
+
+    @asynccontextmanager
+    async def beating(self, worker_id: Callable[[], int], every: timedelta) -> AsyncIterator[None]:
+        """
+        Beat for the worker for as long as the block runs.
+
+        The body of an asset may block the event loop; a store whose workers can be taken over
+        therefore beats from a thread and a connection of its own. This default beats from the loop.
+
+        Args:
+            worker_id: Says who the worker is at the moment; it changes when it registers again.
+        """
+        beat = asyncio.create_task(self._beat(worker_id, every))
+        try:
+            yield
+        finally:
+            beat.cancel()
+            await asyncio.gather(beat, return_exceptions=True)
+
+    async def _beat(self, worker_id: Callable[[], int], every: timedelta) -> None:
+        while True:
+            await self.heartbeat(worker_id())
+            await asyncio.sleep(every.total_seconds())
+
+    @abstractmethod
+    async def aborts(self, worker_id: int) -> Sequence[int]:
+        """Return the ids of this worker's claims that somebody asked to stop."""
+
+    # Waiting and stopping
+
+    @abstractmethod
+    async def wake(self, materialization_id: int, payload: JsonText) -> bool:
+        """
+        Let a waiting materialization go on; False when it has ended or was woken before.
+
+        A wake-up that arrives while the materialization still runs is kept and ends the wait that
+        follows at once.
+        """
+
+    @abstractmethod
+    async def cancel_run(self, run_id: int) -> int:
+        """
+        Cancel what has not started, and ask for what runs to stop.
+
+        Returns how many materializations were not yet terminal. Repeating it is harmless.
+        """
+
+    # Reading
+
+    @abstractmethod
+    async def values(self, materialization_ids: Sequence[int]) -> Mapping[int, JsonText]:
+        """Return the values that the store itself holds; absent ones are left out."""
+
+    @abstractmethod
+    async def run(self, run_id: int) -> RunRecord:
+        """Return the run. Raises `RunNotFoundError`."""
+
+    @abstractmethod
+    async def runs(
+        self, *, status: RunStatus | None = None, limit: int = 20, before: int | None = None
+    ) -> Sequence[RunRecord]:
+        """Return runs, newest first; ``before`` is the run id to page on from."""
+
+    @abstractmethod
+    async def materializations(self, run_id: int) -> Sequence[MaterializationRecord]:
+        """Return the run's materializations in the order in which they were planned."""
+
+    @abstractmethod
+    async def reused(self, run_id: int) -> Sequence[Reused]:
+        """Return what the run took as it was, with the reasons."""
+
+    @abstractmethod
+    async def history(self, key: Key, *, limit: int = 20) -> Sequence[MaterializationRecord]:
+        """Return the key's materializations, newest first."""
+
+    @abstractmethod
+    async def lineage(self, key: Key) -> tuple[Sequence[Key], Sequence[Key]]:
+        """Return what the current value was made from, and what is currently made from it."""

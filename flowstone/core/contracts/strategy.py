@@ -1,0 +1,74 @@
+"""
+How an asset of some kind is computed: the contract that scatter, routing or a gate implement.
+
+The engine knows outcomes only. A strategy starts an asset and returns one; if that is `Waiting`,
+`resume` is called once the wait has ended, perhaps days later in another process. Between the two
+nothing is kept but the JSON in `Waiting.state`.
+
+Source: DESIGN §5.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol
+
+from flowstone.core.asset import Asset
+from flowstone.core.outcome import Outcome, Wake
+
+
+class Execution(Protocol):
+    """One attempt at one asset, as its strategy sees it."""
+
+    @property
+    def asset(self) -> Asset[..., object]:
+        """The definition."""
+
+    @property
+    def run_id(self) -> int:
+        """The run that wants it."""
+
+    @property
+    def materialization_id(self) -> int:
+        """The materialization: what `Store.wake` is told."""
+
+    @property
+    def partition(self) -> str:
+        """The partition, encoded."""
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first attempt."""
+
+    async def call(self, **supplied: object) -> object:
+        """
+        Call the asset's function with its inputs, plus what the strategy supplies itself.
+
+        Returns what the function returned; raises what it raised. A plain function runs in a
+        thread.
+        """
+
+    async def call_phase(self, phase: object, **supplied: object) -> object:
+        """Call one of the definition's further functions in the same way."""
+
+
+class Strategy(ABC):
+    """
+    One kind of asset.
+
+    An instance belongs to a definition and is shared by every attempt, so it keeps no state of
+    its own. The asset's timeout and retry hold around each of the two methods.
+    """
+
+    contract_version: ClassVar[str] = "1.0.0"
+
+    @abstractmethod
+    async def start(self, execution: Execution) -> Outcome:
+        """
+        Begin an attempt.
+
+        May be called again for the same materialization, after a retry or when a worker died: what
+        it does outside must be safe to repeat.
+        """
+
+    @abstractmethod
+    async def resume(self, execution: Execution, wake: Wake) -> Outcome:
+        """Go on after a wait; called again, with the same wake-up, when an attempt is lost."""

@@ -1,0 +1,255 @@
+"""One claim in, one settlement out: what happens to an asset between the two turns of a worker."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+
+from flowstone.core import run_options
+from flowstone.core.asset import Asset
+from flowstone.core.attempt import Attempt
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.error_normalizer import ErrorNormalizer
+from flowstone.core.contracts.io_manager import Address
+from flowstone.core.contracts.store import Claim, Settlement, Wait
+from flowstone.core.defaults.function_strategy import FunctionStrategy
+from flowstone.core.error_record import describe
+from flowstone.core.errors import (
+    FlowStoneError,
+    MaterializationTimeoutError,
+    ValueNotStorableError,
+)
+from flowstone.core.outcome import (
+    Cancelled,
+    Failed,
+    Outcome,
+    Skipped,
+    Snoozed,
+    Stored,
+    Waiting,
+)
+from flowstone.core.resources import Resources
+from flowstone.core.retry import DEFAULT_RETRY
+from flowstone.core.run_options import AssetOptions
+from flowstone.core.status import Event
+from flowstone.core.telemetry import Telemetry
+from flowstone.core.threads import Threads
+from flowstone.core.values import DEFAULT_IO, Values
+
+logger = logging.getLogger("flowstone.asset")
+
+UNKNOWN_ASSET_DELAY = timedelta(seconds=30)
+"""Before another worker, perhaps a newer one, may try an asset that this code does not know."""
+
+_PLAIN = FunctionStrategy()
+
+
+class Executor:
+    """Runs attempts for one worker; shared by all that it runs at once."""
+
+    def __init__(
+        self,
+        assets: Mapping[str, Asset[..., object]],
+        *,
+        codec: Codec,
+        values: Values,
+        resources: Resources,
+        normalizer: ErrorNormalizer,
+        telemetry: Telemetry,
+        threads: Threads,
+    ) -> None:
+        self._assets = assets
+        self._codec = codec
+        self._values = values
+        self._resources = resources
+        self._normalizer = normalizer
+        self._telemetry = telemetry
+        self._threads = threads
+        self._attempts: dict[int, Attempt] = {}
+        self.last_error: BaseException | None = None
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.close()
+
+    async def execute(self, claim: Claim) -> Settlement:
+        """
+        Run one attempt; whatever the author's code does becomes a settlement.
+
+        Raises:
+            CancelledError: The worker cancelled this task.
+        """
+        asset = self._assets.get(claim.asset)
+        if asset is None:
+            logger.warning("Asset %s is unknown to this worker; handed back", claim.asset)
+            return Settlement(
+                claim.id, claim.claim, Event.HANDED_BACK, delay=UNKNOWN_ASSET_DELAY
+            )
+        options = run_options.parse(claim.options).of(claim.asset)
+        if not self._telemetry.enabled("materialization"):
+            return await self._attempt(asset, claim, options)
+
+        facts = {"asset": claim.asset, "partition": claim.partition, "run_id": claim.run_id}
+        self._telemetry.execute("materialization.start", {"system_time": time.time()}, facts)
+        settlement = await self._attempt(asset, claim, options)
+        duration = {"duration": float(settlement.duration_ms)}
+        if settlement.event in (Event.FAILED, Event.RETRIED):
+            error = {"error": self.last_error}
+            self._telemetry.execute("materialization.exception", duration, {**facts, **error})
+        else:
+            self._telemetry.execute("materialization.stop", duration, facts)
+        return settlement
+
+    def abort(self, claim: Claim) -> None:
+        """Tell a function that polls ``ctx.is_cancelled()`` to stop."""
+        attempt = self._attempts.get(claim.id)
+        if attempt is not None:
+            attempt.cancellation.request()
+
+    def lingering(self, claim: Claim) -> "asyncio.Future[None] | None":
+        """Return a future that is done when the claim's abandoned thread returns, if it has one."""
+        return self._threads.lingering(claim.id)
+
+    def not_storable(self, settlement: Settlement, error: FlowStoneError) -> Settlement:
+        """Return the settlement that takes the place of one which the store refused."""
+        refused = ValueNotStorableError(f"the store refused the result: {error}")
+        return Settlement(
+            settlement.id,
+            settlement.claim,
+            Event.FAILED,
+            error=json.dumps(describe(refused, with_traceback=False)),
+            duration_ms=settlement.duration_ms,
+        )
+
+    async def _attempt(
+        self, asset: Asset[..., object], claim: Claim, options: AssetOptions
+    ) -> Settlement:
+        attempt = self._attempts[claim.id] = Attempt(
+            asset,
+            claim,
+            options,
+            codec=self._codec,
+            values=self._values,
+            resources=self._resources,
+            threads=self._threads,
+        )
+        began = time.perf_counter()
+        try:
+            outcome = await self._outcome(asset, claim, attempt)
+            settlement = await self._settlement(asset, claim, options, outcome)
+        except (Exception, SystemExit) as error:
+            settlement = self._failed(asset, claim, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # The author's code let its own cancellation escape; nobody cancelled the attempt.
+            settlement = self._failed(asset, claim, error)
+        finally:
+            del self._attempts[claim.id]
+        settlement.duration_ms = int((time.perf_counter() - began) * 1000)
+        return settlement
+
+    async def _outcome(
+        self, asset: Asset[..., object], claim: Claim, attempt: Attempt
+    ) -> Outcome:
+        strategy = asset.strategy or _PLAIN
+        if asset.options.timeout is None:
+            if claim.wake is None:
+                return await strategy.start(attempt)
+            return await strategy.resume(attempt, claim.wake)
+        scope = asyncio.timeout(asset.options.timeout.total_seconds())
+        try:
+            async with scope:
+                if claim.wake is None:
+                    return await strategy.start(attempt)
+                return await strategy.resume(attempt, claim.wake)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            attempt.cancellation.request()
+            raise MaterializationTimeoutError(
+                asset.options.timeout,
+                asset=claim.asset,
+                partition=claim.partition,
+                run_id=claim.run_id,
+            ) from None
+
+    async def _settlement(
+        self,
+        asset: Asset[..., object],
+        claim: Claim,
+        options: AssetOptions,
+        outcome: Outcome,
+    ) -> Settlement:
+        match outcome:
+            case Stored(value):
+                io = options.io or asset.options.io or DEFAULT_IO
+                address = Address(claim.asset, claim.partition, claim.id, claim.claim)
+                kept = await self._values.store(io, address, value)
+                return Settlement(
+                    claim.id,
+                    claim.claim,
+                    Event.SUCCEEDED,
+                    value=kept.value,
+                    io=kept.io,
+                    location=kept.location,
+                    version=run_options.version_of(asset, options),
+                )
+            case Waiting(on, state, timeout, external):
+                wait = Wait(on, self._codec.encode(state), external)
+                return Settlement(
+                    claim.id, claim.claim, Event.WAITED, delay=timeout, wait=wait
+                )
+            case Skipped(reason):
+                return Settlement(claim.id, claim.claim, Event.SKIPPED, error=_said(reason))
+            case Cancelled(reason):
+                return Settlement(claim.id, claim.claim, Event.CANCELLED, error=_said(reason))
+            case Snoozed(delay):
+                return Settlement(claim.id, claim.claim, Event.SNOOZED, delay=delay)
+            case Failed(error):
+                return self._failed(asset, claim, error)
+
+    def _failed(
+        self, asset: Asset[..., object], claim: Claim, raised: BaseException
+    ) -> Settlement:
+        error = self._normalizer.normalize(raised)
+        retry = asset.options.retry or DEFAULT_RETRY
+        again = claim.attempt < retry.max_attempts and retry.is_retryable(error)
+        delay = retry.delay(claim.attempt) if again else None
+        self.last_error = error
+        logger.log(
+            logging.WARNING if again else logging.ERROR,
+            "FlowStone error in %s%s, run %s, attempt %s: %s%s",
+            claim.asset,
+            f"[{claim.partition}]" if claim.partition else "",
+            claim.run_id,
+            claim.attempt,
+            error,
+            f"; next attempt in {delay.total_seconds():.1f}s" if delay is not None else "",
+            exc_info=raised if not isinstance(raised, FlowStoneError) else None,
+        )
+        self._telemetry.execute(
+            "error",
+            {"count": 1},
+            {
+                "type": error.code,
+                "asset": claim.asset,
+                "partition": claim.partition,
+                "run_id": claim.run_id,
+                "retryable": error.retryable,
+            },
+        )
+        return Settlement(
+            claim.id,
+            claim.claim,
+            Event.RETRIED if again else Event.FAILED,
+            error=json.dumps(describe(error)),
+            delay=delay,
+        )
+
+
+def _said(reason: str) -> str | None:
+    return json.dumps({"message": reason}) if reason else None

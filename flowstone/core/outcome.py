@@ -1,0 +1,88 @@
+"""
+What became of one attempt: the values that a strategy returns and the worker settles.
+
+Waiting, skipping, snoozing and cancelling are outcomes, never exceptions. Only an author's own
+failure is raised, and the execution turns it into `Failed`.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+
+from flowstone.core.contracts.codec import JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The asset has this value; ``None`` is a value."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """
+    The materialization waits for something and holds nothing while it does.
+
+    Attributes:
+        on: What it waits for, a word for the column ``waiting_on``: ``approval``, ``signal``,
+            ``scatter``, ``branches`` …
+        state: What `Strategy.resume` gets back, JSON.
+        timeout: After this time the strategy is resumed with `Wake.timed_out`; None waits for ever.
+        external: Whether only an outside event can end the wait, so that ``app.run`` raises
+            `RunWaiting` instead of waiting with it.
+    """
+
+    on: str
+    state: JsonValue = None
+    timeout: timedelta | None = None
+    external: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """There is nothing to store; required dependents are skipped, optional ones get ``None``."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed; whether it is tried again is decided by the asset's `Retry`."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The materialization was given up on purpose; its dependents are cancelled."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """Not now: try again after the delay. Does not count as an attempt."""
+
+    delay: timedelta
+
+
+Outcome: TypeAlias = Stored | Waiting | Skipped | Failed | Cancelled | Snoozed
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """
+    Why a waiting materialization goes on.
+
+    Attributes:
+        on: What it waited for.
+        state: The JSON that `Waiting.state` carried.
+        payload: What the waker sent, JSON; None when it timed out.
+        timed_out: Whether the wait's deadline passed before anybody woke it.
+    """
+
+    on: str
+    state: JsonValue
+    payload: JsonValue
+    timed_out: bool

@@ -1,0 +1,92 @@
+"""
+RunConfig: what a run says about its assets, as JSON that every worker reads the same way.
+
+::
+
+    {"sales.report": {"io": "lake", "config": {"top_n": 3}}}
+
+Objects are named in registries, never stored. An option that is not JSON is refused before anything
+is written.
+
+Source: DESIGN §5; behaviour.md §13 for what goes wrong without it (W-10).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+
+from flowstone.core.asset import Asset
+
+NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class AssetOptions:
+    """
+    What a run says about one asset.
+
+    Attributes:
+        io: The IO manager that takes the value; None is the asset's own.
+        config: Fields of the asset's configuration, JSON-safe.
+    """
+
+    io: str | None = None
+    config: Mapping[str, object] = NOTHING
+
+
+DEFAULT = AssetOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run says about its assets, by full name."""
+
+    assets: Mapping[str, AssetOptions] = field(default_factory=dict)
+
+    def of(self, asset: str) -> AssetOptions:
+        """Return what the run says about an asset; defaults if it says nothing."""
+        return self.assets.get(asset, DEFAULT)
+
+    def dump(self) -> str | None:
+        """Return the JSON text, or None when there is nothing to say."""
+        said = {
+            name: {
+                **({"io": options.io} if options.io else {}),
+                **({"config": dict(options.config)} if options.config else {}),
+            }
+            for name, options in self.assets.items()
+        }
+        kept = {name: options for name, options in said.items() if options}
+        return json.dumps(kept, ensure_ascii=False) if kept else None
+
+
+NO_OPTIONS = RunOptions()
+
+
+@lru_cache(maxsize=1024)
+def parse(text: str | None) -> RunOptions:
+    """Return the options that `RunOptions.dump` wrote."""
+    if text is None:
+        return NO_OPTIONS
+    return RunOptions(
+        {
+            name: AssetOptions(said.get("io"), said.get("config", NOTHING))
+            for name, said in json.loads(text).items()
+        }
+    )
+
+
+def version_of(asset: Asset[..., object], options: AssetOptions) -> str:
+    """
+    Return the version of what produces a value: its code, and the configuration it was given.
+
+    Two values of the same version, made from the same inputs, are interchangeable.
+    """
+    if not options.config:
+        return asset.code_version
+    text = json.dumps(options.config, sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{asset.code_version}+{digest}"

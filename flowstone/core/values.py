@@ -1,0 +1,114 @@
+"""Values on their way between an asset and the IO manager that keeps them."""
+
+import json
+from dataclasses import dataclass
+
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.io_manager import Address, IOManager
+from flowstone.core.contracts.store import JsonText, Store, StoredInput
+from flowstone.core.errors import NotStoredError
+from flowstone.core.registry import Registry
+from flowstone.core.telemetry import Telemetry
+
+DEFAULT_IO = "default"
+MAX_BYTES = 16 * 1024 * 1024
+"""The largest value that the store keeps itself, as JSON; larger ones belong in an IO manager."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a settlement says about a value: JSON for the store, or where an IO manager put it."""
+
+    value: JsonText | None = None
+    io: str | None = None
+    location: JsonText | None = None
+
+
+class Values:
+    """
+    Loads and stores by the name of an IO manager.
+
+    ``default`` is the store itself unless the application registered a manager under that name: the
+    value is then written in the very transaction that settles its materialization.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        managers: Registry[IOManager],
+        codec: Codec,
+        telemetry: Telemetry,
+    ) -> None:
+        self._store = store
+        self._managers = managers
+        self._codec = codec
+        self._telemetry = telemetry
+
+    def holder(self, io: str) -> str | None:
+        """
+        Return the name that rows keep for values stored through ``io``; None is the store itself.
+
+        Raises:
+            NotRegisteredError: No IO manager has this name.
+        """
+        if io == DEFAULT_IO and DEFAULT_IO not in self._managers:
+            return None
+        self._managers.resolve(io)
+        return io
+
+    async def store(self, io: str, address: Address, value: object) -> Kept:
+        """
+        Write the value, unless the store keeps it, and return what the settlement has to say.
+
+        Raises:
+            ValueNotStorableError: The value cannot be kept as it is.
+            NotRegisteredError: No IO manager has this name.
+        """
+        holder = self.holder(io)
+        if not self._telemetry.enabled("io.store"):
+            return await self._store_value(holder, address, value)
+        facts = self._facts(address.asset, address.partition, holder)
+        with self._telemetry.span("io.store", facts) as measurements:
+            kept = await self._store_value(holder, address, value)
+            measurements["size_bytes"] = len(kept.value or "")
+            return kept
+
+    async def _store_value(self, holder: str | None, address: Address, value: object) -> Kept:
+        if holder is None:
+            return Kept(self._codec.encode(value, max_bytes=MAX_BYTES))
+        written = await self._managers.instance(holder).store(address, value)
+        if written.inline is not None:
+            return Kept(written.inline)
+        return Kept(None, holder, json.dumps(written.location))
+
+    async def load(self, source: StoredInput, partition: str, annotation: object) -> object:
+        """
+        Return a stored value, as the reader's annotation says.
+
+        Raises:
+            NotStoredError: It is gone.
+            ValueNotReadableError: It is not what the annotation says.
+        """
+        if not self._telemetry.enabled("io.load"):
+            if source.value is not None:
+                return self._codec.decode(source.value, annotation)
+            return await self._load_value(source, annotation)
+        facts = self._facts(source.asset, partition, source.io)
+        with self._telemetry.span("io.load", facts) as measurements:
+            measurements["size_bytes"] = len(source.value or "")
+            return await self._load_value(source, annotation)
+
+    async def _load_value(self, source: StoredInput, annotation: object) -> object:
+        if source.io is not None:
+            manager = self._managers.instance(source.io)
+            return await manager.load(json.loads(source.location or "null"), annotation)
+        text = source.value
+        if text is None:
+            found = await self._store.values([source.materialization_id])
+            text = found.get(source.materialization_id)
+        if text is None:
+            raise NotStoredError(f"the value of {source.asset} is no longer stored")
+        return self._codec.decode(text, annotation)
+
+    def _facts(self, asset: str, partition: str, holder: str | None) -> dict[str, object]:
+        return {"asset": asset, "partition": partition, "io_manager": holder or DEFAULT_IO}

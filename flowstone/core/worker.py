@@ -1,0 +1,438 @@
+"""
+The loop over a store that computes assets: ``app.run`` is this loop over one run, ``flowstone
+worker`` is this loop for ever. There is no other execution path.
+
+Each turn settles what has finished and claims what is next, in one call. When nothing waits, a turn
+is immediate; under load completions gather while a turn is under way, with no timer. Two turns may
+be under way at once, so that this process computes while the store works.
+
+A store that cannot be reached is waited for: settlements are kept, and once it answers the worker
+asks what it owns and hands back what it does not know, because the reply to a claim may have been
+lost.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from flowstone.core.contracts.store import (
+    Capacity,
+    Claim,
+    Settlement,
+    Store,
+    Turn,
+    WorkerInfo,
+    WorkerLostError,
+)
+from flowstone.core.errors import DatabaseError
+from flowstone.core.executor import Executor
+from flowstone.core.status import Event
+from flowstone.core.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+LANES = 2
+SHORTEST_BACKOFF = 0.05
+LONGEST_BACKOFF = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """
+    How a worker works.
+
+    Attributes:
+        queues: Slots by queue: how many materializations of it run at once here.
+        run_id: Work on this run only, whatever the queue, with ``slots`` at once.
+        drain: Stop when nothing is left that is due.
+        lease: A worker that has not beaten for this long is taken over. Must be the same on all
+            workers of a schema, and well below procrastinate's 30 s.
+        poll_interval: How long a lost wake-up can delay work.
+        shutdown_timeout: How long a stop waits for what runs before it hands it back.
+        max_rescues: A materialization that has cost this many workers their life fails.
+    """
+
+    queues: Mapping[str, int] = field(default_factory=dict)
+    run_id: int | None = None
+    slots: int = 0
+    drain: bool = False
+    lease: timedelta = timedelta(seconds=15)
+    poll_interval: timedelta = timedelta(seconds=5)
+    shutdown_timeout: timedelta = timedelta(seconds=30)
+    max_rescues: int = 5
+
+
+class Worker:
+    """One worker of one store; `run` it once."""
+
+    def __init__(
+        self, store: Store, executor: Executor, telemetry: Telemetry, options: WorkerOptions
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._telemetry = telemetry
+        self._options = options
+        self._slots = {"": options.slots} if options.run_id is not None else dict(options.queues)
+        self._worker_id = 0
+        self._free = dict(self._slots)
+        self._running: dict[int, tuple[Claim, asyncio.Task[None]]] = {}
+        self._finished: list[Settlement] = []
+        self._turns = 0
+        self._hungry = True
+        self._due: asyncio.TimerHandle | None = None
+        self._stopping = False
+        self._aborting: set[int] = set()
+        self._must_reconcile = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._backoff = SHORTEST_BACKOFF
+
+    def stop(self) -> None:
+        """Take no more work; `run` returns when what runs has ended or was handed back."""
+        self._stopping = True
+        self._changed()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs, nothing waits to be settled, and nothing more was claimable."""
+        return not (self._running or self._finished or self._turns or self._hungry)
+
+    async def run(self) -> None:
+        """
+        Work until stopped, or (``drain``) until nothing is due.
+
+        Raises:
+            DatabaseError: One that waiting cannot mend.
+        """
+        await self._store.listen([queue for queue in self._slots if queue])
+        await self._register()
+        try:
+            async with self._background():
+                lanes = [asyncio.create_task(self._lane(number)) for number in range(LANES)]
+                try:
+                    await asyncio.gather(*lanes)
+                finally:
+                    for lane in lanes:
+                        lane.cancel()
+        finally:
+            await self._say_goodbye()
+
+    async def wait_idle(self) -> None:
+        """Return at the next moment when `is_idle` holds, or when the worker has stopped."""
+        while not (self.is_idle or self._stopping):
+            await self._wait_changed()
+
+    def look_again(self) -> None:
+        """Say that there may be something to claim."""
+        self._hungry = True
+        self._changed()
+
+    # Turns
+
+    async def _lane(self, number: int) -> None:
+        while not self._is_over():
+            if self._wants_turn(number):
+                await self._turn()
+            else:
+                await self._wait_changed()
+
+    def _is_over(self) -> bool:
+        if self._options.drain and self.is_idle and not self._must_reconcile:
+            self.stop()
+        return self._stopping and not (self._running or self._finished or self._turns)
+
+    def _wants_turn(self, number: int) -> bool:
+        free = 0 if self._stopping else sum(self._free.values())
+        if self._turns == 0:
+            return bool(self._finished) or (self._hungry and free > 0) or self._must_reconcile
+        # The other lane is at it; join in only for a load that is worth a turn of its own.
+        worth = max(1, sum(self._slots.values()) // 2)
+        return number > 0 and (len(self._finished) >= worth or (self._hungry and free >= worth))
+
+    async def _turn(self) -> None:
+        settlements, self._finished = self._finished, []
+        offered = {} if self._stopping or not self._hungry else self._offer()
+        self._turns += 1
+        try:
+            if self._must_reconcile:
+                await self._reconcile(settlements)
+            turn = await self._store.turn(self._worker_id, settlements, self._capacity(offered))
+            self._take(turn, offered)
+        except WorkerLostError:
+            await self._start_over(settlements)
+        except DatabaseError as error:
+            await self._recover(error, settlements)
+        finally:
+            for queue, slots in offered.items():
+                self._free[queue] += slots
+            self._turns -= 1
+            self._changed()
+
+    def _offer(self) -> dict[str, int]:
+        """Reserve free slots for a turn; at most half of each queue's, so that turns overlap."""
+        offered = {}
+        for queue, free in self._free.items():
+            slots = min(free, max(1, -(-self._slots[queue] // LANES)))
+            if slots > 0:
+                offered[queue] = slots
+                self._free[queue] -= slots
+        return offered
+
+    def _capacity(self, offered: Mapping[str, int]) -> Capacity:
+        run_id = self._options.run_id
+        if run_id is None:
+            return Capacity(queues=offered)
+        return Capacity(run_id=run_id, slots=offered.get("", 0))
+
+    def _take(self, turn: Turn, offered: dict[str, int]) -> None:
+        self._backoff = SHORTEST_BACKOFF
+        if turn.refused:
+            logger.warning("Work that was taken over from this worker: %s", list(turn.refused))
+            self._telemetry.execute(
+                "settlement.rejected",
+                {"count": len(turn.refused)},
+                {"worker_id": self._worker_id},
+            )
+        for job in turn.malformed:
+            logger.error("Job %s belongs to no materialization: %s", job.job_id, job.arguments)
+        if offered:
+            self._hungry = len(turn.claims) + len(turn.malformed) >= min(offered.values())
+        for claim in turn.claims:
+            queue = self._queue_of(claim)
+            offered[queue] -= 1
+            task = asyncio.create_task(self._execute(claim))
+            self._running[claim.id] = (claim, task)
+        if turn.next_due is not None:
+            self._look_again_in(turn.next_due)
+
+    def _queue_of(self, claim: Claim) -> str:
+        return "" if self._options.run_id is not None else claim.queue
+
+    def _look_again_in(self, delay: timedelta) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        seconds = min(delay.total_seconds(), 3600.0)
+        self._due = asyncio.get_running_loop().call_later(seconds, self.look_again)
+
+    # Bodies
+
+    async def _execute(self, claim: Claim) -> None:
+        settlement: Settlement | None = None
+        try:
+            settlement = await self._executor.execute(claim)
+        except asyncio.CancelledError:
+            if claim.id in self._aborting:
+                settlement = Settlement(
+                    claim.id, claim.claim, Event.CANCELLED, error='{"message": "stopped on request"}'
+                )
+            elif self._stopping:
+                settlement = Settlement(claim.id, claim.claim, Event.HANDED_BACK)
+            else:
+                # Nobody here cancelled it: it was taken over, or the loop is closing.
+                return
+        finally:
+            self._end(claim, settlement)
+
+    def _end(self, claim: Claim, settlement: Settlement | None) -> None:
+        self._running.pop(claim.id, None)
+        self._aborting.discard(claim.id)
+        if settlement is not None:
+            self._finished.append(settlement)
+        lingering = self._executor.lingering(claim)
+        if lingering is None:
+            self._give_slot_back(claim)
+        else:
+            # A thread cannot be stopped: its slot is busy for as long as it is.
+            lingering.add_done_callback(lambda _: self._give_slot_back(claim))
+        self._changed()
+
+    def _give_slot_back(self, claim: Claim) -> None:
+        self._free[self._queue_of(claim)] += 1
+        self._changed()
+
+    # When the store does not answer as it should
+
+    async def _recover(self, error: DatabaseError, settlements: Sequence[Settlement]) -> None:
+        if error.retryable:
+            logger.warning("The store does not answer (%s); trying again", error)
+            self._finished[:0] = settlements
+            self._must_reconcile = True
+        elif settlements:
+            await self._settle_in_halves(settlements, error)
+            return
+        else:
+            logger.error("The store refuses to hand out work: %s", error)
+        await self._back_off()
+
+    async def _settle_in_halves(
+        self, settlements: Sequence[Settlement], error: DatabaseError
+    ) -> None:
+        """Find the settlement that the store cannot take, and fail it alone."""
+        half = len(settlements) // 2
+        parts = [settlements[:half], settlements[half:]]
+        if half == 0:
+            parts = [[self._executor.not_storable(settlements[0], error)]]
+        for part in parts:
+            try:
+                self._take(await self._store.turn(self._worker_id, part, Capacity()), {})
+            except WorkerLostError:
+                await self._start_over(settlements)
+                return
+            except DatabaseError as again:
+                if again.retryable:
+                    self._finished[:0] = part
+                    self._must_reconcile = True
+                elif half == 0:
+                    logger.exception("Materialization %s cannot be settled at all", part[0].id)
+                else:
+                    await self._settle_in_halves(part, again)
+
+    async def _reconcile(self, settlements: Sequence[Settlement]) -> None:
+        """Hand back what the store says is ours and we know nothing of."""
+        known = {*self._running, *(s.id for s in settlements), *(s.id for s in self._finished)}
+        unknown = [
+            Settlement(id_, claim, Event.HANDED_BACK)
+            for id_, claim in await self._store.owned(self._worker_id)
+            if id_ not in known
+        ]
+        if unknown:
+            await self._store.turn(self._worker_id, unknown, Capacity())
+        self._must_reconcile = False
+        self._hungry = True
+
+    async def _start_over(self, settlements: Sequence[Settlement]) -> None:
+        """What this worker owned has gone to others: let go of it, and register again."""
+        logger.warning(
+            "Worker %s was given up for dead; its %s materializations were taken over",
+            self._worker_id,
+            len(self._running) + len(settlements),
+        )
+        self._finished.clear()
+        for _, task in list(self._running.values()):
+            task.cancel()
+        await self._register()
+        self._hungry = True
+
+    async def _back_off(self) -> None:
+        self._backoff = min(LONGEST_BACKOFF, self._backoff * 2)
+        await asyncio.sleep(self._backoff * random.uniform(0.5, 1.0))
+        self._hungry = True
+
+    # Life
+
+    async def _register(self) -> None:
+        queues = [queue for queue in self._slots if queue]
+        info = WorkerInfo(socket.gethostname(), os.getpid(), queues)
+        while True:
+            try:
+                self._worker_id = await self._store.register_worker(info)
+                break
+            except DatabaseError as error:
+                if not error.retryable or self._stopping:
+                    raise
+                logger.warning("The store does not answer (%s); trying again", error)
+                await self._back_off()
+        self._telemetry.execute(
+            "worker.start", {}, {"worker_id": self._worker_id, "queues": dict(self._slots)}
+        )
+
+    async def _say_goodbye(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        tasks = [task for _, task in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(DatabaseError):
+            await self._store.unregister_worker(self._worker_id)
+        self._telemetry.execute("worker.stop", {}, {"worker_id": self._worker_id})
+
+    @asynccontextmanager
+    async def _background(self) -> AsyncIterator[None]:
+        duties = [self._hear_wakeups(), self._keep_house(), self._end_in_time()]
+        tasks = [asyncio.create_task(duty) for duty in duties]
+        try:
+            async with self._store.beating(lambda: self._worker_id, self._options.lease / 3):
+                yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _hear_wakeups(self) -> None:
+        topics = [f"queue:{queue}" for queue in self._slots if queue]
+        if self._options.run_id is not None:
+            topics.append(f"run:{self._options.run_id}")
+        poll = self._options.poll_interval.total_seconds()
+        with self._store.wakeups.watch([*topics, "abort"]) as watch:
+            while True:
+                heard = await watch.wait(poll * random.uniform(0.8, 1.0))
+                if "abort" in heard or "*" in heard:
+                    await self._abort_requested()
+                if heard != {"abort"}:
+                    self.look_again()
+
+    async def _keep_house(self) -> None:
+        """Take over from dead workers, and look for stop requests whose wake-up was lost."""
+        interval = self._options.lease.total_seconds() / 2
+        while True:
+            await asyncio.sleep(interval * random.uniform(0.5, 1.0))
+            try:
+                await self._rescue()
+                await self._abort_requested()
+            except DatabaseError as error:
+                logger.warning("Housekeeping will be tried again: %s", error)
+
+    async def _rescue(self) -> None:
+        rescued = await self._store.rescue(
+            self._options.lease, max_rescues=self._options.max_rescues
+        )
+        for worker in rescued:
+            count = len(worker.materialization_ids)
+            logger.warning("Took %s materializations over from worker %s", count, worker.worker_id)
+            self._telemetry.execute("rescue", {"count": count}, {"worker_id": worker.worker_id})
+            self.look_again()
+
+    async def _abort_requested(self) -> None:
+        if not self._running:
+            return
+        try:
+            ids = await self._store.aborts(self._worker_id)
+        except DatabaseError as error:
+            logger.warning("Stop requests will be looked for again: %s", error)
+            return
+        for id_ in ids:
+            if id_ in self._running and id_ not in self._aborting:
+                self._aborting.add(id_)
+                claim, task = self._running[id_]
+                self._executor.abort(claim)
+                task.cancel()
+
+    async def _end_in_time(self) -> None:
+        """After a stop, cut short what has not ended in time."""
+        while not self._stopping:
+            await self._wait_changed()
+        deadline = time.monotonic() + self._options.shutdown_timeout.total_seconds()
+        while self._running and (left := deadline - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._wait_changed()
+        for _, task in list(self._running.values()):
+            task.cancel()
+
+    def _changed(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _wait_changed(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter

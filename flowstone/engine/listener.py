@@ -1,0 +1,137 @@
+"""
+One LISTEN connection per store, which turns notifications into wake-ups.
+
+Channels are database-wide: ``flowstone#<schema>`` is ours, ``procrastinate_queue_v1#<queue>`` is
+shared with stock workers, whatever their schema. So a notification only ever says "look again".
+When the connection is lost everybody is woken after the reconnect, since anything may have been
+missed; until then polling serves. Needs a session, so a transaction-mode PgBouncer leaves only the
+polling.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+import asyncpg
+
+from flowstone.core.wakeups import Wakeups
+from flowstone.engine.dsn import for_asyncpg
+logger = logging.getLogger(__name__)
+
+QUEUE_CHANNEL = "procrastinate_queue_v1#"
+KEEPALIVE_SECONDS = 30.0
+LONGEST_BACKOFF_SECONDS = 30.0
+
+
+class Listener:
+    """
+    Keeps a connection on the channels that were asked for.
+
+    Args:
+        is_own: Says whether a job notification by this server process may be ignored, because the
+            turn that sent it claims by itself.
+    """
+
+    def __init__(
+        self, dsn: str, schema: str, wakeups: Wakeups, is_own: Callable[[int], bool]
+    ) -> None:
+        self._dsn = dsn
+        self._schema = schema
+        self._wakeups = wakeups
+        self._is_own = is_own
+        self._channels = {f"flowstone#{schema}"}
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._listening = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to listen; returns once it does, or once the first try has failed."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._keep_listening(), name="flowstone-listener")
+            await self._listening.wait()
+
+    async def stop(self) -> None:
+        """Stop listening; safe to call twice."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def add_queue(self, queue: str) -> None:
+        """Listen to one more queue, as soon as the connection gets to it."""
+        self._channels.add(QUEUE_CHANNEL + queue)
+        self._changed.set()
+
+    async def _keep_listening(self) -> None:
+        backoff = 0.1
+        while True:
+            try:
+                await self._listen()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                logger.warning(
+                    "LISTEN connection lost (%s); polling until it is back, next try in %.1fs",
+                    error,
+                    backoff,
+                )
+            self._listening.set()
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+
+    async def _listen(self) -> None:
+        """Listen until the connection is lost, then raise."""
+        connection = await asyncpg.connect(**for_asyncpg(self._dsn))
+        connection.add_termination_listener(self._look)
+        try:
+            await self._catch_up(connection, set())
+        finally:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                await connection.close(timeout=1)
+
+    async def _catch_up(self, connection: asyncpg.Connection, heard: set[str]) -> None:
+        while True:
+            self._changed.clear()
+            added = self._channels - heard
+            for channel in added:
+                await connection.add_listener(channel, self._hear)
+            if added:
+                # What was published between the last look and LISTEN was not heard.
+                self._wakeups.publish_all()
+                heard |= added
+            self._listening.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KEEPALIVE_SECONDS):
+                    await self._changed.wait()
+            async with asyncio.timeout(KEEPALIVE_SECONDS):
+                await connection.execute("SELECT 1")
+
+    def _look(self, _connection: object) -> None:
+        self._changed.set()
+
+    def _hear(self, _connection: object, pid: int, channel: str, payload: object) -> None:
+        message = _parsed(payload)
+        if channel.startswith(QUEUE_CHANNEL):
+            if message.get("type") == "abort_job_requested":
+                self._wakeups.publish("abort")
+            elif not self._is_own(pid):
+                self._wakeups.publish("queue:" + channel.removeprefix(QUEUE_CHANNEL))
+            return
+        if "abort" in message:
+            self._wakeups.publish("abort")
+        runs = message.get("runs", ())
+        if not isinstance(runs, list):
+            self._wakeups.publish_all()
+            return
+        for run_id in runs:
+            self._wakeups.publish(f"run:{run_id}")
+
+
+def _parsed(payload: object) -> dict[str, object]:
+    """Anybody may notify anything; what is not ours still means that somebody should look."""
+    try:
+        message = json.loads(str(payload))
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}

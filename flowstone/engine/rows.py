@@ -1,0 +1,199 @@
+"""Between the records of the store contract and the rows and arrays of the SQL functions."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+
+import asyncpg
+
+from flowstone.core.contracts.store import (
+    Claim,
+    Current,
+    Key,
+    Malformed,
+    MaterializationRecord,
+    NewRun,
+    RunRecord,
+    Settlement,
+    StoredInput,
+    Turn,
+)
+from flowstone.core.outcome import Wake
+from flowstone.core.status import RunStatus, Status
+
+Row = Mapping[str, object] | asyncpg.Record
+
+SETTLEMENT_TYPES = (
+    "bigint[]", "integer[]", "smallint[]", "text[]", "text[]", "text[]", "text[]", "text[]",
+    "bigint[]", "integer[]", "text[]",
+)  # fmt: skip
+RUN_TYPES = (
+    "text", "text", "text", "timestamptz", "bigint", "bigint[]", "text[]", "text[]", "text[]",
+    "integer[]", "text[]", "integer[]", "text[]", "text[]", "text[]", "text[]", "bigint[]",
+    "text[]",
+)  # fmt: skip
+
+
+def milliseconds(delay: timedelta | None) -> int | None:
+    """Return the delay as whole milliseconds; a tiny one stays above zero."""
+    if delay is None:
+        return None
+    return -(-delay // timedelta(milliseconds=1))
+
+
+def settlement_arrays(settlements: Sequence[Settlement]) -> tuple[Sequence[object], ...]:
+    """Return the settlements, which are sorted by id, as the arrays of ``flowstone_turn_v1``."""
+    plain = all(s.error is None and s.delay is None and s.wait is None for s in settlements)
+    internal = all(s.io is None for s in settlements)
+    return (
+        [s.id for s in settlements],
+        [s.claim for s in settlements],
+        [s.event.value for s in settlements],
+        [s.value for s in settlements],
+        [] if internal else [s.io for s in settlements],
+        [] if internal else [s.location for s in settlements],
+        [s.version for s in settlements],
+        [] if plain else [s.error for s in settlements],
+        [] if plain else [milliseconds(s.delay) for s in settlements],
+        [s.duration_ms for s in settlements],
+        [] if plain else [_wait_text(s) for s in settlements],
+    )
+
+
+def _wait_text(settlement: Settlement) -> str | None:
+    wait = settlement.wait
+    if wait is None:
+        return None
+    on, external = json.dumps(wait.on), json.dumps(wait.external)
+    return f'{{"on": {on}, "external": {external}, "state": {wait.state}}}'
+
+
+def run_arrays(run: NewRun) -> tuple[object, ...]:
+    """Return the run as the arguments of ``flowstone_create_run_v1``."""
+    steps = run.steps
+    return (
+        json.dumps([{"asset": key.asset, "partition": key.partition} for key in run.targets]),
+        run.options,
+        run.dedupe,
+        run.at,
+        run.retry_of,
+        [step.id for step in steps],
+        [step.key.asset for step in steps],
+        [step.key.partition for step in steps],
+        [step.queue for step in steps],
+        [step.priority for step in steps],
+        [step.reason for step in steps],
+        [step.unmet for step in steps],
+        [_literal(step.inputs) for step in steps],
+        [_literal(step.follows) for step in steps],
+        [_literal(step.dependents) for step in steps],
+        [_literal(step.optional_dependents) for step in steps],
+        [reused.materialization_id for reused in run.reused],
+        [reused.reason for reused in run.reused],
+    )
+
+
+def _literal(ids: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, ids)) + "}"
+
+
+def turn_from(rows: Sequence[asyncpg.Record]) -> Turn:
+    """Return what ``flowstone_turn_v1`` answered."""
+    claims: list[Claim] = []
+    turn = Turn(claims=claims)
+    refused: list[int] = []
+    malformed: list[Malformed] = []
+    for row in rows:
+        kind = row[0]
+        if kind == "claim":
+            claims.append(_claim(row))
+        elif kind == "refused":
+            refused.append(row[1])
+        elif kind == "malformed":
+            malformed.append(Malformed(row[1], row[4]))
+        else:
+            turn.next_due = timedelta(milliseconds=row[1])
+    claims.sort(key=_claim_order)
+    turn.refused, turn.malformed = refused, malformed
+    return turn
+
+
+def _claim_order(claim: Claim) -> int:
+    return claim.id
+
+
+def _claim(row: asyncpg.Record) -> Claim:
+    (_, id_, claim, run_id, asset, partition, attempt, options,
+     ids, assets, ios, places, values, wake, queue) = row  # fmt: skip
+    return Claim(
+        id_,
+        claim,
+        run_id,
+        asset,
+        partition,
+        attempt,
+        list(map(StoredInput, assets, ids, ios, places, values)) if ids else (),
+        options,
+        _wake(wake) if wake else None,
+        queue,
+    )
+
+
+def _wake(text: str) -> Wake:
+    wake = json.loads(text)
+    return Wake(wake["on"], wake["state"], wake["payload"], wake["timed_out"])
+
+
+def current_from(
+    keys: Sequence[Key], rows: Sequence[Row]
+) -> tuple[Mapping[Key, Current], Sequence[int]]:
+    """Return what ``flowstone_current_v1`` answered about the keys."""
+    found: dict[Key, Current] = {}
+    reserved: Sequence[int] = ()
+    for row in rows:
+        if row["ordinal"] == 0:
+            reserved = row["reserved"]
+        else:
+            found[keys[row["ordinal"] - 1]] = Current(
+                row["materialization_id"],
+                row["io"],
+                row["location"],
+                row["version"],
+                row["upstreams"],
+                row["materialized_at"],
+                row["invalidated"],
+            )
+    return found, reserved
+
+
+def run_from(row: asyncpg.Record) -> RunRecord:
+    """Return a row of ``flowstone_runs_v1``."""
+    return RunRecord(
+        row["run_id"],
+        RunStatus(row["status"]),
+        [Key(target["asset"], target["partition"]) for target in json.loads(row["targets"])],
+        row["options"],
+        row["created_at"],
+        row["finished_at"],
+        {Status(name): count for name, count in json.loads(row["counts"]).items()},
+        row["reused_count"],
+        row["retry_of"],
+    )
+
+
+def materialization_from(row: asyncpg.Record) -> MaterializationRecord:
+    """Return a row of ``flowstone_materializations_v1``."""
+    return MaterializationRecord(
+        row["id"],
+        row["run_id"],
+        Key(row["asset"], row["partition"]),
+        Status(row["status"]),
+        row["attempt"],
+        row["reason"],
+        row["error"],
+        row["waiting_on"],
+        bool(row["is_external"]),
+        row["started_at"],
+        row["finished_at"],
+        row["duration_ms"],
+    )

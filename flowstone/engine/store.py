@@ -1,0 +1,334 @@
+"""
+The store on Postgres: one SQL function for each step of the contract.
+
+Python calls functions by qualified name and passes arrays; what happens is in ``sql/core``. Turns
+have connections of their own, so that reading and enqueueing never wait for them nor they for it.
+No statement depends on the session, which lets a transaction-mode PgBouncer sit in between.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import asyncpg
+
+from flowstone.core.contracts.store import (
+    Capacity,
+    CreatedRun,
+    Current,
+    JsonText,
+    Key,
+    MaterializationRecord,
+    NewRun,
+    Rescued,
+    Reused,
+    RunRecord,
+    Settlement,
+    Store,
+    Turn,
+    WorkerInfo,
+)
+from flowstone.core.errors import RunNotFoundError
+from flowstone.core.status import RunStatus
+from flowstone.engine import rows, schema
+from flowstone.engine.caller_connection import fetch
+from flowstone.engine.database_errors import connection_errors, database_errors
+from flowstone.engine.dsn import for_asyncpg
+from flowstone.engine.heartbeat import HeartbeatThread
+from flowstone.engine.listener import Listener
+from flowstone.engine.statements import call, checked_schema_name
+
+INPUT_BYTES = 32 * 1024
+"""A claim brings values up to this size; larger ones are loaded when they are needed."""
+
+MOST_ROWS = 1_000_000
+
+
+class PostgresStore(Store):
+    """
+    Runs and materializations in one schema of a Postgres database.
+
+    Args:
+        dsn: libpq URL or key=value string.
+        schema: Where `flowstone db migrate` has put the tables.
+        pool_size: Most connections for reading and enqueueing; turns have two more, LISTEN one.
+    """
+
+    def __init__(self, dsn: str, *, schema: str = "flowstone", pool_size: int = 4) -> None:
+        super().__init__()
+        self.dsn = dsn
+        self.schema = checked_schema_name(schema)
+        self._pool_size = pool_size
+        self._pool: asyncpg.Pool | None = None
+        self._turns: asyncpg.Pool | None = None
+        self._turn_pids: set[int] = set()
+        self._workers: set[int] = set()
+        self._listener = Listener(dsn, schema, self.wakeups, self._is_own_turn)
+
+    async def open(self) -> None:
+        arguments = for_asyncpg(self.dsn)
+        with connection_errors():
+            self._pool = await asyncpg.create_pool(
+                **arguments, min_size=1, max_size=self._pool_size, reset=_leave_as_it_is
+            )
+        try:
+            async with self._pool.acquire() as connection:
+                await schema.check_connection(connection, self.schema)
+            with connection_errors():
+                self._turns = await asyncpg.create_pool(
+                    **arguments,
+                    min_size=0,
+                    max_size=2,
+                    init=self._remember_turn,
+                    reset=_leave_as_it_is,
+                )
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self._listener.stop()
+        for pool in (self._turns, self._pool):
+            if pool is not None:
+                try:
+                    async with asyncio.timeout(5):
+                        await pool.close()
+                except (TimeoutError, asyncpg.InterfaceError, OSError):
+                    pool.terminate()
+        self._turns = self._pool = None
+        self._turn_pids.clear()
+
+    async def _remember_turn(self, connection: asyncpg.Connection) -> None:
+        pid = connection.get_server_pid()
+        self._turn_pids.add(pid)
+        connection.add_termination_listener(lambda _: self._turn_pids.discard(pid))
+
+    def _is_own_turn(self, pid: int) -> bool:
+        # With one worker here, whatever its turn enqueues, that turn claims as far as it has room.
+        return len(self._workers) == 1 and pid in self._turn_pids
+
+    # Planning
+
+    async def current(
+        self, keys: Sequence[Key], *, reserve: int = 0, conn: object = None
+    ) -> tuple[Mapping[Key, Current], Sequence[int]]:
+        found = await self._fetch(
+            "flowstone_current_v1",
+            ("text[]", "text[]", "integer"),
+            [key.asset for key in keys],
+            [key.partition for key in keys],
+            reserve,
+            conn=conn,
+        )
+        return rows.current_from(keys, found)
+
+    async def create_run(self, run: NewRun, *, conn: object = None) -> CreatedRun:
+        (row,) = await self._fetch(
+            "flowstone_create_run_v1", rows.RUN_TYPES, *rows.run_arrays(run), conn=conn
+        )
+        return CreatedRun(row["run_id"], row["created"])
+
+    async def invalidate(
+        self, keys: Sequence[Key], *, downstream: bool, io: str | None = None
+    ) -> int:
+        count = await self._value(
+            "flowstone_invalidate_v1",
+            ("text[]", "text[]", "boolean", "text"),
+            [key.asset for key in keys],
+            [key.partition for key in keys],
+            downstream,
+            io,
+        )
+        return int(count)
+
+    # Workers
+
+    async def listen(self, queues: Sequence[str] = ()) -> None:
+        for queue in queues:
+            self._listener.add_queue(queue)
+        await self._listener.start()
+
+    async def register_worker(self, info: WorkerInfo) -> int:
+        worker_id = int(
+            await self._value(
+                "flowstone_register_worker_v1",
+                ("text", "integer", "text[]"),
+                info.host,
+                info.pid,
+                list(info.queues),
+            )
+        )
+        self._workers.add(worker_id)
+        return worker_id
+
+    async def unregister_worker(self, worker_id: int) -> None:
+        self._workers.discard(worker_id)
+        await self._value("flowstone_unregister_worker_v1", ("bigint",), worker_id)
+
+    async def heartbeat(self, worker_id: int) -> bool:
+        return bool(await self._value("flowstone_heartbeat_v1", ("bigint",), worker_id))
+
+    @asynccontextmanager
+    async def beating(self, worker_id: Callable[[], int], every: timedelta) -> AsyncIterator[None]:
+        thread = HeartbeatThread(self.dsn, self.schema, worker_id, every)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.stop()
+
+    async def turn(
+        self, worker_id: int, settlements: Sequence[Settlement], capacity: Capacity
+    ) -> Turn:
+        ordered = sorted(settlements, key=_id_of)
+        if capacity.run_id is None:
+            queues = [name for name, slots in capacity.queues.items() if slots > 0]
+            slots = [capacity.queues[name] for name in queues]
+        else:
+            queues, slots = [], [capacity.slots] if capacity.slots > 0 else []
+        statement = call(
+            self.schema,
+            "flowstone_turn_v1",
+            "bigint",
+            *rows.SETTLEMENT_TYPES,
+            "text[]",
+            "integer[]",
+            "bigint",
+            "integer",
+        )
+        with database_errors():
+            async with self._opened(self._turns).acquire() as connection:
+                answer = await connection.fetch(
+                    statement,
+                    worker_id,
+                    *rows.settlement_arrays(ordered),
+                    queues,
+                    slots,
+                    capacity.run_id,
+                    INPUT_BYTES,
+                )
+        return rows.turn_from(answer)
+
+    async def rescue(self, lease: timedelta, *, max_rescues: int) -> Sequence[Rescued]:
+        found = await self._fetch(
+            "flowstone_rescue_v1",
+            ("bigint", "integer"),
+            rows.milliseconds(lease),
+            max_rescues,
+        )
+        by_worker: dict[int, list[int]] = {}
+        for row in found:
+            by_worker.setdefault(row["worker_id"], []).append(row["materialization_id"])
+        return [Rescued(worker_id, ids) for worker_id, ids in by_worker.items()]
+
+    async def owned(self, worker_id: int) -> Sequence[tuple[int, int]]:
+        found = await self._fetch("flowstone_owned_v1", ("bigint",), worker_id)
+        return [(row["id"], row["claim"]) for row in found]
+
+    async def aborts(self, worker_id: int) -> Sequence[int]:
+        ids: Sequence[int] = await self._value("flowstone_aborts_v1", ("bigint",), worker_id)
+        return ids
+
+    # Waiting and stopping
+
+    async def wake(self, materialization_id: int, payload: JsonText) -> bool:
+        return bool(
+            await self._value("flowstone_wake_v1", ("bigint", "text"), materialization_id, payload)
+        )
+
+    async def cancel_run(self, run_id: int) -> int:
+        return int(await self._value("flowstone_cancel_run_v1", ("bigint",), run_id))
+
+    # Reading
+
+    async def values(self, materialization_ids: Sequence[int]) -> Mapping[int, JsonText]:
+        found = await self._fetch("flowstone_values_v1", ("bigint[]",), list(materialization_ids))
+        return {row["materialization_id"]: row["value"] for row in found}
+
+    async def run(self, run_id: int) -> RunRecord:
+        found = await self._runs(run_id, None, None, 1)
+        if not found:
+            raise RunNotFoundError(run_id)
+        return found[0]
+
+    async def runs(
+        self, *, status: RunStatus | None = None, limit: int = 20, before: int | None = None
+    ) -> Sequence[RunRecord]:
+        return await self._runs(None, status, before, limit)
+
+    async def _runs(
+        self, run_id: int | None, status: RunStatus | None, before: int | None, limit: int
+    ) -> Sequence[RunRecord]:
+        found = await self._fetch(
+            "flowstone_runs_v1",
+            ("bigint", "text", "bigint", "integer"),
+            run_id,
+            status.value if status else None,
+            before,
+            limit,
+        )
+        return [rows.run_from(row) for row in found]
+
+    async def materializations(self, run_id: int) -> Sequence[MaterializationRecord]:
+        return await self._materializations(run_id, None, None, MOST_ROWS)
+
+    async def history(self, key: Key, *, limit: int = 20) -> Sequence[MaterializationRecord]:
+        return await self._materializations(None, key.asset, key.partition, limit)
+
+    async def _materializations(
+        self, run_id: int | None, asset: str | None, partition: str | None, limit: int
+    ) -> Sequence[MaterializationRecord]:
+        found = await self._fetch(
+            "flowstone_materializations_v1",
+            ("bigint", "text", "text", "integer"),
+            run_id,
+            asset,
+            partition,
+            limit,
+        )
+        return [rows.materialization_from(row) for row in found]
+
+    async def reused(self, run_id: int) -> Sequence[Reused]:
+        found = await self._fetch("flowstone_reused_v1", ("bigint",), run_id)
+        return [
+            Reused(row["materialization_id"], Key(row["asset"], row["partition"]), row["reason"])
+            for row in found
+        ]
+
+    async def lineage(self, key: Key) -> tuple[Sequence[Key], Sequence[Key]]:
+        found = await self._fetch(
+            "flowstone_lineage_v1", ("text", "text"), key.asset, key.partition
+        )
+        upstream = [Key(row["asset"], row["partition"]) for row in found if row["is_upstream"]]
+        downstream = [Key(row["asset"], row["partition"]) for row in found if not row["is_upstream"]]
+        return upstream, downstream
+
+    # Calls
+
+    async def _fetch(
+        self, function: str, types: Sequence[str], *arguments: object, conn: object = None
+    ) -> Sequence[rows.Row]:
+        statement = call(self.schema, function, *types)
+        with database_errors():
+            if conn is not None:
+                return await fetch(conn, statement, *arguments)
+            async with self._opened(self._pool).acquire() as connection:
+                return list(await connection.fetch(statement, *arguments))
+
+    async def _value(self, function: str, types: Sequence[str], *arguments: object) -> object:
+        found = await self._fetch(function, types, *arguments)
+        return found[0][0]
+
+    def _opened(self, pool: asyncpg.Pool | None) -> asyncpg.Pool:
+        if pool is None:
+            raise RuntimeError("the application is not open; write: async with app: ...")
+        return pool
+
+
+async def _leave_as_it_is(_connection: object) -> None:
+    """Our statements leave nothing in a session, so none has to be cleaned: it costs a trip."""
+
+
+def _id_of(settlement: Settlement) -> int:
+    return settlement.id

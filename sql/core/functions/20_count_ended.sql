@@ -1,0 +1,45 @@
+-- Take materializations that have just ended off their runs' counters, and end the runs that are done.
+--
+-- Called once for each real transition to a terminal status, by whoever made it, in its transaction.
+-- Locks: flowstone_runs by id.
+CREATE FUNCTION flowstone_count_ended(p_ids bigint[])
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_finished bigint[];
+BEGIN
+    WITH ended AS MATERIALIZED (
+        SELECT
+            m.run_id,
+            count(*) AS all_of_them,
+            count(*) FILTER (WHERE m.status IN ('failed', 'upstream_failed')) AS failed,
+            count(*) FILTER (WHERE m.status = 'cancelled') AS cancelled
+        FROM flowstone_materializations m
+        WHERE m.id = ANY (p_ids)
+        GROUP BY m.run_id
+        ORDER BY m.run_id
+    ),
+    counted AS (
+        UPDATE flowstone_runs r
+        SET open_count = r.open_count - e.all_of_them,
+            failed_count = r.failed_count + e.failed,
+            cancelled_count = r.cancelled_count + e.cancelled,
+            finished_at = CASE WHEN r.open_count = e.all_of_them THEN clock_timestamp() END,
+            status = CASE
+                WHEN r.open_count > e.all_of_them THEN 'running'::flowstone_run_status
+                WHEN r.failed_count + e.failed > 0 THEN 'failed'
+                WHEN r.cancelled_count + e.cancelled > 0 THEN 'cancelled'
+                ELSE 'succeeded'
+            END
+        FROM ended e
+        WHERE r.id = e.run_id
+        RETURNING r.id, r.status
+    )
+    SELECT array_agg(counted.id) INTO v_finished FROM counted WHERE counted.status <> 'running';
+
+    IF v_finished IS NOT NULL THEN
+        PERFORM flowstone_notify_runs(v_finished);
+    END IF;
+END;
+$$;

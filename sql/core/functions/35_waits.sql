@@ -1,0 +1,89 @@
+-- Record what materializations that settled as waiting wait for.
+--
+-- One that was woken while it still ran does not wait: it is ready at once.
+CREATE FUNCTION flowstone_begin_waits(
+    p_settled bigint[],
+    p_ids bigint[],
+    p_events smallint[],
+    p_delays bigint[],
+    p_waits text[]
+)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_woken bigint[];
+BEGIN
+    WITH wait AS (
+        SELECT s.id, s.delay_ms, s.wait::json AS wait
+        FROM unnest(p_ids, p_events, p_delays, p_waits) AS s(id, event, delay_ms, wait)
+        JOIN flowstone_materializations m ON m.id = s.id
+        WHERE s.event = 7 AND s.id = ANY (p_settled) AND m.status = 'waiting'
+    ),
+    begun AS (
+        INSERT INTO flowstone_waits AS w
+            (materialization_id, waiting_on, state, is_external, waiting_since, deadline_at)
+        SELECT
+            wait.id,
+            wait.wait ->> 'on',
+            wait.wait -> 'state',
+            (wait.wait ->> 'external')::boolean,
+            clock_timestamp(),
+            clock_timestamp() + wait.delay_ms * interval '1 ms'
+        FROM wait
+        ON CONFLICT (materialization_id) DO UPDATE
+        SET waiting_on = excluded.waiting_on,
+            state = excluded.state,
+            is_external = excluded.is_external,
+            waiting_since = excluded.waiting_since,
+            deadline_at = excluded.deadline_at,
+            -- What woke the wait before this one is spent; what came before any wait is not.
+            woken_at = CASE WHEN w.waiting_on IS NULL THEN w.woken_at END,
+            payload = CASE WHEN w.waiting_on IS NULL THEN w.payload END
+        RETURNING w.materialization_id, w.woken_at
+    )
+    SELECT array_agg(begun.materialization_id) INTO v_woken FROM begun WHERE begun.woken_at IS NOT NULL;
+
+    IF v_woken IS NOT NULL THEN
+        UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (v_woken);
+        UPDATE flowstone_materializations m SET status = 'ready' WHERE m.id = ANY (v_woken);
+    END IF;
+END;
+$$;
+
+-- Let a waiting materialization go on; false when it has ended or was woken before.
+--
+-- p_payload: JSON text. A wake-up of one that is still running (or about to start again) is kept for the
+-- wait that follows. Locks: job, materialization.
+CREATE FUNCTION flowstone_wake_v1(p_id bigint, p_payload text)
+    RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_status flowstone_status;
+    v_inserted bigint;
+BEGIN
+    PERFORM FROM procrastinate_jobs j WHERE j.id = p_id FOR UPDATE;
+    SELECT m.status INTO v_status FROM flowstone_materializations m WHERE m.id = p_id FOR UPDATE;
+
+    IF v_status = 'waiting' THEN
+        UPDATE flowstone_waits w
+        SET woken_at = clock_timestamp(), payload = p_payload::json
+        WHERE w.materialization_id = p_id;
+        UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = p_id AND j.status = 'todo';
+        UPDATE flowstone_materializations m SET status = 'ready' WHERE m.id = p_id;
+        PERFORM flowstone_notify_queues(ARRAY[p_id]);
+        RETURN true;
+    END IF;
+
+    IF v_status IN ('ready', 'running') THEN
+        INSERT INTO flowstone_waits (materialization_id, woken_at, payload)
+        VALUES (p_id, clock_timestamp(), p_payload::json)
+        ON CONFLICT (materialization_id) DO NOTHING
+        RETURNING materialization_id INTO v_inserted;
+        RETURN v_inserted IS NOT NULL;
+    END IF;
+    RETURN false;
+END;
+$$;

@@ -1,0 +1,165 @@
+-- Settle a batch of claims and return the ids that were refused.
+--
+-- Arrays run in parallel, sorted by id; what a batch does not need may be an empty array. Events are the
+-- numbers of flowstone.core.status.Event:
+--   1 succeeded  2 failed  3 skipped  4 cancelled  5 retried  6 snoozed  7 waited  8 handed back
+-- p_delays: milliseconds; for 5, 6, 8 "not before", for 7 the deadline (null: none).
+--
+-- The fence is (job, worker, claim): a row that is no longer running under it is left alone, and all that
+-- came with it (value, location, lineage, successors) with it. Everything else is one transaction.
+-- Locks: jobs, materializations, runs, current.
+CREATE FUNCTION flowstone_settle(
+    p_worker bigint,
+    p_ids bigint[],
+    p_claims integer[],
+    p_events smallint[],
+    p_values text[],
+    p_ios text[],
+    p_locations text[],
+    p_versions text[],
+    p_errors text[],
+    p_delays bigint[],
+    p_durations integer[],
+    p_waits text[]
+)
+    RETURNS bigint[]
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_settled bigint[];
+    v_ended bigint[];
+    v_without_value bigint[];
+    v_back bigint[];
+BEGIN
+    WITH settlement AS (
+        SELECT *
+        FROM unnest(
+            p_ids, p_claims, p_events, p_values, p_ios, p_locations, p_versions, p_errors, p_delays, p_durations
+        ) AS s(id, claim, event, value, io, location, version, error, delay_ms, duration_ms)
+    ),
+    job AS (
+        UPDATE procrastinate_jobs j
+        SET attempts = j.attempts + 1,
+            worker_id = NULL,
+            abort_requested = false,
+            status = CASE
+                WHEN s.event IN (1, 3) THEN 'succeeded'::procrastinate_job_status
+                WHEN s.event = 2 THEN 'failed'
+                WHEN s.event = 4 OR j.abort_requested THEN 'aborted'
+                ELSE 'todo'
+            END,
+            scheduled_at = CASE
+                WHEN s.event <= 4 THEN j.scheduled_at
+                -- A wait without a deadline is parked where no worker's clock will come; not
+                -- 'infinity', which psycopg cannot read.
+                WHEN s.event = 7
+                    THEN coalesce(v_now + s.delay_ms * interval '1 ms', '9999-12-31 00:00:00+00')
+                WHEN s.delay_ms > 0 THEN v_now + s.delay_ms * interval '1 ms'
+            END
+        FROM settlement s
+        JOIN flowstone_materializations m ON m.id = s.id
+        WHERE j.id = s.id
+            AND j.status = 'doing'
+            AND j.attempts = s.claim
+            AND m.status = 'running'
+            AND m.worker_id = p_worker
+            AND m.claim = s.claim
+        RETURNING
+            j.id, j.status AS job_status, s.event, s.value, s.io, s.location, s.version, s.error, s.duration_ms
+    ),
+    settled AS (
+        UPDATE flowstone_materializations m
+        SET status = CASE
+                WHEN job.event = 1 THEN 'succeeded'::flowstone_status
+                WHEN job.event = 2 THEN 'failed'
+                WHEN job.event = 3 THEN 'skipped'
+                WHEN job.job_status = 'aborted' THEN 'cancelled'
+                WHEN job.event = 7 THEN 'waiting'
+                ELSE 'ready'
+            END,
+            attempt = m.attempt - (job.job_status = 'todo' AND job.event IN (6, 7, 8))::integer,
+            finished_at = CASE WHEN job.job_status <> 'todo' THEN v_now END,
+            duration_ms = job.duration_ms,
+            version = job.version,
+            io = job.io,
+            location = job.location::json,
+            error = job.error::json
+        FROM job
+        WHERE m.id = job.id
+        RETURNING
+            m.id, m.run_id, m.asset, m.partition, m.status, m.inputs, m.dependents, m.optional_dependents, job.value
+    ),
+    stored AS (
+        INSERT INTO flowstone_values (materialization_id, size_bytes, value)
+        SELECT s.id, octet_length(s.value), s.value::json
+        FROM settled s
+        WHERE s.status = 'succeeded' AND s.value IS NOT NULL
+    ),
+    pointed AS (
+        -- Two runs may settle the same partition in one batch: the newer one is current.
+        INSERT INTO flowstone_current AS c (asset, partition, materialization_id)
+        SELECT DISTINCT ON (s.asset, s.partition) s.asset, s.partition, s.id
+        FROM settled s
+        WHERE s.status = 'succeeded'
+        ORDER BY s.asset, s.partition, s.id DESC
+        ON CONFLICT (asset, partition) DO UPDATE
+        SET materialization_id = excluded.materialization_id, invalidated_at = NULL
+    ),
+    traced AS (
+        INSERT INTO flowstone_lineage (materialization_id, upstream_id)
+        SELECT s.id, unnest(s.inputs)
+        FROM settled s
+        WHERE s.status = 'succeeded'
+    ),
+    met AS MATERIALIZED (
+        SELECT edge.dependent, count(*) AS edges
+        FROM settled s
+        CROSS JOIN unnest(s.dependents || s.optional_dependents) AS edge(dependent)
+        WHERE s.status = 'succeeded'
+        GROUP BY edge.dependent
+        ORDER BY edge.dependent
+    ),
+    released AS (
+        UPDATE flowstone_materializations m
+        SET unmet = m.unmet - met.edges,
+            status = CASE WHEN m.unmet = met.edges THEN 'ready' ELSE m.status END
+        FROM met
+        WHERE m.id = met.dependent AND m.status = 'pending'
+        RETURNING m.id, m.run_id, m.asset, m.partition, m.queue, m.priority, m.unmet
+    ),
+    enqueued AS (
+        INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args)
+        SELECT
+            r.id, r.queue, 'flowstone:materialize', r.priority,
+            jsonb_build_object('run_id', r.run_id, 'asset', r.asset, 'partition', r.partition)
+        FROM released r
+        WHERE r.unmet = 0
+        ORDER BY r.id
+    )
+    SELECT
+        array_agg(s.id),
+        array_agg(s.id) FILTER (WHERE s.status NOT IN ('ready', 'waiting')),
+        array_agg(s.id) FILTER (WHERE s.status IN ('failed', 'skipped', 'cancelled')),
+        array_agg(s.id) FILTER (WHERE s.status IN ('ready', 'waiting'))
+    INTO v_settled, v_ended, v_without_value, v_back
+    FROM settled s;
+
+    IF v_without_value IS NOT NULL THEN
+        v_ended := v_ended || flowstone_cascade(v_without_value);
+    END IF;
+    IF v_ended IS NOT NULL THEN
+        PERFORM flowstone_count_ended(v_ended);
+        DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_ended);
+    END IF;
+    IF v_back IS NOT NULL THEN
+        PERFORM flowstone_begin_waits(v_back, p_ids, p_events, p_delays, p_waits);
+        PERFORM flowstone_notify_queues(v_back);
+    END IF;
+
+    IF cardinality(v_settled) = cardinality(p_ids) THEN
+        RETURN '{}';
+    END IF;
+    RETURN ARRAY(SELECT unnest(p_ids) EXCEPT SELECT unnest(v_settled));
+END;
+$$;

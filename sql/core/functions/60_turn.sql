@@ -1,0 +1,162 @@
+-- One turn of a worker: settle what finished, claim what is next. One call, one commit.
+--
+-- Returns one row per claim (kind 'claim'); one row of kind 'refused' per settlement that was refused; one
+-- of kind 'malformed' per job in the queue that no materialization belongs to (it is failed here, so that
+-- it is seen once); and, when nothing was claimed, one of kind 'due' whose claim column has the
+-- milliseconds until the next timed job, if there is one.
+--
+-- in_value is null when the value is elsewhere or larger than p_input_bytes: the worker loads it.
+--
+-- Plans are pinned: the tables may be empty when a plan is cached and full a second later, and every
+-- access here has the index it wants.
+CREATE FUNCTION flowstone_turn_v1(
+    p_worker bigint,
+    p_ids bigint[],
+    p_claims integer[],
+    p_events smallint[],
+    p_values text[],
+    p_ios text[],
+    p_locations text[],
+    p_versions text[],
+    p_errors text[],
+    p_delays bigint[],
+    p_durations integer[],
+    p_waits text[],
+    p_queues text[],
+    p_slots integer[],
+    p_run bigint,
+    p_input_bytes integer
+)
+    RETURNS TABLE (
+        kind text,
+        id bigint,
+        claim integer,
+        run_id bigint,
+        asset text,
+        partition text,
+        attempt integer,
+        options text,
+        in_ids bigint[],
+        in_assets text[],
+        in_ios text[],
+        in_locations text[],
+        in_values text[],
+        wake text,
+        queue text
+    )
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_refused bigint[] := '{}';
+    v_picked bigint[] := '{}';
+    v_claimed bigint := 0;
+    v_procrastinate_worker bigint;
+    v_due bigint;
+BEGIN
+    SELECT pw.id INTO v_procrastinate_worker
+    FROM flowstone_workers w
+    LEFT JOIN procrastinate_workers pw ON pw.id = w.procrastinate_worker_id
+    WHERE w.id = p_worker;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'worker % was given up', p_worker
+            USING ERRCODE = 'FS001', HINT = 'Its work was taken over; register again.';
+    END IF;
+
+    IF cardinality(p_ids) > 0 THEN
+        v_refused := flowstone_settle(
+            p_worker, p_ids, p_claims, p_events, p_values, p_ios, p_locations, p_versions, p_errors,
+            p_delays, p_durations, p_waits
+        );
+        RETURN QUERY
+        SELECT
+            'refused', r, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
+            NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL
+        FROM unnest(v_refused) r;
+    END IF;
+
+    IF cardinality(p_slots) > 0 THEN
+        v_picked := flowstone_pick(p_queues, p_slots, p_run);
+    END IF;
+
+    IF cardinality(v_picked) > 0 THEN
+        RETURN QUERY
+        WITH job AS (
+            UPDATE procrastinate_jobs j
+            SET status = 'doing', worker_id = v_procrastinate_worker
+            WHERE j.id = ANY (v_picked)
+            RETURNING j.id, j.attempts
+        ),
+        claimed AS (
+            UPDATE flowstone_materializations m
+            SET status = 'running',
+                claim = job.attempts,
+                worker_id = p_worker,
+                attempt = m.attempt + 1,
+                started_at = clock_timestamp(),
+                finished_at = NULL
+            FROM job
+            WHERE m.id = job.id AND m.status IN ('ready', 'waiting')
+            RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.queue
+        )
+        SELECT
+            'claim', c.id, c.claim, c.run_id, c.asset, c.partition, c.attempt, r.options::text,
+            i.ids, i.assets, i.ios, i.locations, i.contents,
+            CASE WHEN w.waiting_on IS NOT NULL THEN
+                json_build_object(
+                    'on', w.waiting_on, 'state', w.state, 'payload', w.payload, 'timed_out', w.woken_at IS NULL
+                )::text
+            END,
+            c.queue
+        FROM claimed c
+        JOIN flowstone_runs r ON r.id = c.run_id
+        LEFT JOIN flowstone_waits w ON w.materialization_id = c.id
+        LEFT JOIN LATERAL (
+            SELECT
+                array_agg(u.id) AS ids,
+                array_agg(u.asset) AS assets,
+                array_agg(u.io) AS ios,
+                array_agg(u.location::text) AS locations,
+                array_agg(CASE WHEN v.size_bytes <= p_input_bytes THEN v.value::text END) AS contents
+            FROM unnest(c.inputs) AS input(id)
+            JOIN flowstone_materializations u ON u.id = input.id
+            LEFT JOIN flowstone_values v ON v.materialization_id = u.id
+        ) i ON c.inputs <> '{}';
+        GET DIAGNOSTICS v_claimed = ROW_COUNT;
+
+        IF v_claimed < cardinality(v_picked) THEN
+            RETURN QUERY
+            WITH malformed AS (
+                UPDATE procrastinate_jobs j
+                SET status = 'failed', attempts = j.attempts + 1, worker_id = NULL, abort_requested = false
+                WHERE j.id = ANY (v_picked)
+                    AND j.status = 'doing'
+                    AND NOT EXISTS (
+                        SELECT FROM flowstone_materializations m
+                        WHERE m.id = j.id AND m.status = 'running' AND m.worker_id = p_worker
+                    )
+                RETURNING j.id, j.args
+            )
+            SELECT
+                'malformed', malformed.id, NULL::integer, NULL::bigint, malformed.args::text, NULL,
+                NULL::integer, NULL, NULL::bigint[], NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL
+            FROM malformed;
+        END IF;
+    END IF;
+
+    IF v_claimed = 0 AND cardinality(p_slots) > 0 THEN
+        v_due := flowstone_next_due(p_queues, p_run);
+        IF v_due IS NOT NULL THEN
+            RETURN QUERY
+            SELECT
+                'due', v_due, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
+                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL;
+        END IF;
+    END IF;
+END;
+$$;

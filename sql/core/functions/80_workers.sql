@@ -1,0 +1,175 @@
+-- Workers introduce themselves, prove that they live, and are taken over when they do not.
+
+CREATE FUNCTION flowstone_register_worker_v1(p_host text, p_pid integer, p_queues text[])
+    RETURNS bigint
+    LANGUAGE sql
+    SET search_path FROM CURRENT
+AS $$
+    INSERT INTO flowstone_workers (procrastinate_worker_id, host, pid, queues, started_at, heartbeat_at)
+    SELECT pw.worker_id, p_host, p_pid, p_queues, clock_timestamp(), clock_timestamp()
+    FROM procrastinate_register_worker_v1() pw
+    RETURNING id;
+$$;
+
+-- False: the worker was given up, and its work taken over. A procrastinate row that a stock worker has
+-- pruned is made anew.
+CREATE FUNCTION flowstone_heartbeat_v1(p_worker bigint)
+    RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_procrastinate_worker bigint;
+BEGIN
+    UPDATE flowstone_workers w SET heartbeat_at = clock_timestamp() WHERE w.id = p_worker
+    RETURNING w.procrastinate_worker_id INTO v_procrastinate_worker;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE procrastinate_workers pw SET last_heartbeat = clock_timestamp() WHERE pw.id = v_procrastinate_worker;
+    IF NOT FOUND THEN
+        UPDATE flowstone_workers w
+        SET procrastinate_worker_id = (SELECT worker_id FROM procrastinate_register_worker_v1())
+        WHERE w.id = p_worker;
+    END IF;
+    RETURN true;
+END;
+$$;
+
+-- Claims of this worker that somebody asked to stop.
+CREATE FUNCTION flowstone_aborts_v1(p_worker bigint)
+    RETURNS bigint[]
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT coalesce(array_agg(j.id), '{}')
+    FROM procrastinate_jobs j
+    JOIN flowstone_materializations m ON m.id = j.id
+    WHERE j.status = 'doing' AND j.abort_requested AND m.worker_id = p_worker AND m.status = 'running';
+$$;
+
+-- Take back what these workers own, and forget them. Locks: jobs, materializations, runs.
+--
+-- A stop that was asked for is carried out; a materialization that has cost its worker the life
+-- p_max_rescues times fails.
+CREATE FUNCTION flowstone_take_over(p_workers bigint[], p_max_rescues integer)
+    RETURNS TABLE (worker_id bigint, materialization_id bigint)
+    LANGUAGE plpgsql
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_ids bigint[];
+    v_ended bigint[];
+BEGIN
+    -- The unique index on lock, partial on 'doing', holds nothing but running jobs.
+    SELECT array_agg(j.id) INTO v_ids
+    FROM (
+        SELECT j.id
+        FROM procrastinate_jobs j
+        JOIN flowstone_materializations m ON m.id = j.id
+        WHERE j.status = 'doing' AND m.status = 'running' AND m.worker_id = ANY (p_workers)
+        ORDER BY j.id
+        FOR UPDATE OF j
+    ) j;
+
+    IF v_ids IS NOT NULL THEN
+        RETURN QUERY
+        SELECT m.worker_id, m.id FROM flowstone_materializations m WHERE m.id = ANY (v_ids) ORDER BY m.id;
+
+        WITH fate AS MATERIALIZED (
+            SELECT
+                m.id,
+                CASE
+                    WHEN j.abort_requested THEN 'aborted'::procrastinate_job_status
+                    WHEN m.rescues >= p_max_rescues THEN 'failed'
+                    ELSE 'todo'
+                END AS status
+            FROM procrastinate_jobs j
+            JOIN flowstone_materializations m ON m.id = j.id
+            WHERE j.id = ANY (v_ids)
+            ORDER BY m.id
+        ),
+        job AS (
+            UPDATE procrastinate_jobs j
+            SET status = fate.status,
+                attempts = j.attempts + 1,
+                worker_id = NULL,
+                abort_requested = false,
+                scheduled_at = NULL
+            FROM fate
+            WHERE j.id = fate.id
+        ),
+        taken AS (
+            UPDATE flowstone_materializations m
+            SET rescues = m.rescues + 1,
+                worker_id = NULL,
+                status = CASE fate.status
+                    WHEN 'aborted' THEN 'cancelled'::flowstone_status
+                    WHEN 'failed' THEN 'failed'
+                    ELSE 'ready'
+                END,
+                finished_at = CASE WHEN fate.status <> 'todo' THEN clock_timestamp() END,
+                error = CASE WHEN fate.status = 'failed' THEN
+                    json_build_object(
+                        'code', 'worker_died',
+                        'message', 'its worker died ' || (m.rescues + 1) || ' times while running it'
+                    )
+                    ELSE m.error
+                END
+            FROM fate
+            WHERE m.id = fate.id
+            RETURNING m.id, m.status
+        )
+        SELECT array_agg(taken.id) FILTER (WHERE taken.status <> 'ready') INTO v_ended FROM taken;
+
+        IF v_ended IS NOT NULL THEN
+            v_ended := v_ended || flowstone_cascade(v_ended);
+            PERFORM flowstone_count_ended(v_ended);
+            DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_ended);
+        END IF;
+        PERFORM flowstone_notify_queues(v_ids);
+    END IF;
+
+    DELETE FROM procrastinate_workers pw
+    USING flowstone_workers w
+    WHERE w.id = ANY (p_workers) AND pw.id = w.procrastinate_worker_id;
+    DELETE FROM flowstone_workers w WHERE w.id = ANY (p_workers);
+END;
+$$;
+
+-- Take over from workers that have not beaten for p_lease_ms; every worker does this now and then.
+CREATE FUNCTION flowstone_rescue_v1(p_lease_ms bigint, p_max_rescues integer)
+    RETURNS TABLE (worker_id bigint, materialization_id bigint)
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_dead bigint[];
+BEGIN
+    SELECT array_agg(w.id) INTO v_dead
+    FROM (
+        SELECT w.id
+        FROM flowstone_workers w
+        WHERE w.heartbeat_at < clock_timestamp() - p_lease_ms * interval '1 ms'
+        ORDER BY w.id
+        FOR UPDATE SKIP LOCKED
+    ) w;
+    IF v_dead IS NOT NULL THEN
+        RETURN QUERY SELECT * FROM flowstone_take_over(v_dead, p_max_rescues);
+    END IF;
+END;
+$$;
+
+-- Say goodbye. What the worker still owns goes back at once and does not count as a rescue's death.
+CREATE FUNCTION flowstone_unregister_worker_v1(p_worker bigint)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    PERFORM FROM flowstone_workers w WHERE w.id = p_worker FOR UPDATE;
+    PERFORM * FROM flowstone_take_over(ARRAY[p_worker], 2147483647);
+END;
+$$;

@@ -1,0 +1,83 @@
+-- Cancel what a run has not started, and ask for what runs to stop. Returns how many were not terminal.
+--
+-- Locks: jobs, materializations, run. A settlement in flight may make a pending row ready between two
+-- statements, and a retry may put a running one back, so it looks again until nothing is left to cancel.
+CREATE FUNCTION flowstone_cancel_run_v1(p_run bigint)
+    RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET jit = off
+AS $$
+DECLARE
+    v_jobs bigint[];
+    v_all bigint[] := '{}';
+    v_running bigint;
+BEGIN
+    PERFORM FROM flowstone_runs r WHERE r.id = p_run;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no run %', p_run USING ERRCODE = 'FS002', DETAIL = p_run;
+    END IF;
+
+    LOOP
+        v_jobs := ARRAY(
+            SELECT j.id
+            FROM flowstone_materializations m
+            JOIN procrastinate_jobs j ON j.id = m.id
+            WHERE m.run_id = p_run AND m.status IN ('ready', 'waiting') AND j.status = 'todo'
+            ORDER BY j.id
+            FOR UPDATE OF j
+        );
+        UPDATE procrastinate_jobs j SET status = 'cancelled'
+        WHERE j.id = ANY (v_jobs) AND j.status = 'todo';
+
+        WITH open AS MATERIALIZED (
+            SELECT m.id
+            FROM flowstone_materializations m
+            WHERE m.run_id = p_run
+                AND (
+                    m.status = 'pending'
+                    OR m.id = ANY (v_jobs)
+                    OR m.status IN ('ready', 'waiting') AND NOT EXISTS (
+                        SELECT FROM procrastinate_jobs j WHERE j.id = m.id AND j.status IN ('todo', 'doing')
+                    )
+                )
+            ORDER BY m.id
+            FOR UPDATE
+        ),
+        cancelled AS (
+            UPDATE flowstone_materializations m
+            SET status = 'cancelled', finished_at = clock_timestamp()
+            FROM open
+            WHERE m.id = open.id AND m.status IN ('pending', 'ready', 'waiting')
+            RETURNING m.id
+        )
+        SELECT v_all || coalesce(array_agg(cancelled.id), '{}') INTO v_all FROM cancelled;
+
+        UPDATE procrastinate_jobs j SET abort_requested = true
+        FROM (
+            SELECT m.id
+            FROM flowstone_materializations m
+            WHERE m.run_id = p_run AND m.status = 'running'
+            ORDER BY m.id
+        ) running
+        WHERE j.id = running.id AND j.status = 'doing' AND NOT j.abort_requested;
+
+        EXIT WHEN NOT EXISTS (
+            SELECT FROM flowstone_materializations m
+            WHERE m.run_id = p_run AND m.status IN ('pending', 'ready', 'waiting')
+        );
+    END LOOP;
+    SELECT count(*) INTO v_running
+    FROM flowstone_materializations m
+    WHERE m.run_id = p_run AND m.status = 'running';
+
+    -- The run's own row comes last: whoever settles holds materializations when it takes that lock.
+    UPDATE flowstone_runs r SET cancel_requested_at = coalesce(r.cancel_requested_at, clock_timestamp())
+    WHERE r.id = p_run AND r.status = 'running';
+    PERFORM flowstone_count_ended(v_all);
+    DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_all);
+    PERFORM pg_notify('flowstone#' || current_schema(), '{"abort": true}');
+    RETURN cardinality(v_all) + v_running;
+END;
+$$;

@@ -1,0 +1,115 @@
+-- What Python reads. People read the views.
+
+-- Runs, newest first: one (p_run), or a page of those with a status below p_before.
+CREATE FUNCTION flowstone_runs_v1(p_run bigint, p_status text, p_before bigint, p_limit integer)
+    RETURNS TABLE (
+        run_id bigint, status text, targets text, options text, created_at timestamptz,
+        finished_at timestamptz, counts text, reused_count bigint, retry_of bigint
+    )
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT
+        r.id, r.status::text, r.targets::text, r.options::text, r.created_at, r.finished_at,
+        (
+            SELECT coalesce(json_object_agg(c.status, c.count), '{}')::text
+            FROM (
+                SELECT m.status, count(*) FROM flowstone_materializations m WHERE m.run_id = r.id GROUP BY m.status
+            ) c
+        ),
+        (SELECT count(*) FROM flowstone_reused u WHERE u.run_id = r.id),
+        r.retry_of
+    FROM flowstone_runs r
+    WHERE (p_run IS NULL OR r.id = p_run)
+        AND (p_status IS NULL OR r.status = p_status::flowstone_run_status)
+        AND (p_before IS NULL OR r.id < p_before)
+    ORDER BY r.id DESC
+    LIMIT p_limit;
+$$;
+
+-- Materializations of a run as planned, or of a key newest first.
+CREATE FUNCTION flowstone_materializations_v1(
+    p_run bigint, p_asset text, p_partition text, p_limit integer
+)
+    RETURNS TABLE (
+        id bigint, run_id bigint, asset text, partition text, status text, attempt integer, reason text,
+        error text, waiting_on text, is_external boolean, started_at timestamptz, finished_at timestamptz,
+        duration_ms integer
+    )
+    LANGUAGE plpgsql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT
+        m.id, m.run_id, m.asset, m.partition, m.status::text, m.attempt, m.reason, m.error::text,
+        w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms
+    FROM flowstone_materializations m
+    LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
+    WHERE (p_run IS NULL OR m.run_id = p_run)
+        AND (p_asset IS NULL OR (m.asset = p_asset AND m.partition = p_partition))
+    ORDER BY CASE WHEN p_run IS NULL THEN -m.id ELSE m.id END
+    LIMIT p_limit;
+END;
+$$;
+
+-- Small values that the engine holds.
+CREATE FUNCTION flowstone_values_v1(p_ids bigint[])
+    RETURNS TABLE (materialization_id bigint, value text)
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT v.materialization_id, v.value::text FROM flowstone_values v WHERE v.materialization_id = ANY (p_ids);
+$$;
+
+CREATE FUNCTION flowstone_reused_v1(p_run bigint)
+    RETURNS TABLE (materialization_id bigint, asset text, partition text, reason text)
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT u.materialization_id, m.asset, m.partition, u.reason
+    FROM flowstone_reused u
+    JOIN flowstone_materializations m ON m.id = u.materialization_id
+    WHERE u.run_id = p_run
+    ORDER BY u.materialization_id;
+$$;
+
+-- Neighbours of a key's current value in the lineage.
+CREATE FUNCTION flowstone_lineage_v1(p_asset text, p_partition text)
+    RETURNS TABLE (is_upstream boolean, asset text, partition text)
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT true, u.asset, u.partition
+    FROM flowstone_current c
+    JOIN flowstone_materializations m ON m.id = c.materialization_id
+    CROSS JOIN unnest(m.inputs) AS input(id)
+    JOIN flowstone_materializations u ON u.id = input.id
+    WHERE c.asset = p_asset AND c.partition = p_partition
+    UNION
+    SELECT false, d.asset, d.partition
+    FROM flowstone_current c
+    JOIN flowstone_lineage l ON l.upstream_id = c.materialization_id
+    JOIN flowstone_current d ON d.materialization_id = l.materialization_id
+    WHERE c.asset = p_asset AND c.partition = p_partition
+    ORDER BY 1, 2, 3;
+$$;
+
+-- All that a worker owns.
+CREATE FUNCTION flowstone_owned_v1(p_worker bigint)
+    RETURNS TABLE (id bigint, claim integer)
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT m.id, m.claim
+    FROM procrastinate_jobs j
+    JOIN flowstone_materializations m ON m.id = j.id
+    WHERE j.status = 'doing' AND m.status = 'running' AND m.worker_id = p_worker
+    ORDER BY m.id;
+$$;

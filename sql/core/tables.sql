@@ -1,0 +1,165 @@
+-- Runs, materializations and what belongs to them. Read top-down.
+--
+-- A materialization has the id of its procrastinate job, taken from procrastinate's own sequence when
+-- the run is planned; the job row is inserted when the materialization becomes ready. So jobs and
+-- materializations join by primary key, and older work runs first.
+--
+-- Lock order for the whole schema: procrastinate_jobs, flowstone_materializations (both by id),
+-- flowstone_runs (by id), flowstone_current (by asset, partition). Whoever needs several takes them in
+-- this order.
+--
+-- No foreign keys between these tables: every row is written by the functions beside this file, in the
+-- transaction that makes it true, and a key check per row would cost as much as the row.
+
+CREATE TYPE flowstone_status AS ENUM (
+    'pending',          -- waits for upstreams of its run
+    'ready',            -- its job can be claimed (now, or at the job's scheduled_at)
+    'running',          -- a worker owns it: (worker_id, claim)
+    'waiting',          -- waits for something outside; its job is parked
+    'succeeded',
+    'failed',
+    'skipped',
+    'cancelled',
+    'upstream_failed'
+);
+
+CREATE TYPE flowstone_run_status AS ENUM ('running', 'succeeded', 'failed', 'cancelled');
+
+CREATE TABLE flowstone_runs (
+    id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    status flowstone_run_status NOT NULL,
+    open_count integer NOT NULL,
+    failed_count integer NOT NULL DEFAULT 0,
+    cancelled_count integer NOT NULL DEFAULT 0,
+    targets json NOT NULL,
+    options json,
+    dedupe text,
+    retry_of bigint,
+    created_at timestamptz NOT NULL,
+    cancel_requested_at timestamptz,
+    finished_at timestamptz,
+    CONSTRAINT flowstone_runs_open_until_finished
+        CHECK ((status = 'running') = (finished_at IS NULL)),
+    CONSTRAINT flowstone_runs_counts_not_negative
+        CHECK (open_count >= 0 AND failed_count >= 0 AND cancelled_count >= 0)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE flowstone_runs IS 'One request and everything it caused.';
+COMMENT ON COLUMN flowstone_runs.open_count IS 'Materializations that have not ended; moves only with a row''s real transition.';
+COMMENT ON COLUMN flowstone_runs.options IS 'RunConfig: JSON-safe options of this run; objects are named, never stored.';
+
+-- Serves create_run: a repeat finds the first run.
+CREATE UNIQUE INDEX flowstone_runs_dedupe ON flowstone_runs (dedupe) WHERE dedupe IS NOT NULL;
+-- Serves the list of runs by status, newest first.
+CREATE INDEX flowstone_runs_by_status ON flowstone_runs (status, id DESC);
+
+CREATE TABLE flowstone_materializations (
+    id bigint PRIMARY KEY,
+    run_id bigint NOT NULL,
+    asset text NOT NULL,
+    partition text NOT NULL,
+    queue text NOT NULL,
+    priority integer NOT NULL,
+    status flowstone_status NOT NULL,
+    unmet integer NOT NULL,
+    claim integer,
+    worker_id bigint,
+    attempt integer NOT NULL DEFAULT 0,
+    rescues integer NOT NULL DEFAULT 0,
+    duration_ms integer,
+    started_at timestamptz,
+    finished_at timestamptz,
+    inputs bigint[] NOT NULL,
+    follows bigint[] NOT NULL,
+    dependents bigint[] NOT NULL,
+    optional_dependents bigint[] NOT NULL,
+    reason text NOT NULL,
+    version text,
+    io text,
+    location json,
+    error json,
+    CONSTRAINT flowstone_materializations_unmet_not_negative CHECK (unmet >= 0)
+) WITH (
+    -- Each row is updated twice or three times (ready, claimed, settled); the space keeps that HOT.
+    fillfactor = 60,
+    autovacuum_vacuum_scale_factor = 0.05,
+    autovacuum_analyze_scale_factor = 0.05
+);
+COMMENT ON TABLE flowstone_materializations IS 'One act of computing and storing one partition of one asset.';
+COMMENT ON COLUMN flowstone_materializations.unmet IS 'Upstreams of its run that have not ended well; zero makes it ready.';
+COMMENT ON COLUMN flowstone_materializations.claim IS 'The fence: attempts of its job when it was last claimed.';
+COMMENT ON COLUMN flowstone_materializations.attempt IS 'What the author sees; a snooze gives it back.';
+COMMENT ON COLUMN flowstone_materializations.inputs IS 'Materializations whose values it loads, of its run or reused.';
+COMMENT ON COLUMN flowstone_materializations.follows IS 'Materializations that only come first (after=).';
+
+-- Serves reading one run, run-scoped claims, and one row per (run, asset, partition).
+CREATE UNIQUE INDEX flowstone_materializations_by_run
+    ON flowstone_materializations (run_id, asset, partition);
+
+CREATE TABLE flowstone_values (
+    materialization_id bigint PRIMARY KEY,
+    size_bytes integer NOT NULL,
+    value json NOT NULL
+);
+COMMENT ON TABLE flowstone_values IS
+    'Values that the engine holds itself. json, not jsonb: key order and numbers come back as they went in.';
+
+CREATE TABLE flowstone_current (
+    asset text NOT NULL,
+    partition text NOT NULL,
+    materialization_id bigint NOT NULL,
+    invalidated_at timestamptz,
+    PRIMARY KEY (asset, partition)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE flowstone_current IS 'Which materialization an asset''s partition has now.';
+-- Serves invalidation: is this downstream materialization still somebody's current value?
+CREATE INDEX flowstone_current_by_materialization ON flowstone_current (materialization_id);
+
+CREATE TABLE flowstone_lineage (
+    materialization_id bigint NOT NULL,
+    upstream_id bigint NOT NULL,
+    PRIMARY KEY (upstream_id, materialization_id)
+);
+COMMENT ON TABLE flowstone_lineage IS
+    'Which materialization was made from which. Upstream direction: also materializations.inputs.';
+
+CREATE TABLE flowstone_reused (
+    run_id bigint NOT NULL,
+    materialization_id bigint NOT NULL,
+    reason text NOT NULL,
+    PRIMARY KEY (run_id, materialization_id)
+);
+COMMENT ON TABLE flowstone_reused IS 'Values that a run took as they were.';
+
+CREATE TABLE flowstone_waits (
+    materialization_id bigint PRIMARY KEY,
+    waiting_on text,
+    state json,
+    is_external boolean NOT NULL DEFAULT true,
+    waiting_since timestamptz,
+    deadline_at timestamptz,
+    woken_at timestamptz,
+    payload json
+);
+COMMENT ON TABLE flowstone_waits IS
+    'What a materialization waits for, and what woke it. Kept until it ends, so that a lost resume sees the same wake-up again.';
+COMMENT ON COLUMN flowstone_waits.waiting_on IS 'Null: woken while it still ran, before it waited.';
+
+CREATE TABLE flowstone_workers (
+    id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    procrastinate_worker_id bigint NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    queues text[] NOT NULL,
+    started_at timestamptz NOT NULL,
+    heartbeat_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE flowstone_workers IS
+    'Who owns what. procrastinate''s own worker row may be pruned by a stock worker; this one is not.';
+
+-- The two heads of a queue. Only jobs of ours are in them, whatever else procrastinate runs.
+-- Serves claim: due at once.
+CREATE INDEX flowstone_jobs_for_claim ON procrastinate_jobs (queue_name, priority DESC, id)
+    WHERE status = 'todo' AND scheduled_at IS NULL AND task_name = 'flowstone:materialize';
+-- Serves claim: timed, retried, snoozed and parked jobs.
+CREATE INDEX flowstone_jobs_timed ON procrastinate_jobs (queue_name, scheduled_at, id)
+    WHERE status = 'todo' AND scheduled_at IS NOT NULL AND task_name = 'flowstone:materialize';

@@ -1,0 +1,123 @@
+-- The public read API: views that stay as they are while the tables beneath may change.
+-- docs/sql.md explains them; a new shape gets a new name.
+
+CREATE VIEW runs AS
+SELECT
+    r.id AS run_id,
+    r.status::text AS status,
+    r.targets,
+    r.options,
+    r.dedupe,
+    r.retry_of,
+    r.created_at,
+    r.cancel_requested_at,
+    r.finished_at,
+    extract(epoch FROM coalesce(r.finished_at, clock_timestamp()) - r.created_at)::double precision AS seconds
+FROM flowstone_runs r;
+COMMENT ON VIEW runs IS 'One row per run.';
+
+CREATE VIEW materializations AS
+SELECT
+    m.id AS materialization_id,
+    m.run_id,
+    m.asset,
+    m.partition,
+    m.status::text AS status,
+    m.attempt,
+    m.queue,
+    m.priority,
+    m.reason,
+    m.error ->> 'type' AS error_type,
+    m.error ->> 'message' AS error_message,
+    m.error,
+    w.waiting_on,
+    w.waiting_since,
+    w.deadline_at,
+    m.started_at,
+    m.finished_at,
+    m.duration_ms,
+    CASE WHEN m.status = 'running' THEN m.worker_id END AS worker_id,
+    CASE WHEN m.status = 'ready' AND j.scheduled_at > clock_timestamp() THEN j.scheduled_at END AS not_before
+FROM flowstone_materializations m
+LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
+LEFT JOIN procrastinate_jobs j ON j.id = m.id;
+COMMENT ON VIEW materializations IS
+    'One row per computed partition of an asset: what is running, what failed and why, how long it took, what it waits for.';
+
+CREATE VIEW run_progress AS
+SELECT
+    r.id AS run_id,
+    r.status::text AS status,
+    count(m.id) AS total,
+    count(m.id) FILTER (WHERE m.status = 'pending') AS pending,
+    count(m.id) FILTER (WHERE m.status = 'ready') AS ready,
+    count(m.id) FILTER (WHERE m.status = 'running') AS running,
+    count(m.id) FILTER (WHERE m.status = 'waiting') AS waiting,
+    count(m.id) FILTER (WHERE m.status = 'succeeded') AS succeeded,
+    count(m.id) FILTER (WHERE m.status = 'failed') AS failed,
+    count(m.id) FILTER (WHERE m.status = 'upstream_failed') AS upstream_failed,
+    count(m.id) FILTER (WHERE m.status = 'skipped') AS skipped,
+    count(m.id) FILTER (WHERE m.status = 'cancelled') AS cancelled,
+    (SELECT count(*) FROM flowstone_reused u WHERE u.run_id = r.id) AS reused
+FROM flowstone_runs r
+LEFT JOIN flowstone_materializations m ON m.run_id = r.id
+GROUP BY r.id;
+COMMENT ON VIEW run_progress IS 'How far a run is; filter by run_id.';
+
+CREATE VIEW waiting AS
+SELECT
+    m.id AS materialization_id, m.run_id, m.asset, m.partition, w.waiting_on, w.is_external, w.state,
+    w.waiting_since, w.deadline_at
+FROM flowstone_waits w
+JOIN flowstone_materializations m ON m.id = w.materialization_id
+WHERE m.status = 'waiting';
+COMMENT ON VIEW waiting IS 'What waits, for what, since when.';
+
+CREATE VIEW current_values AS
+SELECT
+    c.asset, c.partition, c.materialization_id, m.run_id, m.finished_at AS materialized_at, m.version,
+    c.invalidated_at, m.io, m.location, v.size_bytes, v.value
+FROM flowstone_current c
+JOIN flowstone_materializations m ON m.id = c.materialization_id
+LEFT JOIN flowstone_values v ON v.materialization_id = c.materialization_id;
+COMMENT ON VIEW current_values IS 'The value that each asset''s partition has now; value is null when an IO manager has it.';
+
+CREATE VIEW lineage_edges AS
+SELECT
+    l.materialization_id, m.run_id, m.asset, m.partition,
+    l.upstream_id AS upstream_materialization_id, u.asset AS upstream_asset, u.partition AS upstream_partition,
+    m.finished_at AS consumed_at
+FROM flowstone_lineage l
+JOIN flowstone_materializations m ON m.id = l.materialization_id
+JOIN flowstone_materializations u ON u.id = l.upstream_id;
+COMMENT ON VIEW lineage_edges IS 'Which materialization was made from which.';
+
+CREATE VIEW reused_values AS
+SELECT u.run_id, m.asset, m.partition, u.materialization_id, u.reason
+FROM flowstone_reused u
+JOIN flowstone_materializations m ON m.id = u.materialization_id;
+COMMENT ON VIEW reused_values IS 'What a run took as it was, and why it could.';
+
+CREATE VIEW queue_depth AS
+SELECT
+    j.queue_name AS queue,
+    count(*) FILTER (WHERE j.status = 'todo' AND (j.scheduled_at IS NULL OR j.scheduled_at <= clock_timestamp()))
+        AS due,
+    count(*) FILTER (WHERE j.status = 'todo' AND j.scheduled_at > clock_timestamp()) AS later,
+    count(*) FILTER (WHERE j.status = 'doing') AS running
+FROM procrastinate_jobs j
+WHERE j.status IN ('todo', 'doing')
+GROUP BY j.queue_name;
+COMMENT ON VIEW queue_depth IS 'How much each queue holds: due, later (timed or parked), running.';
+
+CREATE VIEW workers AS
+SELECT
+    w.id AS worker_id, w.host, w.pid, w.queues, w.started_at, w.heartbeat_at,
+    (
+        SELECT count(*)
+        FROM procrastinate_jobs j
+        JOIN flowstone_materializations m ON m.id = j.id
+        WHERE j.status = 'doing' AND m.status = 'running' AND m.worker_id = w.id
+    ) AS running
+FROM flowstone_workers w;
+COMMENT ON VIEW workers IS 'Who is at work.';
