@@ -1,0 +1,326 @@
+"""
+What a function wants, parameter by parameter, read from its signature once.
+
+Every parameter has one source: a marker (``Dep``, ``Requires`` or a plugin's) as its default or in
+``Annotated``, its type (`Context`, a `Config`), or the asset's strategy, which supplies it when it
+calls. What has none is refused: a name never makes an edge.
+"""
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flowstone.core import annotations
+from flowstone.core.annotations import Unresolved
+from flowstone.core.config import Config
+from flowstone.core.context import Context
+from flowstone.core.results import OUTCOMES
+from flowstone.core.source import ResourceMarker, Source
+
+_NONE_GIVEN = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """
+    An upstream value that a parameter is made from.
+
+    Attributes:
+        upstream: The upstream's full name.
+        optional: Whether the asset runs although the upstream ended without a value.
+        annotation: The resolved type that the value is decoded to.
+        phase: The phase function that wants it; empty is the asset's own.
+    """
+
+    parameter: str
+    upstream: str
+    optional: bool
+    annotation: object
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A parameter that a source fills: `Source.resolve` gets what came over ``inputs``."""
+
+    parameter: str
+    source: Source
+    inputs: tuple[Input, ...]
+    annotation: object
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A resource that a parameter wants, by its type and, when it has several, its name."""
+
+    parameter: str
+    type: type
+    name: str | None = None
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A parameter without a source; ``default`` is its ordinary default as text, if it has one."""
+
+    parameter: str
+    annotation: str
+    default: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """
+    What one function of an asset wants.
+
+    Attributes:
+        function: The function.
+        phase: Its name among the asset's phases; empty is the asset's own function.
+        arguments: The parameters that sources fill.
+        requirements: The parameters that resources fill.
+        context_parameter: The one that gets the `Context`, or None.
+        partition_type: The ``X`` of ``Context[X]``; ``object`` is whatever the partition is.
+        config_parameter: The one that gets the configuration, or None.
+        supplied: The parameters that the strategy supplies, in order.
+        is_async: Whether a call gives a coroutine.
+        value_type: The return annotation without outcomes; ``object`` when there is none.
+        missing: Parameters without a source.
+        objections: What else is wrong, in words.
+    """
+
+    function: Callable[..., object]
+    phase: str = ""
+    arguments: tuple[Argument, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
+    context_parameter: str | None = None
+    partition_type: object = object
+    config_parameter: str | None = None
+    config_type: type[Config] | None = None
+    supplied: tuple[str, ...] = ()
+    is_async: bool = False
+    value_type: object = object
+    missing: tuple[Missing, ...] = ()
+    objections: tuple[str, ...] = ()
+    _positional: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """Every upstream value, in the order of the parameters."""
+        return tuple(wanted for argument in self.arguments for wanted in argument.inputs)
+
+    def call(self, arguments: Mapping[str, object]) -> object:
+        """Call the function with an argument for each parameter, by name."""
+        if not self._positional:
+            return self.function(**arguments)
+        by_name = dict(arguments)
+        positional = [by_name.pop(name) for name in self._positional]
+        return self.function(*positional, **by_name)
+
+
+def read(
+    function: Callable[..., object],
+    *,
+    pipeline: str,
+    phase: str = "",
+    supplied: int | Sequence[str] = 0,
+    local_names: Mapping[str, object] | None = None,
+) -> Signature:
+    """
+    Read a function's signature; what is wrong with it is in the result, nothing is raised.
+
+    Args:
+        pipeline: The name of the asset's pipeline, which names without a dot belong to.
+        supplied: The parameters that the strategy supplies: their names, or how many come first.
+        local_names: What was in scope where the function was defined.
+    """
+    reader = _Reader(function, pipeline, phase, annotations.resolve(function, local_names))
+    reader.read(supplied)
+    return reader.signature()
+
+
+def default_markers(function: Callable[..., object]) -> dict[str, int]:
+    """Return the parameters whose default is a marker, with their places; for direct calls."""
+    return {
+        parameter.name: place
+        for place, parameter in enumerate(inspect.signature(function).parameters.values())
+        if isinstance(parameter.default, Source | ResourceMarker)
+    }
+
+
+class _Reader:
+    def __init__(
+        self,
+        function: Callable[..., object],
+        pipeline: str,
+        phase: str,
+        types: Mapping[str, object],
+    ) -> None:
+        self.function = function
+        self.pipeline = pipeline
+        self.phase = phase
+        self.types = types
+        self.arguments: list[Argument] = []
+        self.requirements: list[Requirement] = []
+        self.contexts: list[str] = []
+        self.partition_type: object = object
+        self.configs: list[tuple[str, type[Config]]] = []
+        self.supplied: tuple[str, ...] = ()
+        self.missing: list[Missing] = []
+        self.objections: list[str] = []
+        self.positional: tuple[str, ...] = ()
+
+    def signature(self) -> Signature:
+        return Signature(
+            function=self.function,
+            phase=self.phase,
+            arguments=tuple(self.arguments),
+            requirements=tuple(self.requirements),
+            context_parameter=self.contexts[0] if self.contexts else None,
+            partition_type=self.partition_type,
+            config_parameter=self.configs[0][0] if self.configs else None,
+            config_type=self.configs[0][1] if self.configs else None,
+            supplied=self.supplied,
+            is_async=inspect.iscoroutinefunction(self.function),
+            value_type=self._value_type(),
+            missing=tuple(self.missing),
+            objections=tuple(self.objections),
+            _positional=self.positional,
+        )
+
+    def read(self, supplied: int | Sequence[str]) -> None:
+        parameters = self._parameters()
+        self.supplied = self._supplied(list(parameters), supplied)
+        self.positional = tuple(
+            name for name, it in parameters.items() if it.kind is it.POSITIONAL_ONLY
+        )
+        for name, parameter in parameters.items():
+            if name not in self.supplied:
+                self._read_parameter(parameter)
+        if len(self.contexts) > 1:
+            self.objections.append(f"two parameters want the Context: {', '.join(self.contexts)}")
+        if len(self.configs) > 1:
+            names = ", ".join(name for name, _ in self.configs)
+            self.objections.append(f"two parameters want a Config: {names}; put them in one class")
+
+    def _parameters(self) -> dict[str, inspect.Parameter]:
+        parameters = dict(inspect.signature(self.function).parameters)
+        bound = getattr(self.function, "keywords", None) or {}  # of a functools.partial
+        for name, parameter in list(parameters.items()):
+            if name in bound:
+                del parameters[name]
+            elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                self.objections.append(
+                    f"'{parameter}' is refused: name every parameter, so that it has a source"
+                )
+                del parameters[name]
+        return parameters
+
+    def _supplied(self, names: list[str], supplied: int | Sequence[str]) -> tuple[str, ...]:
+        if isinstance(supplied, int):
+            if supplied > len(names):
+                self.objections.append(
+                    f"{self._called()} is given {supplied} arguments by its strategy, "
+                    f"but has {len(names)} parameters"
+                )
+            return tuple(names[:supplied])
+        self.objections += [
+            f"{self._called()} has no parameter '{name}', which its strategy supplies"
+            for name in supplied
+            if name not in names
+        ]
+        return tuple(name for name in supplied if name in names)
+
+    def _called(self) -> str:
+        return f"its {self.phase} function" if self.phase else "its function"
+
+    def _read_parameter(self, parameter: inspect.Parameter) -> None:
+        annotation = self.types.get(parameter.name, object)
+        markers = [
+            mark
+            for mark in getattr(annotation, "__metadata__", ())
+            if isinstance(mark, Source | ResourceMarker)
+        ]
+        if parameter.default is not _NONE_GIVEN:
+            if isinstance(parameter.default, Source | ResourceMarker):
+                markers.append(parameter.default)
+            elif markers:
+                self.objections.append(
+                    f"parameter '{parameter.name}' has a source in Annotated and a default"
+                )
+        if len(markers) > 1:
+            self.objections.append(f"parameter '{parameter.name}' has {len(markers)} sources")
+        wanted = annotations.without_marks(annotation)
+        match markers[:1]:
+            case [Source() as source]:
+                self._add_argument(parameter.name, source, wanted)
+            case [ResourceMarker(type=kind, name=name)]:
+                self.requirements.append(Requirement(parameter.name, kind, name, self.phase))
+            case _:
+                self._read_by_type(parameter, wanted)
+
+    def _add_argument(self, name: str, source: Source, annotation: object) -> None:
+        if isinstance(annotation, Unresolved):
+            wanted = source.decoded_as(object)
+            if wanted is object:
+                self._unresolved(f"parameter '{name}'", annotation)
+        else:
+            wanted = source.decoded_as(annotation)
+            objection = source.objection(annotation)
+            if objection:
+                self.objections.append(f"parameter '{name}': {objection}")
+        inputs = tuple(
+            Input(name, full_name(edge.upstream, self.pipeline), edge.optional, wanted, self.phase)
+            for edge in source.edges()
+        )
+        self.arguments.append(Argument(name, source, inputs, annotation))
+
+    def _read_by_type(self, parameter: inspect.Parameter, annotation: object) -> None:
+        kind = typing.get_origin(annotation) or annotation
+        if kind is Context:
+            self.contexts.append(parameter.name)
+            arguments = typing.get_args(annotation)
+            if arguments and not isinstance(arguments[0], typing.TypeVar):
+                self.partition_type = arguments[0]
+        elif isinstance(kind, type) and issubclass(kind, Config):
+            self.configs.append((parameter.name, kind))
+        elif isinstance(annotation, Unresolved):
+            self._unresolved(f"parameter '{parameter.name}'", annotation)
+        else:
+            given = parameter.default is not _NONE_GIVEN
+            self.missing.append(
+                Missing(
+                    parameter.name,
+                    annotations.type_text(annotation) if parameter.name in self.types else "",
+                    repr(parameter.default) if given else None,
+                )
+            )
+
+    def _value_type(self) -> object:
+        annotation = self.types.get("return", object)
+        if isinstance(annotation, Unresolved):
+            self._unresolved("the return annotation", annotation)
+            return object
+        return without_outcomes(annotation)
+
+    def _unresolved(self, subject: str, annotation: Unresolved) -> None:
+        self.objections.append(
+            f"{subject} is annotated '{annotation.text}', which does not name a type here: "
+            f"{annotation.reason}"
+        )
+
+
+def full_name(name: str, pipeline: str) -> str:
+    """Return an asset's full name; one without a dot belongs to the pipeline."""
+    return name if "." in name else f"{pipeline}.{name}"
+
+
+def without_outcomes(annotation: object) -> object:
+    """Return a return annotation without `Skip`, `Snooze` and `Cancel`."""
+    bare = annotations.without_marks(annotation)
+    if bare in OUTCOMES:
+        return annotations.NoneType
+    if not annotations.is_union(bare):
+        return bare
+    values = [member for member in typing.get_args(bare) if member not in OUTCOMES]
+    return annotations.union_of(values) if values else annotations.NoneType

@@ -1,0 +1,93 @@
+"""
+Where a parameter gets its value from: what a marker in a signature has to say.
+
+`Dep` makes one kind of source. A plugin makes another by subclassing `Source`: it names the edges
+that the asset gets, and turns what came over them into one argument. A ``Branch(asset)``, which
+gives an outcome instead of a value, or a ``FirstOf(a, b)`` needs nothing else from the core.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """
+    One upstream asset of a source.
+
+    Attributes:
+        upstream: The asset's full name; a name without a dot is one of the same pipeline.
+        optional: Whether the asset runs although the upstream ended without a value. When a
+            required upstream fails or is skipped, so is what needs it.
+    """
+
+    upstream: str
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """
+    What came over an edge.
+
+    Attributes:
+        asset: The upstream's full name.
+        value: Its value, decoded as `Source.decoded_as` said; None when there is none.
+        status: How it ended, a value of `flowstone.core.status.Status`.
+        error: Why it has no value, as rows keep it, as far as that is known.
+    """
+
+    asset: str
+    value: object = None
+    status: str = "succeeded"
+    error: object = None
+
+    @property
+    def has_value(self) -> bool:
+        """Whether the upstream succeeded; its value may be None nevertheless."""
+        return self.status == "succeeded"
+
+
+class Source(ABC):
+    """
+    A marker: the default of a parameter, or in its ``Annotated[T, marker]``.
+
+    One instance is shared by every execution, so it keeps no state of its own.
+    """
+
+    @abstractmethod
+    def edges(self) -> Sequence[Edge]:
+        """Return the upstream assets, always the same and in the same order."""
+
+    @abstractmethod
+    def resolve(self, upstreams: Sequence[Upstream]) -> object:
+        """
+        Return the argument.
+
+        May return a `flowstone.core.results.Skip`: the asset is then skipped without being called.
+
+        Args:
+            upstreams: One for each of `edges`, in that order. Those of required edges have a value.
+        """
+
+    def decoded_as(self, annotation: object) -> object:
+        """
+        Return the type that the upstreams' values are decoded to.
+
+        Args:
+            annotation: The parameter's resolved annotation; ``object`` when it has none.
+        """
+        return annotation
+
+    def objection(self, annotation: object) -> str | None:
+        """Say what is wrong with the parameter's annotation for this source, or None."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceMarker:
+    """What `Requires` leaves in a signature: the type, and the name when there are several."""
+
+    type: type
+    name: str | None = None
