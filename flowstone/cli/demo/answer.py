@@ -14,7 +14,7 @@ from flowstone.cli.demo.records import (
     Verification,
 )
 from flowstone.cli.demo.surprises import surprises
-from flowstone.cli.demo.wording import count, size
+from flowstone.cli.demo.wording import count, duration, size
 
 INTACT = "intact"
 DAMAGED = "damaged"
@@ -98,8 +98,8 @@ def _answer(
     total = verification.total
     distributions = count(len(installed.distributions), "distribution")
     files, read = count(total.total, "file"), size(verification.hashed_bytes)
-    seconds = verification.took_ms / 1000
-    sentences = [f"{distributions} recorded {files}; {read} were hashed in {seconds:.1f} s."]
+    took = duration(verification.took_ms)
+    sentences = [f"{distributions} recorded {files}; {read} were hashed in {took}."]
     if affected.unsound:
         sentences.append(f"What is wrong reaches {affected.reached:,} of {distributions}.")
     if unowned is not None and unowned.file_count:

@@ -123,7 +123,13 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A file that is not as it was installed: ``problem`` is changed, missing or unreadable."""
+    """
+    A file that is not as it was installed.
+
+    Attributes:
+        path: As recorded, from the site folder of its owner.
+        problem: changed, missing or unreadable.
+    """
 
     owner: str
     path: str

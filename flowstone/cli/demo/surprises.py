@@ -54,19 +54,14 @@ def surprises(
 
 def _damage(verification: Verification, affected: Affected) -> Iterator[Surprise]:
     total = verification.total
-    broken = [each for each in verification.findings if each.problem != "unreadable"]
+    hurt = [name for name, tally in verification.tallies.items() if tally.damaged]
     if total.damaged:
         yield _surprise(
             ALARM,
             f"{count(total.damaged, 'file is', 'files are')} not what was installed",
-            f"{total.changed:,} changed and {total.missing:,} missing; with what rests on them, "
-            f"{count(affected.reached, 'distribution')} may misbehave. Reinstalling mends it.",
-            [
-                f"{each.owner}: {each.path} {each.problem}"
-                + (f" ({each.detail})" * bool(each.detail))
-                for each in broken
-            ],
-            total.damaged,
+            f"They are of {listing(hurt, 6)}. With what rests on those, "
+            f"{count(affected.reached, 'distribution')} may misbehave; reinstalling mends it.",
+            (),
         )
     if total.unreadable:
         unreadable = [each for each in verification.findings if each.problem == "unreadable"]

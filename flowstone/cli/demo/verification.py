@@ -8,6 +8,7 @@ size than recorded is changed without being read. Nothing but regular files is o
 import base64
 import hashlib
 import os
+import posixpath
 import stat
 import time
 from collections import Counter, defaultdict
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
 
-from flowstone.cli.demo.file_names import to_name, to_text
+from flowstone.cli.demo.file_names import to_name
 from flowstone.cli.demo.recorded_files import shared_files
 from flowstone.cli.demo.records import Finding, RecordedFiles, Tally, Verification
 
@@ -32,6 +33,7 @@ _ALGORITHMS = {
 
 class _Check(NamedTuple):
     owner: str
+    recorded_path: str
     path: str
     digest: str
     recorded_size: int
@@ -39,7 +41,7 @@ class _Check(NamedTuple):
 
 class _Result(NamedTuple):
     owner: str
-    path: str
+    recorded_path: str
     state: str
     detail: str
     hashed_bytes: int
@@ -63,8 +65,9 @@ def verify(recorded: Sequence[RecordedFiles], *, threads: int | None = None) -> 
                 counts[result.owner][result.state] += 1
                 hashed_bytes += result.hashed_bytes
                 if result.state in {"changed", "missing", "unreadable"}:
-                    path = to_text(result.path)
-                    findings.append(Finding(result.owner, path, result.state, result.detail))
+                    findings.append(
+                        Finding(result.owner, result.recorded_path, result.state, result.detail)
+                    )
     tallies = {owner: _tally(count) for owner, count in counts.items()}
     return Verification(
         total=_tally(sum(counts.values(), Counter())),
@@ -108,8 +111,8 @@ def check_file(path: str, digest: str, recorded_size: int) -> tuple[str, str, in
 
 def _check_all(checks: list[_Check]) -> list[_Result]:
     return [
-        _Result(check.owner, check.path, *check_file(check.path, check.digest, check.recorded_size))
-        for check in checks
+        _Result(owner, recorded_path, *check_file(path, digest, recorded_size))
+        for owner, recorded_path, path, digest, recorded_size in checks
     ]
 
 
@@ -120,7 +123,9 @@ def _checks(recorded: Iterable[RecordedFiles]) -> Iterator[_Check]:
             parent = os.path.normpath(os.path.join(site, to_name(folder.path)))
             columns = zip(folder.names, folder.digests, folder.recorded_sizes, strict=True)
             for name, digest, size in columns:
-                yield _Check(files.owner, os.path.join(parent, to_name(name)), digest, size)
+                path = os.path.join(parent, to_name(name))
+                recorded_path = posixpath.join(folder.path, name)
+                yield _Check(files.owner, recorded_path, path, digest, size)
 
 
 def _batches(checks: Iterator[_Check]) -> Iterator[list[_Check]]:

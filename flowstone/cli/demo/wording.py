@@ -26,6 +26,11 @@ def share(part: int, whole: int) -> str:
     return "<1%" if 0 < percent < 1 else f"{percent:.0f}%"
 
 
+def duration(milliseconds: int) -> str:
+    """``28 ms``, ``1.1 s``."""
+    return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+
+
 def milliseconds(microseconds: int) -> str:
     """``12.3 ms``."""
     return f"{microseconds / 1000:.1f} ms"

@@ -103,20 +103,21 @@ class TestTheSurprises:
         assert set(levels) == {"alarm", "notice", "fact"}
 
     def test_give_a_few_examples_and_count_the_rest(self, made: MadeEnvironment) -> None:
-        made.install("gone", record=[f"{number}.py,sha256=x,1" for number in range(40)])
+        made.install("a", requires=[f"absent-{number}" for number in range(40)])
 
         (alarm,) = (each for each in made.report().surprises if each.level == "alarm")
 
+        assert alarm.examples[0] == "a needs absent-0: not installed"
         assert len(alarm.examples) == 6
         assert alarm.examples[-1] == "and 35 more"
 
-    def test_count_those_that_were_not_kept(self, made: MadeEnvironment) -> None:
+    def test_count_the_files_that_were_not_kept(self, made: MadeEnvironment) -> None:
         made.install("gone", record=[f"{number}.py,sha256=x,1" for number in range(700)])
 
         (alarm,) = (each for each in made.report().surprises if each.level == "alarm")
 
         assert alarm.title == "700 files are not what was installed"
-        assert alarm.examples[-1] == "and 695 more"
+        assert alarm.detail.startswith("They are of gone.")
 
 
 def test_a_report_is_a_value(made: MadeEnvironment) -> None:

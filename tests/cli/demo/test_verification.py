@@ -95,14 +95,19 @@ class TestAnEnvironment:
             ok=2, changed=1, missing=1, unreadable=0, unhashed=0
         )
         assert [(each.owner, each.path, each.problem) for each in checked.findings] == [
-            ("hurt", str(made.site / "hurt/a.py"), "changed"),
-            ("hurt", str(made.site / "hurt/b.py"), "missing"),
+            ("hurt", "hurt/a.py", "changed"),
+            ("hurt", "hurt/b.py", "missing"),
         ]
 
     def test_finds_files_whose_names_are_not_utf_8(self, made: MadeEnvironment) -> None:
-        made.install("thing", files={os.fsdecode(b"gr\xf6\xdfe.txt"): b"content"})
+        name = os.fsdecode(b"gr\xf6\xdfe.txt")
+        made.install("thing", files={name: b"content"})
 
         assert made.verification().total.ok == 2
+
+        made.write(name, b"changed")
+
+        assert [each.path for each in made.verification().findings] == [r"gr\udcf6\udcdfe.txt"]
 
     def test_keeps_a_limited_number_of_findings_and_counts_all(
         self, made: MadeEnvironment, monkeypatch: pytest.MonkeyPatch

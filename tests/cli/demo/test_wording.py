@@ -1,6 +1,6 @@
 import pytest
 
-from flowstone.cli.demo.wording import count, listing, milliseconds, share, size
+from flowstone.cli.demo.wording import count, duration, listing, milliseconds, share, size
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,10 @@ def test_a_share_that_is_there_is_not_nothing() -> None:
 def test_a_listing_counts_what_it_leaves_out() -> None:
     assert listing(["a", "b"], 2) == "a, b"
     assert listing(["a", "b", "c"], 2) == "a, b and 1 more"
+
+
+def test_a_duration_is_in_milliseconds_up_to_a_second() -> None:
+    assert (duration(999), duration(1_050), duration(0)) == ("999 ms", "1.1 s", "0 ms")
 
 
 def test_milliseconds_have_one_decimal() -> None:
