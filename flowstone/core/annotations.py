@@ -8,6 +8,7 @@ needed: by then every module is loaded, so that it cannot become circular.
 """
 
 import ast
+import builtins
 import functools
 import importlib
 import importlib.util
@@ -42,12 +43,23 @@ def resolve(
         local_names: What was in scope where a nested function was defined.
     """
     plain = innermost(function)
-    names = _Names(plain, local_names or {})
-    module_names = getattr(plain, "__globals__", {})
+    module_names: dict[str, object] = getattr(plain, "__globals__", {})
+    names = _Names({**(local_names or {}), **_closure(plain)}, module_names)
     return {
         parameter: _resolve(annotation, module_names, names)
         for parameter, annotation in inspect.get_annotations(plain).items()
     }
+
+
+def resolve_fields(kind: type) -> dict[str, object]:
+    """Return the annotated attributes of a class and its bases in the same way."""
+    fields: dict[str, object] = {}
+    for owner in reversed(kind.__mro__):
+        module_names = vars(sys.modules.get(owner.__module__, builtins))
+        names = _Names(vars(owner), module_names)
+        for field, annotation in inspect.get_annotations(owner).items():
+            fields[field] = _resolve(annotation, module_names, names)
+    return fields
 
 
 def innermost(function: Callable[..., object]) -> Callable[..., object]:
@@ -72,29 +84,29 @@ def _resolve(annotation: object, module_names: dict[str, object], names: "_Names
         return Unresolved(text, str(error) or type(error).__name__)
 
 
-class _Names(dict[str, object]):
-    """What an annotation may refer to besides the module's own names."""
+def _closure(function: Callable[..., object]) -> dict[str, object]:
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    found = {}
+    for name, cell in zip(names, getattr(function, "__closure__", None) or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            continue  # not assigned yet
+    return found
 
-    def __init__(self, function: Callable[..., object], local_names: Mapping[str, object]) -> None:
-        super().__init__(local_names)
-        code = getattr(function, "__code__", None)
-        for name, cell in zip(
-            getattr(code, "co_freevars", ()),
-            getattr(function, "__closure__", None) or (),
-            strict=False,
-        ):
-            try:
-                self[name] = cell.cell_contents
-            except ValueError:
-                continue  # not assigned yet
-        self._module = getattr(function, "__module__", None) or ""
-        self._file = getattr(code, "co_filename", "")
-        self._module_names = getattr(function, "__globals__", {})
+
+class _Names(dict[str, object]):
+    """What an annotation may refer to besides builtins."""
+
+    def __init__(self, near: Mapping[str, object], module_names: Mapping[str, object]) -> None:
+        super().__init__(near)
+        self._module_names = module_names
 
     def __missing__(self, name: str) -> object:
         if name in self._module_names:
             return self._module_names[name]
-        imported = _type_checking_imports(self._file, self._module).get(name)
+        file, module = self._module_names.get("__file__"), self._module_names.get("__name__")
+        imported = _type_checking_imports(str(file), str(module)).get(name)
         if imported is None:
             raise KeyError(name)
         module, attribute = imported

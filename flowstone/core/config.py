@@ -14,7 +14,6 @@ Configuration that a run may give to an asset: a class of fields with defaults.
 
 import dataclasses
 import json
-import typing
 from collections.abc import Mapping
 from typing import Protocol, Self, dataclass_transform
 
@@ -67,8 +66,9 @@ class Config:
             InvalidOptionError: Values are unknown, missing or of another type; all are listed.
         """
         fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
-        types = cls._field_types()
-        wrong = [_unknown(str(name), fields) for name in values if name not in fields]
+        types = annotations.resolve_fields(cls)
+        wrong = field_objections(cls)
+        wrong += [_unknown(str(name), fields) for name in values if name not in fields]
         given: dict[str, object] = {}
         for name, field in fields.items():
             if name not in values:
@@ -102,14 +102,14 @@ class Config:
             if field.init
         }
 
-    @classmethod
-    def _field_types(cls) -> dict[str, object]:
-        try:
-            return typing.get_type_hints(cls, include_extras=True)
-        except Exception as error:  # evaluates the author's expressions
-            raise InvalidOptionError(
-                f"config {cls.__qualname__}: a field's type cannot be resolved: {error}"
-            ) from error
+
+def field_objections(kind: type[Config]) -> list[str]:
+    """Say which fields have an annotation that does not name a type."""
+    return [
+        f"field '{name}' is annotated '{annotation.text}': {annotation.reason}"
+        for name, annotation in annotations.resolve_fields(kind).items()
+        if isinstance(annotation, annotations.Unresolved)
+    ]
 
 
 def _is_required(field: dataclasses.Field[object]) -> bool:

@@ -1,0 +1,196 @@
+"""What can be wrong with definitions, and the line to write instead."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from flowstone.core.annotations import type_text
+from flowstone.core.asset import Asset
+from flowstone.core.config import field_objections
+from flowstone.core.contracts.strategy import Strategy
+from flowstone.core.dag import EdgeKind, cycles, edges_of
+from flowstone.core.errors import Problem
+from flowstone.core.options import name_objection
+from flowstone.core.pipeline import Pipeline
+from flowstone.core.signature import Missing, Signature
+from flowstone.core.suggestion import suggest
+from flowstone.core.type_fit import fits
+
+_SUGGESTIONS = 25
+"""Comparing a name with twenty thousand others takes a second; after so many nobody reads them."""
+
+AnyAsset = Asset[..., object]
+
+
+class Checks:
+    """
+    Everything that is wrong with some pipelines.
+
+    Attributes:
+        duplicates: Those of the problems that are names given twice.
+        circles: The circles that were found, each beginning and ending with the same name.
+    """
+
+    def __init__(self, pipelines: Sequence[Pipeline]) -> None:
+        self.duplicates: list[Problem] = []
+        self.circles: list[tuple[str, ...]] = []
+        self._pipelines = pipelines
+        self._assets = [asset for pipeline in pipelines for asset in pipeline.assets]
+        self._by_name: dict[str, AnyAsset] = {}
+        for asset in self._assets:
+            self._by_name.setdefault(asset.full_name, asset)
+        self._edges: Mapping[str, Mapping[str, EdgeKind]] = {
+            name: edges_of(asset) for name, asset in self._by_name.items()
+        }
+        self._old_names = {
+            alias: asset.full_name for asset in self._assets for alias in asset.options.aliases
+        }
+        self._suggestions_left = _SUGGESTIONS
+
+    def problems(self, *, types: bool) -> list[Problem]:
+        """Return the problems in the order of definition, circles last."""
+        found = list(self._of_pipelines())
+        for asset in self._assets:
+            found += self._of_asset(asset)
+            if types:
+                found += self._of_types(asset)
+        found += self._circles()
+        return found
+
+    def _of_pipelines(self) -> Iterator[Problem]:
+        known: dict[str, Pipeline] = {}
+        for pipeline in self._pipelines:
+            first = known.setdefault(pipeline.name, pipeline)
+            if first is not pipeline:
+                yield Problem(
+                    f"there are two pipelines '{pipeline.name}'; the other is at {first.source}",
+                    where=str(pipeline.source),
+                )
+
+    def _of_asset(self, asset: AnyAsset) -> Iterator[Problem]:
+        first = self._by_name[asset.full_name]
+        if first is not asset:
+            twin = _problem(asset, f"there is another asset of that name at {first.source}")
+            self.duplicates.append(twin)
+            yield twin
+        yield from self._of_aliases(asset)
+        yield from (_problem(asset, objection) for objection in asset.objections)
+        if asset.strategy is not None and not isinstance(asset.strategy, Strategy):
+            kind = type(asset.strategy).__qualname__
+            yield _problem(asset, f"its strategy is a {kind}, which is no Strategy")
+        signatures = [asset.signature, *asset.phase_signatures.values()]
+        for signature in signatures:
+            where = f"in its {signature.phase} function: " if signature.phase else ""
+            for objection in signature.objections:
+                yield _problem(asset, where + objection)
+            for missing in signature.missing:
+                yield self._without_source(asset, missing, where)
+        yield from self._of_configs(asset, signatures)
+        if first is asset:
+            yield from self._unknown_upstreams(asset)
+
+    def _of_aliases(self, asset: AnyAsset) -> Iterator[Problem]:
+        for alias in asset.options.aliases:
+            pipeline, _, name = alias.rpartition(".")
+            wrong = name_objection("a pipeline", pipeline) or name_objection("an asset", name)
+            if wrong:
+                yield _problem(asset, f"alias '{alias}': {wrong}")
+            elif alias in self._by_name:
+                other = self._by_name[alias].source
+                yield _problem(asset, f"alias '{alias}' is the name of the asset at {other}")
+            elif self._old_names[alias] != asset.full_name:
+                owner = self._old_names[alias]
+                yield _problem(asset, f"alias '{alias}' is also an alias of '{owner}'")
+
+    def _of_configs(self, asset: AnyAsset, signatures: Iterable[Signature]) -> Iterator[Problem]:
+        kinds = {it.config_type: None for it in signatures if it.config_type is not None}
+        for kind in kinds:
+            for objection in field_objections(kind):
+                yield _problem(asset, f"config {kind.__qualname__}: {objection}")
+        if len(kinds) > 1:
+            names = ", ".join(kind.__qualname__ for kind in kinds)
+            yield _problem(asset, f"its functions want different configurations: {names}")
+
+    def _unknown_upstreams(self, asset: AnyAsset) -> Iterator[Problem]:
+        for name, kind in self._edges[asset.full_name].items():
+            if name in self._by_name:
+                continue
+            wanted = f"after '{name}'" if kind is EdgeKind.ORDER else f"depends on '{name}'"
+            pipeline = name.partition(".")[0]
+            if name in self._old_names:
+                now = self._old_names[name]
+                yield _problem(asset, f"{wanted}, which is called '{now}' now")
+                continue
+            meant = self._suggest(name, self._by_name)
+            question = f" Did you mean '{meant}'?" if meant else ""
+            if any(it.name == pipeline for it in self._pipelines):
+                yield _problem(asset, f"{wanted}, which does not exist.{question}")
+            else:
+                unknown = f"{wanted}, but the application has no pipeline '{pipeline}'.{question}"
+                yield _problem(asset, f"{unknown} Add it", f"FlowStone([..., {pipeline}])")
+
+    def _without_source(self, asset: AnyAsset, missing: Missing, where: str) -> Problem:
+        name, kind = missing.parameter, missing.annotation
+        message = f"{where}parameter '{name}' has no source."
+        namesake = self._namesake(asset, name)
+        if namesake is not None:
+            wanted = kind or type_text(namesake.value_type)
+            there = "with that name" if namesake.name == name else f"'{namesake.full_name}'"
+            message += f"\n  There is an asset {there}. Did you mean"
+            return _problem(asset, message, f"{name}: {wanted} = Dep({namesake.name})")
+        if missing.default is not None:
+            message += f"\n  Nothing would ever replace {missing.default}. A run can, in a Config:"
+            config = f"{_camel(asset.name)}Config"
+            field = f"    {name}: {kind or '...'} = {missing.default}"
+            return _problem(asset, message, f"class {config}(Config):\n{field}")
+        if name in ("ctx", "context"):
+            return _problem(asset, f"{message} Did you mean", f"{name}: Context")
+        if name in ("config", "cfg", "settings"):
+            return _problem(asset, f"{message} Did you mean", f"{name}: {_camel(asset.name)}Config")
+        message += "\n  Say where it comes from, another asset or a resource:"
+        lines = [f"{name}: {kind or '...'} = Dep(...)", f"{name}: {kind or '...'} = Requires(...)"]
+        return _problem(asset, message, "\n".join(lines))
+
+    def _namesake(self, asset: AnyAsset, parameter: str) -> AnyAsset | None:
+        """Return the asset that a parameter was probably meant to receive."""
+        own = self._by_name.get(f"{asset.pipeline}.{parameter}")
+        if own is not None and own is not asset:
+            return own
+        others = [it for it in self._assets if it.name == parameter and it is not asset]
+        if len(others) == 1:
+            return others[0]
+        siblings = {it.name: it for it in self._assets if it.pipeline == asset.pipeline}
+        siblings.pop(asset.name, None)
+        meant = self._suggest(parameter, siblings)
+        return siblings[meant] if meant else None
+
+    def _suggest(self, name: str, known: Iterable[str]) -> str | None:
+        if not self._suggestions_left:
+            return None
+        self._suggestions_left -= 1
+        return suggest(name, known)
+
+    def _of_types(self, asset: AnyAsset) -> Iterator[Problem]:
+        for signature in (asset.signature, *asset.phase_signatures.values()):
+            for argument in signature.arguments:
+                for wanted in argument.inputs:
+                    producer = self._by_name.get(wanted.upstream)
+                    if producer and not fits(producer.value_type, wanted.annotation):
+                        yield _problem(
+                            asset,
+                            f"{argument.source} gives {type_text(producer.value_type)}, "
+                            f"parameter '{wanted.parameter}' wants {type_text(wanted.annotation)}.",
+                        )
+
+    def _circles(self) -> Iterator[Problem]:
+        self.circles = cycles(self._edges)
+        for circle in self.circles:
+            first = self._by_name[circle[0]]
+            yield _problem(first, f"depends on itself: {' → '.join(circle)}")
+
+
+def _problem(asset: AnyAsset, message: str, fix: str | None = None) -> Problem:
+    return Problem(message, where=str(asset.source), asset=asset.full_name, fix=fix)
+
+
+def _camel(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in re.split("_+", name))

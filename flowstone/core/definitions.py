@@ -1,0 +1,121 @@
+"""
+The definitions of an application, checked as a whole and looked up by name.
+
+Everything that is wrong is told at once, each with its place and the line that mends it::
+
+    sales/assets.py:14  asset 'sales.doubled': parameter 'numbers' has no source.
+      There is an asset with that name. Did you mean
+          numbers: list[int] = Dep(numbers)
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+from flowstone.core.asset import Asset, AssetRef
+from flowstone.core.checks import Checks
+from flowstone.core.dag import Dag
+from flowstone.core.errors import (
+    DefinitionError,
+    DependencyCycleError,
+    DuplicateAssetError,
+    Problem,
+    UnknownAssetError,
+)
+from flowstone.core.pipeline import Pipeline
+
+_SHOWN = 50
+
+
+def check(pipelines: Iterable[Pipeline], *, types: bool = False) -> list[Problem]:
+    """
+    Return everything that is wrong with the pipelines together; nothing when all is well.
+
+    Args:
+        types: Also compare what each edge's producer returns with what its consumer is annotated
+            to get, where no type checker does.
+    """
+    return Checks(list(pipelines)).problems(types=types)
+
+
+def build(pipelines: Iterable[Pipeline]) -> "Definitions":
+    """
+    Return the definitions of an application.
+
+    Raises:
+        DuplicateAssetError: Names are given twice, and nothing else is wrong.
+        DependencyCycleError: There are circles, and nothing else is wrong.
+        DefinitionError: Something is wrong; ``problems`` has all of it.
+    """
+    given = list(dict.fromkeys(pipelines))
+    checks = Checks(given)
+    problems = checks.problems(types=False)
+    if not problems:
+        return Definitions(given)
+    if len(problems) == len(checks.circles):
+        raise DependencyCycleError(checks.circles[0], problems=problems)
+    shown = "\n".join(map(str, problems[:_SHOWN]))
+    more = len(problems) - _SHOWN
+    head = f"{len(problems)} problems in the definitions:\n" if len(problems) > 1 else ""
+    tail = f"\nand {more} more" if more > 0 else ""
+    kind = DuplicateAssetError if problems == checks.duplicates else DefinitionError
+    raise kind(f"{head}{shown}{tail}", problems=problems)
+
+
+class Definitions:
+    """
+    The pipelines of an application, already checked.
+
+    Attributes:
+        pipelines: By name.
+        assets: By full name, in the order of definition.
+        aliases: Old full name → the name now.
+        dag: The graph of all assets.
+    """
+
+    def __init__(self, pipelines: Sequence[Pipeline]) -> None:
+        self.pipelines: Mapping[str, Pipeline] = {it.name: it for it in pipelines}
+        self.assets: Mapping[str, Asset[..., object]] = MappingProxyType(
+            {asset.full_name: asset for it in pipelines for asset in it.assets}
+        )
+        self.aliases: Mapping[str, str] = MappingProxyType(
+            {alias: name for name, asset in self.assets.items() for alias in asset.options.aliases}
+        )
+        self.dag = Dag.of(self.assets.values())
+        self._by_last_name: defaultdict[str, list[str]] = defaultdict(list)
+        for name in (*self.assets, *self.aliases):
+            self._by_last_name[name.rpartition(".")[2]].append(self.aliases.get(name, name))
+
+    def __iter__(self) -> Iterator[Asset[..., object]]:
+        return iter(self.assets.values())
+
+    def __len__(self) -> int:
+        return len(self.assets)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.assets or name in self.aliases
+
+    def find(self, name: str) -> Asset[..., object] | None:
+        """Return the asset of a full name, an old one included, or None."""
+        return self.assets.get(self.aliases.get(name, name))
+
+    def get(self, asset: AssetRef) -> Asset[..., object]:
+        """
+        Return the asset that is meant by itself, its full name, or its name alone.
+
+        Raises:
+            UnknownAssetError: There is none, or it belongs to a pipeline that was not given.
+            DefinitionError: Several pipelines have an asset of that name.
+        """
+        name = asset.full_name if isinstance(asset, Asset) else asset
+        found = self.find(name)
+        if found is not None:
+            return found
+        candidates = list(dict.fromkeys(self._by_last_name.get(name, ())))
+        if len(candidates) > 1:
+            raise DefinitionError(
+                f"'{name}' is the name of several assets; say which: {', '.join(candidates)}"
+            )
+        if not candidates:
+            raise UnknownAssetError(name, self.assets)
+        return self.assets[candidates[0]]
