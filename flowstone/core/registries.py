@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.io_manager import IOManager
 from flowstone.core.contracts.store import Store
+from flowstone.core.defaults.memory_io import MemoryIO
 from flowstone.core.registry import Registry
 from flowstone.core.telemetry import Catalogue
 
 
 def _io_managers() -> Registry[IOManager]:
-    return Registry("IO manager", contract=IOManager)
+    return Registry("IO manager", contract=IOManager, fallback=MemoryIO)
 
 
 def _stores() -> Registry[Store]:
