@@ -1,0 +1,352 @@
+"""
+The state machine at work on the memory store's rows, with everything that follows from a step.
+
+Every status is changed in `Machine._move`, by the table of `flowstone.core.status`::
+
+    _settle ─┬─▶ _end ─┬─ with a value:    dependents _arrive, one upstream less
+             │         └─ without a value: _cascade, dependents _end in waves
+             ├─▶ _park, until `wake` or the deadline
+             └─▶ _hand_back, to be claimed anew under the next claim number
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from flowstone.core.contracts.codec import JsonValue
+from flowstone.core.contracts.store import (
+    Capacity,
+    Claim,
+    JsonText,
+    Key,
+    Settlement,
+    Wait,
+)
+from flowstone.core.defaults.memory_jobs import Jobs
+from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
+from flowstone.core.errors import DependencyFailedError
+from flowstone.core.outcome import Wake
+from flowstone.core.status import Event, RunStatus, Status, advance
+
+FOR_DEPENDENTS = {
+    Status.FAILED: Event.UPSTREAM_FAILED,
+    Status.UPSTREAM_FAILED: Event.UPSTREAM_FAILED,
+    Status.CANCELLED: Event.CANCELLED,
+    Status.SKIPPED: Event.UPSTREAM_SKIPPED,
+}
+"""What happens to those that needed a value which will not come; of several causes the first."""
+
+SEVERITY = {status: place for place, status in enumerate(FOR_DEPENDENTS)}
+
+
+class Machine:
+    """
+    Runs, their materializations and the queues.
+
+    Callers give the instant at which a step happens. `take_topics` says who has to look again.
+    """
+
+    def __init__(self) -> None:
+        self.runs: dict[int, RunRow] = {}
+        self.rows: dict[int, Row] = {}
+        self.by_key: defaultdict[Key, list[Row]] = defaultdict(list)
+        self.current: dict[Key, Row] = {}
+        self.made_from: defaultdict[int, list[Row]] = defaultdict(list)
+        self._queues: defaultdict[str, Jobs[Row]] = defaultdict(Jobs)
+        self._queued: list[Row] = []
+        self._topics: set[str] = set()
+
+    def take_topics(self) -> set[str]:
+        """Return the topics to publish since the last call: what ended, waits or can be claimed."""
+        topics, self._topics = self._topics, set()
+        for row in self._queued:
+            if row.status in (Status.READY, Status.WAITING):
+                topics.add(f"queue:{row.queue}")
+                topics.add(f"run:{row.run.id}")
+        self._queued.clear()
+        return topics
+
+    def add_run(self, run: RunRow, rows: Sequence[Row], due: datetime | None) -> None:
+        """Take in a planned run; what is ready can be claimed from ``due`` on (None: at once)."""
+        self.runs[run.id] = run
+        run.rows.extend(rows)
+        run.open_count = len(rows)
+        for row in rows:
+            self.rows[row.id] = row
+            self.by_key[row.key].append(row)
+            run.counts[row.status] += 1
+            if row.status is Status.READY:
+                self._queue(row, due)
+        if not rows:
+            self._end_run(run, run.created_at)
+
+    def settle(
+        self, worker: WorkerRow, settlements: Sequence[Settlement], now: datetime
+    ) -> list[int]:
+        """
+        Settle what the worker still owns and return the ids of the rest.
+
+        Raises:
+            ValueError: A wait does not say what for; nothing was settled.
+        """
+        if any(each.event is Event.WAITED and each.wait is None for each in settlements):
+            raise ValueError("a settlement that waits has to say what for")
+        refused = []
+        without_value = []
+        written: dict[Key, int] = {}
+        for settlement in settlements:
+            row = worker.owned.get(settlement.id)
+            if row is None or row.claim != settlement.claim or not settlement.event.settles:
+                refused.append(settlement.id)
+                continue
+            del worker.owned[row.id]
+            self._settle(row, settlement, now)
+            if row.status in FOR_DEPENDENTS:
+                without_value.append(row)
+            elif row.status is Status.SUCCEEDED and written.get(row.key, 0) < row.id:
+                written[row.key] = row.id
+                self.current[row.key] = row
+        self._cascade(without_value, now)
+        return refused
+
+    def claim(self, worker: WorkerRow, capacity: Capacity, now: datetime) -> list[Claim]:
+        """Give the worker what is next, up to its capacity."""
+        return [
+            self._claim(row, worker, now)
+            for jobs, slots in self._heads(capacity)
+            for row in _taken(jobs, slots, now)
+        ]
+
+    def next_due(self, capacity: Capacity) -> datetime | None:
+        """Return when the first timed job falls due that the capacity has room for."""
+        heads = (jobs.next_due() for jobs, _ in self._heads(capacity))
+        return min((due for due in heads if due is not None), default=None)
+
+    def wake(self, row: Row, payload: JsonText) -> bool:
+        """End the row's wait, or the one that follows; False when that is done already."""
+        content = json.loads(payload)
+        if row.status.is_terminal or row.status is Status.PENDING:
+            return False
+        if row.wait is not None and row.status is Status.WAITING:
+            row.wake = _wake(row.wait, payload=content)
+            self._move(row, Event.WOKEN)
+            self._queue(row, None)
+            return True
+        was_woken = row.wake is not None and not row.is_wake_delivered
+        if was_woken or row.early_wake is not None:
+            return False
+        row.early_wake = payload
+        return True
+
+    def cancel(self, run: RunRow, now: datetime) -> int:
+        """Cancel what has not started, ask for the rest to stop, and return how many were open."""
+        was_open = run.open_count
+        for row in run.rows:
+            if row.status is Status.RUNNING:
+                row.is_abort_asked = True
+                self._topics.add("abort")
+            elif not row.status.is_terminal:
+                self._end(row, Event.CANCELLED, now)
+        return was_open
+
+    def take_back(self, worker: WorkerRow, now: datetime, *, max_rescues: int | None) -> list[int]:
+        """
+        Take everything back from a worker that is gone and return the ids.
+
+        Args:
+            max_rescues: How often a row survives the loss of its worker; None when the worker has
+                left in good order, which is not held against the row.
+        """
+        taken = list(worker.owned.values())
+        worker.owned.clear()
+        for row in taken:
+            if row.is_abort_asked:
+                self._end(row, Event.CANCELLED, now)
+            elif max_rescues is not None and row.rescues >= max_rescues:
+                row.error = _lost(row)
+                self._end(row, Event.FAILED, now)
+            else:
+                if max_rescues is not None:
+                    row.rescues += 1
+                self._hand_back(row, Event.RESCUED, None)
+        self._cascade([row for row in taken if row.status in FOR_DEPENDENTS], now)
+        return [row.id for row in taken]
+
+    def _settle(self, row: Row, settlement: Settlement, now: datetime) -> None:
+        event = settlement.event
+        due = None if settlement.delay is None else now + settlement.delay
+        row.duration_ms = settlement.duration_ms
+        row.error = settlement.error
+        if event is Event.SUCCEEDED:
+            self._store(row, settlement)
+            self._end(row, event, now)
+            for dependent in self._pending([*row.dependents, *row.optional_dependents]):
+                self._arrive(dependent)
+        elif row.is_abort_asked and not advance(row.status, event).is_terminal:
+            self._end(row, Event.CANCELLED, now)
+        elif event is Event.RETRIED:
+            self._hand_back(row, event, due)
+        elif event in (Event.SNOOZED, Event.HANDED_BACK):
+            row.attempt -= 1
+            self._hand_back(row, event, due)
+        elif event is Event.WAITED and settlement.wait is not None:
+            row.attempt -= 1
+            self._park(row, settlement.wait, due)
+        else:
+            self._end(row, event, now)
+
+    def _store(self, row: Row, settlement: Settlement) -> None:
+        row.value = settlement.value
+        row.io = settlement.io
+        row.location = settlement.location
+        row.version = settlement.version
+        for upstream in row.inputs:
+            self.made_from[upstream].append(row)
+
+    def _park(self, row: Row, wait: Wait, deadline: datetime | None) -> None:
+        row.wait, row.wake, row.is_wake_delivered = wait, None, False
+        row.claim += 1
+        row.due = None
+        self._move(row, Event.WAITED)
+        self._topics.add(f"run:{row.run.id}")
+        if row.early_wake is not None:
+            payload, row.early_wake = row.early_wake, None
+            self.wake(row, payload)
+        elif deadline is not None:
+            self._queue(row, deadline)
+
+    def _hand_back(self, row: Row, event: Event, due: datetime | None) -> None:
+        row.claim += 1
+        self._move(row, event)
+        self._queue(row, due)
+
+    def _end(self, row: Row, event: Event, now: datetime) -> None:
+        self._move(row, event)
+        row.finished_at = now
+        row.ticket += 1
+        row.wait = row.wake = row.early_wake = None
+        row.run.open_count -= 1
+        if not row.run.open_count:
+            self._end_run(row.run, now)
+
+    def _cascade(self, wave: list[Row], now: datetime) -> None:
+        """Settle what depends on rows that ended without a value: wave by wave, only what pends."""
+        while wave:
+            wave.sort(key=lambda row: SEVERITY[row.status])
+            for row in wave:
+                for dependent in self._pending(row.optional_dependents):
+                    dependent.inputs = [id_ for id_ in dependent.inputs if id_ != row.id]
+                    dependent.follows.append(row.id)  # it only came first
+                    self._arrive(dependent)
+            reached = []
+            for row in wave:
+                for dependent in self._pending(row.dependents):
+                    dependent.error = _upstream_error(row)
+                    self._end(dependent, FOR_DEPENDENTS[row.status], now)
+                    reached.append(dependent)
+            wave = reached
+
+    def _pending(self, ids: Sequence[int]) -> Iterator[Row]:
+        for id_ in ids:
+            row = self.rows[id_]
+            if row.status is Status.PENDING:
+                yield row
+
+    def _arrive(self, row: Row) -> None:
+        row.unmet -= 1
+        if row.unmet == 0:
+            self._move(row, Event.DEPS_MET)
+            self._queue(row, None)
+
+    def _end_run(self, run: RunRow, now: datetime) -> None:
+        if run.counts[Status.FAILED] or run.counts[Status.UPSTREAM_FAILED]:
+            run.status = RunStatus.FAILED
+        elif run.counts[Status.CANCELLED]:
+            run.status = RunStatus.CANCELLED
+        else:
+            run.status = RunStatus.SUCCEEDED
+        run.finished_at = now
+        run.jobs = None
+        self._topics.add(f"run:{run.id}")
+
+    def _queue(self, row: Row, due: datetime | None) -> None:
+        row.ticket += 1
+        self._queues[row.queue].add(row, due)
+        if row.run.jobs is not None:
+            row.run.jobs.add(row, due)
+        row.due = due
+        self._queued.append(row)
+
+    def _claim(self, row: Row, worker: WorkerRow, now: datetime) -> Claim:
+        if row.wait is not None and row.status is Status.WAITING:
+            row.wake = _wake(row.wait, timed_out=True)
+        self._move(row, Event.CLAIMED)
+        row.ticket += 1
+        row.attempt += 1
+        row.started_at = now
+        row.is_wake_delivered = row.wake is not None
+        worker.owned[row.id] = row
+        return Claim(
+            id=row.id,
+            claim=row.claim,
+            run_id=row.run.id,
+            asset=row.key.asset,
+            partition=row.key.partition,
+            attempt=row.attempt,
+            inputs=[self.rows[id_].as_input() for id_ in row.inputs],
+            options=row.run.options,
+            wake=row.wake,
+            queue=row.queue,
+        )
+
+    def _heads(self, capacity: Capacity) -> Iterator[tuple[Jobs[Row], int]]:
+        if capacity.run_id is None:
+            for queue, slots in capacity.queues.items():
+                if slots > 0 and queue in self._queues:
+                    yield self._queues[queue], slots
+            return
+        run = self.runs.get(capacity.run_id)
+        if run is not None and not run.status.is_terminal and capacity.slots > 0:
+            yield run.jobs or self._jobs_of(run), capacity.slots
+
+    def _jobs_of(self, run: RunRow) -> Jobs[Row]:
+        """Begin to keep the run's jobs apart, now that a worker asks for this run only."""
+        run.jobs = Jobs()
+        for row in run.rows:
+            if row.status is Status.READY or (row.status is Status.WAITING and row.due):
+                run.jobs.add(row, row.due)
+        return run.jobs
+
+    def _move(self, row: Row, event: Event) -> None:
+        status = advance(row.status, event)
+        row.run.counts[row.status] -= 1
+        row.run.counts[status] += 1
+        row.status = status
+
+
+def _taken(jobs: Jobs[Row], slots: int, now: datetime) -> Iterator[Row]:
+    for _ in range(slots):
+        row = jobs.take(now)
+        if row is None:
+            return
+        yield row
+
+
+def _wake(wait: Wait, *, payload: JsonValue = None, timed_out: bool = False) -> Wake:
+    return Wake(on=wait.on, state=json.loads(wait.state), payload=payload, timed_out=timed_out)
+
+
+def _upstream_error(row: Row) -> JsonText:
+    return json.dumps(
+        {
+            "code": DependencyFailedError.code,
+            "message": f"upstream {row.key.asset} {row.status.replace('_', ' ')}",
+            "upstream": row.key.asset,
+        }
+    )
+
+
+def _lost(row: Row) -> JsonText:
+    message = f"its worker died {row.rescues + 1} times while running it"
+    return json.dumps({"code": "worker_died", "message": message})

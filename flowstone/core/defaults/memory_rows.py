@@ -1,0 +1,166 @@
+"""The rows of the memory store: what Postgres keeps in tables, as plain objects."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from flowstone.core.contracts.store import (
+    Current,
+    JsonText,
+    Key,
+    MaterializationRecord,
+    Reused,
+    RunRecord,
+    StoredInput,
+    Wait,
+    WorkerInfo,
+)
+from flowstone.core.defaults.memory_jobs import Jobs
+from flowstone.core.outcome import Wake
+from flowstone.core.status import RunStatus, Status
+
+INLINE_CHARACTERS = 16 * 1024
+"""Longer values do not travel with a claim, so that who loads inputs has to know both ways."""
+
+
+@dataclass(slots=True, eq=False)
+class RunRow:
+    """
+    A run.
+
+    Attributes:
+        open_count: How many of its materializations are not terminal.
+        jobs: What a worker of this run alone can claim; None until one asked.
+    """
+
+    id: int
+    targets: Sequence[Key]
+    options: JsonText | None
+    reused: Sequence[Reused]
+    retry_of: int | None
+    created_at: datetime
+    status: RunStatus = RunStatus.RUNNING
+    finished_at: datetime | None = None
+    rows: list["Row"] = field(default_factory=list)
+    counts: Counter[Status] = field(default_factory=Counter)
+    open_count: int = 0
+    jobs: "Jobs[Row] | None" = None
+
+    def record(self) -> RunRecord:
+        """Return the run as its reader sees it."""
+        return RunRecord(
+            run_id=self.id,
+            status=self.status,
+            targets=self.targets,
+            options=self.options,
+            created_at=self.created_at,
+            finished_at=self.finished_at,
+            counts={status: count for status, count in self.counts.items() if count},
+            reused_count=len(self.reused),
+            retry_of=self.retry_of,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """
+    A materialization together with its job and its value.
+
+    Attributes:
+        claim: How often the job has left a worker.
+        due: When the queued job can be claimed, None for at once; only while it is queued.
+        ticket: Grows whenever the job is queued or leaves its queue: entries of the queues that
+            carry an older one are void.
+        rescues: How often its worker was lost.
+        is_abort_asked: Whether its worker was asked to stop it.
+        wait: The latest wait; kept until the next one, or the end.
+        wake: What ended that wait.
+        is_wake_delivered: Whether an attempt was claimed with ``wake``.
+        early_wake: A payload that came while there was no wait to end: it ends the next one.
+    """
+
+    id: int
+    run: RunRow
+    key: Key
+    queue: str
+    priority: int
+    reason: str
+    status: Status
+    unmet: int
+    inputs: list[int]
+    follows: list[int]
+    dependents: Sequence[int]
+    optional_dependents: Sequence[int]
+    attempt: int = 0
+    claim: int = 0
+    due: datetime | None = None
+    ticket: int = 0
+    rescues: int = 0
+    is_abort_asked: bool = False
+    wait: Wait | None = None
+    wake: Wake | None = None
+    is_wake_delivered: bool = False
+    early_wake: JsonText | None = None
+    error: JsonText | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_ms: int | None = None
+    value: JsonText | None = None
+    io: str | None = None
+    location: JsonText | None = None
+    version: str = ""
+    is_invalidated: bool = False
+
+    def record(self) -> MaterializationRecord:
+        """Return the materialization as its reader sees it."""
+        wait = self.wait if self.status is Status.WAITING else None
+        return MaterializationRecord(
+            id=self.id,
+            run_id=self.run.id,
+            key=self.key,
+            status=self.status,
+            attempt=self.attempt,
+            reason=self.reason,
+            error=self.error,
+            waiting_on=wait.on if wait else None,
+            external=wait.external if wait else False,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            duration_ms=self.duration_ms,
+        )
+
+    def current(self) -> Current:
+        """Return the value as the planner sees it; only of a row that has succeeded."""
+        if self.finished_at is None:
+            raise ValueError(f"materialization {self.id} has no value yet")
+        return Current(
+            materialization_id=self.id,
+            io=self.io,
+            location=self.location,
+            version=self.version,
+            upstreams=tuple(dict.fromkeys([*self.inputs, *self.follows])),
+            materialized_at=self.finished_at,
+            invalidated=self.is_invalidated,
+        )
+
+    def as_input(self) -> StoredInput:
+        """Return the value as the claim of a dependent carries it."""
+        is_small = self.value is not None and len(self.value) <= INLINE_CHARACTERS
+        return StoredInput(
+            asset=self.key.asset,
+            materialization_id=self.id,
+            io=self.io,
+            location=self.location,
+            value=self.value if is_small else None,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class WorkerRow:
+    """A worker, and the materializations that it owns by id."""
+
+    id: int
+    info: WorkerInfo
+    beaten_at: datetime
+    owned: dict[int, Row] = field(default_factory=dict)

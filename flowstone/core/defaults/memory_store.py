@@ -1,0 +1,293 @@
+"""
+The store of an application without a database: everything lives in this process, in these objects.
+
+Made for one event loop: no method awaits anything, so each is one atomic step. Nothing is pruned.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from heapq import nlargest
+from itertools import islice
+from typing import ClassVar, Protocol
+
+from flowstone.core.contracts.store import (
+    Capacity,
+    CreatedRun,
+    Current,
+    JsonText,
+    Key,
+    MaterializationRecord,
+    NewRun,
+    PlannedStep,
+    Rescued,
+    Reused,
+    RunRecord,
+    Settlement,
+    Store,
+    StoredInput,
+    Turn,
+    WorkerInfo,
+    WorkerLostError,
+)
+from flowstone.core.defaults.memory_machine import Machine
+from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
+from flowstone.core.errors import InvalidOptionError, RunNotFoundError
+from flowstone.core.status import RunStatus, Status
+
+
+class Clock(Protocol):
+    """Where a memory store gets the time from."""
+
+    def now(self) -> datetime:
+        """Return the present instant, with its time zone; it never goes backwards."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """Return the present instant in UTC."""
+        return datetime.now(UTC)
+
+
+class MemoryStore(Store):
+    """
+    Keeps runs in memory; other processes see nothing of them.
+
+    Args:
+        clock: Tells the time; a test that owns it can let days pass.
+    """
+
+    contract_version: ClassVar[str] = "1.0.0"
+    is_durable: ClassVar[bool] = False
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__()
+        self._clock = clock or SystemClock()
+        self._machine = Machine()
+        self._workers: dict[int, WorkerRow] = {}
+        self._beating: list[Callable[[], int]] = []
+        self._dedupes: dict[str, int] = {}
+        self._last_id = 0
+        self._last_worker_id = 0
+
+    async def open(self) -> None:
+        """Nothing has to be made ready."""
+
+    async def close(self) -> None:
+        """Nothing has to be given back; what is stored can still be read."""
+
+    async def current(
+        self, keys: Sequence[Key], *, reserve: int = 0, conn: object = None
+    ) -> tuple[Mapping[Key, Current], Sequence[int]]:
+        _refuse(conn)
+        rows = {key: self._machine.current.get(key) for key in keys}
+        reserved = range(self._last_id + 1, self._last_id + 1 + reserve)
+        self._last_id += reserve
+        return {key: row.current() for key, row in rows.items() if row is not None}, reserved
+
+    async def create_run(self, run: NewRun, *, conn: object = None) -> CreatedRun:
+        _refuse(conn)
+        if run.dedupe is not None and run.dedupe in self._dedupes:
+            return CreatedRun(self._dedupes[run.dedupe], created=False)
+        row = RunRow(
+            id=len(self._machine.runs) + 1,
+            targets=tuple(run.targets),
+            options=run.options,
+            reused=tuple(run.reused),
+            retry_of=run.retry_of,
+            created_at=self._clock.now(),
+        )
+        if run.dedupe is not None:
+            self._dedupes[run.dedupe] = row.id
+        self._machine.add_run(row, [_planned(row, step) for step in run.steps], run.at)
+        self._publish()
+        return CreatedRun(row.id, created=True)
+
+    async def invalidate(
+        self, keys: Sequence[Key], *, downstream: bool, io: str | None = None
+    ) -> int:
+        current = self._machine.current
+        given = [row for key in keys if (row := current.get(key)) is not None]
+        stale = {row.id: row for row in given if io is None or (row.io or "") == io}
+        if downstream:
+            to_follow = deque(stale)
+            while to_follow:
+                for row in self._machine.made_from.get(to_follow.popleft(), ()):
+                    if row.id not in stale:
+                        stale[row.id] = row
+                        to_follow.append(row.id)
+        count = 0
+        for row in stale.values():
+            if current[row.key] is row and not row.is_invalidated:
+                row.is_invalidated = True
+                count += 1
+        return count
+
+    async def register_worker(self, info: WorkerInfo) -> int:
+        self._last_worker_id += 1
+        self._workers[self._last_worker_id] = WorkerRow(
+            self._last_worker_id, info, beaten_at=self._clock.now()
+        )
+        return self._last_worker_id
+
+    async def unregister_worker(self, worker_id: int) -> None:
+        worker = self._workers.pop(worker_id, None)
+        if worker is not None:
+            self._machine.take_back(worker, self._clock.now(), max_rescues=None)
+            self._publish()
+
+    async def heartbeat(self, worker_id: int) -> bool:
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            return False
+        worker.beaten_at = self._clock.now()
+        return True
+
+    @asynccontextmanager
+    async def beating(self, worker_id: Callable[[], int], every: timedelta) -> AsyncIterator[None]:
+        """
+        Let the worker live for as long as the block runs.
+
+        No beats are counted meanwhile: who could take over shares the event loop with the worker,
+        and a body that blocks it for longer than a lease would otherwise lose its own work.
+        """
+        self._beating.append(worker_id)
+        try:
+            yield
+        finally:
+            self._beating.remove(worker_id)
+            await self.heartbeat(worker_id())
+
+    async def turn(
+        self, worker_id: int, settlements: Sequence[Settlement], capacity: Capacity
+    ) -> Turn:
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            raise WorkerLostError
+        now = self._clock.now()
+        refused = self._machine.settle(worker, settlements, now)
+        claims = self._machine.claim(worker, capacity, now)
+        due = None if claims else self._machine.next_due(capacity)
+        self._publish()
+        return Turn(claims=claims, refused=refused, next_due=None if due is None else due - now)
+
+    async def rescue(self, lease: timedelta, *, max_rescues: int) -> Sequence[Rescued]:
+        now = self._clock.now()
+        living = {worker_id() for worker_id in self._beating}
+        rescued = []
+        for worker in list(self._workers.values()):
+            if worker.id in living or now - worker.beaten_at < lease:
+                continue
+            del self._workers[worker.id]
+            taken = self._machine.take_back(worker, now, max_rescues=max_rescues)
+            if taken:
+                rescued.append(Rescued(worker.id, taken))
+        self._publish()
+        return rescued
+
+    async def owned(self, worker_id: int) -> Sequence[tuple[int, int]]:
+        worker = self._workers.get(worker_id)
+        return [] if worker is None else [(row.id, row.claim) for row in worker.owned.values()]
+
+    async def aborts(self, worker_id: int) -> Sequence[int]:
+        worker = self._workers.get(worker_id)
+        owned = () if worker is None else worker.owned.values()
+        return [row.id for row in owned if row.is_abort_asked]
+
+    async def wake(self, materialization_id: int, payload: JsonText) -> bool:
+        row = self._machine.rows.get(materialization_id)
+        if row is None:
+            return False
+        is_awake = self._machine.wake(row, payload)
+        self._publish()
+        return is_awake
+
+    async def cancel_run(self, run_id: int) -> int:
+        was_open = self._machine.cancel(self._run(run_id), self._clock.now())
+        self._publish()
+        return was_open
+
+    async def values(self, materialization_ids: Sequence[int]) -> Mapping[int, JsonText]:
+        rows = (self._machine.rows.get(id_) for id_ in materialization_ids)
+        return {row.id: row.value for row in rows if row is not None and row.value is not None}
+
+    async def run(self, run_id: int) -> RunRecord:
+        return self._run(run_id).record()
+
+    async def runs(
+        self, *, status: RunStatus | None = None, limit: int = 20, before: int | None = None
+    ) -> Sequence[RunRecord]:
+        last = len(self._machine.runs)
+        newest = last if before is None else min(before - 1, last)
+        found = (self._machine.runs[id_] for id_ in range(newest, 0, -1))
+        wanted = (run for run in found if status is None or run.status is status)
+        return [run.record() for run in islice(wanted, limit)]
+
+    async def materializations(self, run_id: int) -> Sequence[MaterializationRecord]:
+        run = self._machine.runs.get(run_id)
+        return [] if run is None else [row.record() for row in run.rows]
+
+    async def reused(self, run_id: int) -> Sequence[Reused]:
+        run = self._machine.runs.get(run_id)
+        return () if run is None else run.reused
+
+    async def outputs(self, run_id: int, keys: Sequence[Key]) -> Mapping[Key, StoredInput]:
+        run = self._machine.runs.get(run_id)
+        if run is None:
+            return {}
+        reused = (self._machine.rows[each.materialization_id] for each in run.reused)
+        computed = (row for row in run.rows if row.status is Status.SUCCEEDED)
+        wanted = set(keys)
+        return {row.key: row.as_input() for row in (*reused, *computed) if row.key in wanted}
+
+    async def history(self, key: Key, *, limit: int = 20) -> Sequence[MaterializationRecord]:
+        rows = nlargest(limit, self._machine.by_key.get(key, ()), key=lambda row: row.id)
+        return [row.record() for row in rows]
+
+    async def lineage(self, key: Key) -> tuple[Sequence[Key], Sequence[Key]]:
+        current = self._machine.current
+        row = current.get(key)
+        if row is None:
+            return (), ()
+        made_from_it = self._machine.made_from.get(row.id, ())
+        upstream = {self._machine.rows[id_].key for id_ in row.inputs}
+        downstream = {made.key for made in made_from_it if current[made.key] is made}
+        return sorted(upstream), sorted(downstream)
+
+    def _run(self, run_id: int) -> RunRow:
+        run = self._machine.runs.get(run_id)
+        if run is None:
+            raise RunNotFoundError(run_id)
+        return run
+
+    def _publish(self) -> None:
+        for topic in self._machine.take_topics():
+            self.wakeups.publish(topic)
+
+
+def _planned(run: RunRow, step: PlannedStep) -> Row:
+    return Row(
+        id=step.id,
+        run=run,
+        key=step.key,
+        queue=step.queue,
+        priority=step.priority,
+        reason=step.reason,
+        status=Status.PENDING if step.unmet else Status.READY,
+        unmet=step.unmet,
+        inputs=list(step.inputs),
+        follows=list(step.follows),
+        dependents=tuple(step.dependents),
+        optional_dependents=tuple(step.optional_dependents),
+    )
+
+
+def _refuse(conn: object) -> None:
+    if conn is not None:
+        raise InvalidOptionError(
+            "conn: an application without a database has no transactions to take part in; "
+            "give it a dsn, or leave conn out"
+        )

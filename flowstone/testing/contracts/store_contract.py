@@ -1,0 +1,95 @@
+"""
+What every store has to do, as tests.
+
+Who writes a store runs them over it, with pytest and pytest-asyncio (``asyncio_mode = "auto"``)::
+
+    from flowstone.testing.contracts.store_contract import StoreContract
+
+    class TestRedisStore(StoreContract):
+        @pytest.fixture
+        async def store(self):
+            store = RedisStore(...)
+            await store.open()
+            yield store
+            await store.close()
+
+        async def advance(self, store, delta):
+            await store.shift_clock(delta)
+
+The fixture gives every test an empty store. Nothing but the contract is called, so what a store
+does inside is its own affair; rows are compared as `Store.materializations` and the like give them.
+"""
+
+from flowstone.testing.contracts.store_contract_claims import (
+    ClaimsContract,
+    NextDueContract,
+    RunScopedClaimsContract,
+)
+from flowstone.testing.contracts.store_contract_fence import (
+    FenceContract,
+    LateWorkerContract,
+    OwnershipContract,
+)
+from flowstone.testing.contracts.store_contract_planning import PlanningContract
+from flowstone.testing.contracts.store_contract_propagation import (
+    EndWithoutValueContract,
+    MixedEndsContract,
+    RunEndContract,
+)
+from flowstone.testing.contracts.store_contract_reading import (
+    OutputsContract,
+    ReadingContract,
+    WakeupsContract,
+)
+from flowstone.testing.contracts.store_contract_settling import (
+    RepetitionContract,
+    SuccessContract,
+)
+from flowstone.testing.contracts.store_contract_stopping import (
+    CancelRunContract,
+    RescueContract,
+    UnregisterContract,
+)
+from flowstone.testing.contracts.store_contract_transitions import TransitionsContract
+from flowstone.testing.contracts.store_contract_values import (
+    CurrentContract,
+    InvalidateContract,
+    LineageContract,
+)
+from flowstone.testing.contracts.store_contract_waiting import (
+    DeadlineContract,
+    EarlyWakeUpContract,
+    LostResumeContract,
+    WaitingContract,
+)
+
+
+class StoreContract(
+    PlanningContract,
+    ClaimsContract,
+    RunScopedClaimsContract,
+    NextDueContract,
+    SuccessContract,
+    RepetitionContract,
+    EndWithoutValueContract,
+    MixedEndsContract,
+    RunEndContract,
+    TransitionsContract,
+    FenceContract,
+    LateWorkerContract,
+    OwnershipContract,
+    WaitingContract,
+    EarlyWakeUpContract,
+    DeadlineContract,
+    LostResumeContract,
+    CancelRunContract,
+    RescueContract,
+    UnregisterContract,
+    CurrentContract,
+    InvalidateContract,
+    LineageContract,
+    ReadingContract,
+    OutputsContract,
+    WakeupsContract,
+):
+    """All of it; one class of tests for each thing that a store does."""
