@@ -29,12 +29,10 @@ from flowstone.core.errors import (
     SchemaVersionError,
 )
 
-DRIVER_ERRORS = (
-    psycopg.Error,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
+_ASYNCPG = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+DRIVER_ERRORS = (psycopg.Error, *_ASYNCPG)
+# What comes out of asyncpg when it connects or waits; its timeouts and sockets raise Python's own.
+ASYNCPG_ERRORS = (*_ASYNCPG, OSError)
 _NO_ANSWER = (ConnectionError, TimeoutError, socket.gaierror)
 _NOT_MIGRATED = {"3F000", "42883", "42P01"}  # no such schema, function, table
 

@@ -95,6 +95,18 @@ def with_database(dsn: str, database: str) -> str:
     return _url("postgresql", {**_parsed(dsn), "dbname": database})
 
 
+def with_search_path(dsn: str, path: str) -> str:
+    """
+    Return the DSN that makes a search_path the session's default, after options it has already.
+
+    A PgBouncer refuses such options at start-up: this is for a direct connection.
+    """
+    parts = _parsed(dsn)
+    escaped = re.sub(r"([\\\s])", r"\\\1", path)
+    options = f"{parts.get('options', '')} -c search_path={escaped}".strip()
+    return _url("postgresql", {**parts, "options": options})
+
+
 def redacted(dsn: str) -> str:
     """Return the DSN for people to read: without passwords, and never an error."""
     try:
@@ -113,7 +125,7 @@ def _parsed(dsn: str) -> Mapping[str, str]:
         parts = conninfo_to_dict(_DRIVER.sub(r"\1://", dsn.strip()))
     except (psycopg.Error, UnicodeError) as error:
         raise InvalidOptionError(f"{_EXPECTED}; {_without_secrets(str(error).strip())}") from None
-    given = {name: str(value) for name, value in parts.items() if value is not None}
+    given = {name: str(value) for name, value in parts.items() if value}
     if "port" in given:
         given["port"] = _ports(given["port"], dsn)
     return given

@@ -29,7 +29,7 @@ from flowstone.engine.statements import (
     qualified,
     quoted,
     script,
-    search_path,
+    set_search_path,
     sql_root,
 )
 
@@ -126,7 +126,7 @@ def pending_sql(dsn: str, schema: str = "flowstone") -> str:
         "BEGIN",
         _LOCK,
         f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}",
-        search_path(schema),
+        set_search_path(schema),
     ]
     return ";\n".join(preamble) + ";\n\n" + out.getvalue().strip() + "\n\nCOMMIT;\n"
 
@@ -157,7 +157,7 @@ async def check_connection(connection: asyncpg.Connection, schema: str) -> Schem
     checked_schema_name(schema)
     with database_errors():
         async with connection.transaction(readonly=True):
-            await connection.execute(search_path(schema))
+            await connection.execute(set_search_path(schema))
             current = None
             if await connection.fetchval(_HAS_VERSION_TABLE):
                 current = await connection.fetchval(_version_of(schema))
@@ -171,7 +171,7 @@ def transaction(dsn: str, schema: str) -> Iterator[Driver]:
     """Open a connection and one transaction, in which unqualified names mean the schema."""
     checked_schema_name(schema)
     with database_errors(), psycopg.connect(normalize(dsn)) as connection:
-        connection.execute(search_path(schema).encode())
+        connection.execute(set_search_path(schema).encode())
         yield connection
 
 
@@ -231,7 +231,7 @@ def _migration(dsn: str, schema: str) -> Iterator["Connection"]:
         found = driver.execute("SELECT FROM pg_namespace WHERE nspname = %s", [schema]).fetchone()
         if found is None:
             _run(connection, f"CREATE SCHEMA {quoted(schema)}")
-        _run(connection, search_path(schema))
+        _run(connection, set_search_path(schema))
         yield connection
 
 

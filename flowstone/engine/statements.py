@@ -68,11 +68,17 @@ def quoted(identifier: str) -> str:
 @lru_cache
 def search_path(schema: str) -> str:
     """
-    Return the ``SET LOCAL`` that makes unqualified names mean this schema, until the commit.
+    Return the search_path that makes unqualified names mean this schema.
 
     Temporary tables come last, so that nobody's temporary table stands in for one of ours.
     """
-    return f"SET LOCAL search_path TO {quoted(schema)}, pg_temp"
+    return f"{quoted(schema)}, pg_temp"
+
+
+@lru_cache
+def set_search_path(schema: str) -> str:
+    """Return the statement that sets it until the end of the transaction."""
+    return f"SET LOCAL search_path TO {search_path(schema)}"
 
 
 def checked_schema_name(schema: str) -> str:
