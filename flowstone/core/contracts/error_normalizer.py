@@ -58,6 +58,13 @@ class ErrorNormalizer:
         for kind in kinds:
             self._conversions[kind] = None
 
+    def known(self) -> list[str]:
+        """Return the qualified names of the classes that are registered, sorted."""
+        return sorted(
+            kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+            for kind in self._conversions
+        )
+
     def normalize(
         self, error: BaseException, *, otherwise: type[FlowStoneError] = AssetFunctionError
     ) -> FlowStoneError:
