@@ -76,6 +76,8 @@ def innermost(function: Callable[..., object]) -> Callable[..., object]:
 
 
 def _resolve(annotation: object, module_names: dict[str, object], names: "_Names") -> object:
+    if isinstance(annotation, type):
+        return annotation
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
         return typing.get_type_hints(holder, module_names, names, include_extras=True)["it"]

@@ -206,9 +206,13 @@ class Asset(_TwoOrThree, Generic[P, T_co, R_co]):
         """The type of the value; ``object`` when nothing says it."""
         if self.declared_value_type is not None:
             return self.declared_value_type
-        if self.value_phase is not None:
-            return self.phase_signatures[self.value_phase].value_type
-        return self.signature.value_type
+        kept = self.__dict__.get("_signatures")
+        if isinstance(kept, _Signatures):
+            return (kept.phases[self.value_phase] if self.value_phase else kept.own).value_type
+        # Not by reading the parameters: one without an annotation asks its producer for its type,
+        # and so on along a chain of any length.
+        producing = self.phases[self.value_phase].function if self.value_phase else self.function
+        return signature.returned_type(producing, self.local_names)
 
     @property
     def is_async(self) -> bool:

@@ -33,7 +33,7 @@ _NO_SLOTS: Mapping[type, object] = MappingProxyType({})
 class ResourceLookup(Protocol):
     """How a context finds a resource."""
 
-    def __call__(self, kind: type[T], name: str | None, /) -> T:
+    def __call__(self, kind: type[T], /) -> T:
         """Return it, or raise `NotRegisteredError` or `ResourceUnavailableError`."""
 
 
@@ -88,7 +88,7 @@ class Context(Generic[PT_co]):
             },
         )
 
-    def resource(self, kind: type[T], name: str | None = None) -> T:
+    def resource(self, kind: type[T]) -> T:
         """
         Return a resource that is only known while the function runs.
 
@@ -100,8 +100,8 @@ class Context(Generic[PT_co]):
             ResourceUnavailableError: Its set-up failed.
         """
         if self.resources is None:
-            raise NotRegisteredError("resource", name or kind.__qualname__)
-        return self.resources(kind, name)
+            raise NotRegisteredError("resource", kind.__qualname__)
+        return self.resources(kind)
 
     def slot(self, kind: type[T]) -> T:
         """

@@ -113,27 +113,25 @@ def Dep(  # noqa: N802 - reads as a value in signatures
 
 
 @typing.overload
+def Requires(kind: type[T], /) -> T: ...
+
+
+# An abstract class or a Protocol is no type[T] for checkers, but it is something that gives a T.
+@typing.overload
 def Requires(kind: Callable[..., T], /) -> T: ...
 
 
-@typing.overload
-def Requires(kind: Callable[..., T], /, name: str) -> T: ...
-
-
-def Requires(  # noqa: N802 - reads as a value in signatures
-    kind: object, /, name: str | None = None
-) -> object:
+def Requires(kind: object, /) -> object:  # noqa: N802 - reads as a value in signatures
     """
     Take a resource as an argument.
 
     Args:
         kind: The class that the application's ``resources`` know it by; may be abstract or a
             Protocol.
-        name: Which one, when there are several of that class.
 
     Raises:
         DefinitionError: It is not a class.
     """
     if not isinstance(kind, type):
         raise DefinitionError(f"Requires() takes the class of a resource, not {kind!r}")
-    return ResourceMarker(kind, name)
+    return ResourceMarker(kind)

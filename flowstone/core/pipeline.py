@@ -278,6 +278,9 @@ class _Parts:
         self.source = _location(self.function) or called_at
         self.docstring = inspect.cleandoc(innermost(self.function).__doc__ or "")
         self.functions = [self.function, *(phase.function for phase in self.phases.values())]
+        if self.value_phase not in (None, *self.phases):
+            self.objections.append(f"its value comes from '{self.value_phase}', which is no phase")
+            self.value_phase = None
         if self.strategy is None and (
             inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)
         ):
@@ -299,6 +302,10 @@ class _Parts:
 
 def _function(given: object, called_at: Location) -> Callable[..., object]:
     if inspect.isroutine(given) or isinstance(given, functools.partial):
+        try:
+            inspect.signature(given)
+        except ValueError:
+            raise DefinitionError(f"{called_at}  {given!r} does not tell its parameters") from None
         return given
     if isinstance(given, Asset):
         raise DefinitionError(f"{called_at}  '{given.full_name}' is an asset already")

@@ -52,11 +52,10 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A resource that a parameter wants, by its type and, when it has several, its name."""
+    """A resource that a parameter wants, by the type that it is known by."""
 
     parameter: str
     type: type
-    name: str | None = None
     phase: str = ""
 
 
@@ -137,6 +136,14 @@ def read(
     reader = _Reader(function, pipeline, phase, annotations.resolve(function, local_names))
     reader.read(supplied)
     return reader.signature()
+
+
+def returned_type(
+    function: Callable[..., object], local_names: Mapping[str, object] | None = None
+) -> object:
+    """Return what `Signature.value_type` would be, without reading the parameters."""
+    annotation = annotations.resolve(function, local_names).get("return", object)
+    return object if isinstance(annotation, Unresolved) else without_outcomes(annotation)
 
 
 def default_markers(function: Callable[..., object]) -> dict[str, int]:
@@ -254,8 +261,8 @@ class _Reader:
         match markers[:1]:
             case [Source() as source]:
                 self._add_argument(parameter.name, source, wanted)
-            case [ResourceMarker(type=kind, name=name)]:
-                self.requirements.append(Requirement(parameter.name, kind, name, self.phase))
+            case [ResourceMarker(type=kind)]:
+                self.requirements.append(Requirement(parameter.name, kind, self.phase))
             case _:
                 self._read_by_type(parameter, wanted)
 

@@ -87,7 +87,6 @@ class Source(ABC):
 
 @dataclass(frozen=True, slots=True)
 class ResourceMarker:
-    """What `Requires` leaves in a signature: the type, and the name when there are several."""
+    """What `Requires` leaves in a signature: the type that the resource is known by."""
 
     type: type
-    name: str | None = None

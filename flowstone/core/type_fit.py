@@ -26,6 +26,7 @@ _TEXTS = (
     datetime.date,
     datetime.time,
     datetime.timedelta,
+    decimal.Decimal,
     uuid.UUID,
     pathlib.PurePath,
 )
@@ -94,8 +95,6 @@ def _class_shapes(found: type) -> frozenset[str]:
         shapes = frozenset({_BOOL})
     elif issubclass(found, int | float):
         shapes = frozenset({_NUMBER})
-    elif issubclass(found, decimal.Decimal):
-        shapes = frozenset({_NUMBER, _TEXT})
     elif issubclass(found, _TEXTS):
         shapes = frozenset({_TEXT})
     elif issubclass(found, collections.abc.Mapping) or dataclasses.is_dataclass(found):

@@ -1,0 +1,384 @@
+import time
+from typing import Annotated, Any
+
+import pytest
+
+from flowstone.core.asset import Definition, Phase
+from flowstone.core.config import Config
+from flowstone.core.context import Context
+from flowstone.core.contracts.strategy import Execution, Strategy
+from flowstone.core.definitions import Definitions, build, check
+from flowstone.core.dependency import Dep
+from flowstone.core.errors import (
+    DefinitionError,
+    DependencyCycleError,
+    DuplicateAssetError,
+    UnknownAssetError,
+)
+from flowstone.core.outcome import Outcome, Stored, Wake
+from flowstone.core.pipeline import Pipeline
+
+
+class Shop:
+    pass
+
+
+class ReportConfig(Config):
+    top_n: int = 10
+
+
+class OtherConfig(Config):
+    depth: int = 1
+
+
+class Immediate(Strategy):
+    async def start(self, execution: Execution) -> Outcome:
+        return Stored(await execution.call())
+
+    async def resume(self, execution: Execution, wake: Wake) -> Outcome:
+        return Stored(wake.payload)
+
+
+def told(*pipelines: Pipeline, types: bool = False) -> str:
+    """Return what is wrong, without the places."""
+    problems = check(pipelines, types=types)
+    return "\n".join(str(it).removeprefix(it.where or "").lstrip() for it in problems)
+
+
+@pytest.fixture
+def sales() -> Pipeline:
+    sales = Pipeline("sales")
+
+    @sales.asset
+    def numbers() -> list[int]:
+        return [1, 2, 3]
+
+    return sales
+
+
+class TestAParameterWithoutSource:
+    def test_the_asset_with_that_name_is_offered(self, sales: Pipeline) -> None:
+        @sales.asset
+        def doubled(numbers: list[int]) -> list[int]:
+            return [2 * it for it in numbers]
+
+        (problem,) = check([sales])
+
+        assert str(problem) == (
+            f"tests/core/test_definitions.py:{doubled.source.line}  asset 'sales.doubled': "
+            "parameter 'numbers' has no source.\n"
+            "  There is an asset with that name. Did you mean\n"
+            "      numbers: list[int] = Dep(numbers)"
+        )
+
+    def test_without_an_annotation_the_line_has_the_producers_type(self, sales: Pipeline) -> None:
+        @sales.asset
+        def doubled(numbers):  # type: ignore[no-untyped-def]  # that it is refused is the test
+            return numbers
+
+        assert told(sales).endswith("numbers: list[int] = Dep(numbers)")
+
+    def test_an_asset_of_another_pipeline_is_offered_too(self, sales: Pipeline) -> None:
+        other = Pipeline("other")
+        other.asset(name="doubled")(lambda numbers: numbers)
+
+        assert told(sales, other).endswith("numbers: list[int] = Dep(numbers)")
+
+    def test_a_name_that_is_nearly_an_assets_is_recognized(self, sales: Pipeline) -> None:
+        sales.asset(name="doubled")(lambda nubmers: 1)
+
+        assert "There is an asset 'sales.numbers'. Did you mean" in told(sales)
+
+    def test_a_context_and_a_config_are_recognized_by_name(self, sales: Pipeline) -> None:
+        sales.asset(name="daily_report")(lambda ctx, config: 1)
+
+        assert "Did you mean\n      ctx: Context" in told(sales)
+        assert "Did you mean\n      config: DailyReportConfig" in told(sales)
+
+    def test_a_default_belongs_into_a_config(self, sales: Pipeline) -> None:
+        @sales.asset
+        def report(limit: int = 10) -> None: ...
+
+        assert told(sales) == (
+            "asset 'sales.report': parameter 'limit' has no source.\n"
+            "  Nothing would ever replace 10. A run can, in a Config:\n"
+            "      class ReportConfig(Config):\n"
+            "          limit: int = 10"
+        )
+
+    def test_otherwise_both_kinds_of_source_are_shown(self, sales: Pipeline) -> None:
+        @sales.asset
+        def report(shop: Shop) -> None: ...
+
+        assert told(sales).endswith("      shop: Shop = Dep(...)\n      shop: Shop = Requires(...)")
+
+    def test_a_phases_parameter_is_told_with_its_phase(self, sales: Pipeline) -> None:
+        def gather(results: list[int], shop: Shop) -> None: ...
+
+        sales.asset(name="articles")(
+            Definition(lambda: 1, strategy=Immediate(), phases={"gather": Phase(gather, 1)})
+        )
+
+        assert "in its gather function: parameter 'shop' has no source" in told(sales)
+
+
+class TestUnknownAssets:
+    @pytest.mark.conformance(54)
+    def test_an_optional_dependency_has_to_exist_too(self, sales: Pipeline) -> None:
+        @sales.asset
+        def report(missing: int | None = Dep("missing", type=int, optional=True)) -> None: ...
+
+        with pytest.raises(DefinitionError, match="which does not exist"):
+            build([sales])
+
+    def test_the_nearest_name_is_offered(self, sales: Pipeline) -> None:
+        @sales.asset(after=["numbres"])
+        def report(base: list[int] = Dep("sales.nubmers", type=list[int])) -> None: ...
+
+        assert "depends on 'sales.nubmers', which does not exist. Did you mean" in told(sales)
+        assert "after 'sales.numbres', which does not exist. Did you mean" in told(sales)
+        assert told(sales).count("'sales.numbers'?") == 2
+
+    def test_a_pipeline_that_was_not_given_is_named(self, sales: Pipeline) -> None:
+        raw = Pipeline("raw")
+        orders = raw.asset(name="orders")(lambda: [1])
+
+        @sales.asset
+        def report(orders: list[int] = Dep(orders)) -> None: ...
+
+        assert told(sales) == (
+            "asset 'sales.report': depends on 'raw.orders', but the application has no pipeline "
+            "'raw'. Add it\n      FlowStone([..., raw])"
+        )
+        assert told(sales, raw) == ""
+
+    def test_an_old_name_is_told_with_the_new_one(self, sales: Pipeline) -> None:
+        sales.asset(name="totals", aliases=["sums"])(lambda: 1)
+
+        @sales.asset
+        def report(sums: int = Dep("sums", type=int)) -> None: ...
+
+        assert "depends on 'sales.sums', which is called 'sales.totals' now" in told(sales)
+
+
+class TestNames:
+    def test_a_name_given_twice_is_told_with_the_other_place(self, sales: Pipeline) -> None:
+        first = sales.assets[0]
+        sales.asset(name="numbers")(lambda: [4])
+
+        with pytest.raises(DuplicateAssetError, match=f"of that name at {first.source}"):
+            build([sales])
+
+    def test_two_pipelines_of_one_name_are_told(self, sales: Pipeline) -> None:
+        assert f"the other is at {sales.source}" in told(sales, Pipeline("sales"))
+
+    def test_the_same_pipeline_given_twice_is_no_matter(self, sales: Pipeline) -> None:
+        assert len(build([sales, sales])) == 1
+
+    def test_the_same_name_in_two_pipelines_is_no_matter(self, sales: Pipeline) -> None:
+        other = Pipeline("other")
+        other.asset(name="numbers")(lambda: 1)
+
+        assert check([sales, other]) == []
+
+    def test_aliases_must_not_be_taken(self, sales: Pipeline) -> None:
+        sales.asset(name="a", aliases=["numbers", "old", "no good", "x.y.z"])(lambda: 1)
+        sales.asset(name="b", aliases=["old"])(lambda: 1)
+
+        assert "alias 'sales.numbers' is the name of the asset at" in told(sales)
+        assert "asset 'sales.a': alias 'sales.old' is also an alias of 'sales.b'" in told(sales)
+        assert "alias 'sales.no good': 'no good' cannot be the name of an asset" in told(sales)
+        assert "alias 'x.y.z': 'x.y' cannot be the name of a pipeline" in told(sales)
+
+
+class TestCircles:
+    def test_the_path_is_told(self) -> None:
+        loop = Pipeline("loop")
+
+        @loop.asset
+        def a(b: int = Dep("b", type=int)) -> int:
+            return b
+
+        @loop.asset(after=["a"])
+        def b() -> int:
+            return 1
+
+        with pytest.raises(DependencyCycleError) as caught:
+            build([loop])
+
+        assert caught.value.cycle == ("loop.a", "loop.b", "loop.a")
+        assert "depends on itself: loop.a → loop.b → loop.a" in str(caught.value.problems[0])
+
+
+class TestStrategies:
+    def test_an_object_that_is_none_is_refused(self, sales: Pipeline) -> None:
+        sales.asset(name="a")(Definition(lambda: 1, strategy=object()))
+
+        assert "its strategy is a object, which is no Strategy" in told(sales)
+
+    def test_one_that_is_one_passes(self, sales: Pipeline) -> None:
+        sales.asset(name="a")(Definition(lambda: 1, strategy=Immediate()))
+
+        assert check([sales]) == []
+
+
+class TestConfigs:
+    def test_all_functions_of_an_asset_share_one(self, sales: Pipeline) -> None:
+        def gather(config: OtherConfig) -> None: ...
+
+        def body(config: ReportConfig) -> None: ...
+
+        sales.asset(Definition(body, strategy=Immediate(), phases={"gather": gather}))
+
+        assert "want different configurations: ReportConfig, OtherConfig" in told(sales)
+
+    def test_a_field_whose_type_is_unknown_is_told(self, sales: Pipeline) -> None:
+        class Bad(Config):
+            limit: "Nothing" = 1  # type: ignore[name-defined]  # noqa: F821 - the test
+
+        @sales.asset
+        def report(config: Bad) -> None: ...
+
+        assert "Bad: field 'limit' is annotated 'Nothing': name 'Nothing' is not" in told(sales)
+
+
+class TestEverythingAtOnce:
+    def test_one_error_lists_every_problem(self, sales: Pipeline) -> None:
+        @sales.asset(retry=0, queue="q" * 41)
+        def first(numbers: list[int], *rest: int) -> None: ...
+
+        @sales.asset
+        def second(gone: int = Dep("gone", type=int)) -> "Unknown":  # type: ignore[name-defined]  # noqa: F821 - the test
+            ...
+
+        with pytest.raises(DefinitionError) as caught:
+            build([sales])
+
+        message = str(caught.value)
+        assert message.startswith("6 problems in the definitions:\ntests/core/test_definitions.py:")
+        assert len(caught.value.problems) == 6
+        assert type(caught.value) is DefinitionError
+        for part in ("retry=0", "queue=", "'*rest: int'", "'numbers' has", "'sales.gone'", "'Unkn"):
+            assert part in message
+
+    def test_a_thousand_problems_are_told_quickly_and_briefly(self) -> None:
+        many = Pipeline("many")
+        for number in range(1000):
+            gone: Any = Dep(f"gone_{number}", type=int)
+            many.asset(name=f"asset_{number}")(lambda base=gone: base)
+
+        started = time.perf_counter()
+        with pytest.raises(DefinitionError) as caught:
+            build([many])
+
+        assert time.perf_counter() - started < 10
+        assert len(caught.value.problems) == 1000
+        assert str(caught.value).endswith("and 950 more")
+
+    def test_no_pipelines_are_no_problem(self) -> None:
+        assert len(build([])) == 0
+
+
+class TestTypes:
+    def test_an_edge_whose_types_cannot_meet_is_told_on_request(self, sales: Pipeline) -> None:
+        numbers = sales.assets[0]
+
+        @sales.asset
+        def report(base: Annotated[str, Dep(numbers)]) -> None: ...
+
+        assert told(sales) == ""
+        assert told(sales, types=True) == (
+            "asset 'sales.report': Dep(numbers) gives list[int], parameter 'base' wants str."
+        )
+
+    def test_the_name_of_an_asset_is_compared_too(self, sales: Pipeline) -> None:
+        @sales.asset
+        def report(base: str = Dep("numbers", type=str)) -> None: ...
+
+        assert "Dep('numbers', type=str) gives list[int]" in told(sales, types=True)
+
+
+class TestLookingUp:
+    @pytest.fixture
+    def definitions(self, sales: Pipeline) -> Definitions:
+        hr = Pipeline("hr")
+        hr.asset(name="numbers")(lambda: 1)
+        hr.asset(name="people", aliases=["staff", "sales.people"])(lambda: 1)
+        return build([sales, hr])
+
+    @pytest.mark.conformance(159)
+    def test_assets_are_listed_in_order(self) -> None:
+        basics = Pipeline("basics")
+
+        @basics.asset
+        def greeting() -> str:
+            return "Hello, World!"
+
+        @basics.asset
+        def numbers() -> list[int]:
+            return [1, 2, 3, 4, 5]
+
+        @basics.asset
+        def doubled(base: list[int] = Dep(numbers)) -> list[int]:
+            return [2 * it for it in base]
+
+        @basics.asset
+        def total(base: list[int] = Dep(doubled)) -> int:
+            return sum(base)
+
+        definitions = build([basics])
+
+        assert [it.name for it in definitions] == ["greeting", "numbers", "doubled", "total"]
+        assert list(definitions.dag.upstream["basics.doubled"]) == ["basics.numbers"]
+        with pytest.raises(UnknownAssetError):
+            definitions.get("unknown")
+
+    def test_an_asset_is_found_by_itself_its_names_and_its_old_names(
+        self, definitions: Definitions
+    ) -> None:
+        people = definitions.assets["hr.people"]
+
+        for reference in (people, "hr.people", "people", "hr.staff", "staff", "sales.people"):
+            assert definitions.get(reference) is people
+
+    def test_a_name_that_several_have_is_refused_with_both(self, definitions: Definitions) -> None:
+        with pytest.raises(DefinitionError, match=r"say which: sales\.numbers, hr\.numbers"):
+            definitions.get("numbers")
+
+    def test_an_unknown_one_is_refused_with_a_suggestion(self, definitions: Definitions) -> None:
+        with pytest.raises(UnknownAssetError) as caught:
+            definitions.get("hr.poeple")
+
+        assert caught.value.suggestion == "hr.people"
+
+    def test_an_asset_of_a_pipeline_that_was_not_given_is_unknown(
+        self, definitions: Definitions
+    ) -> None:
+        stranger = Pipeline("stranger").asset(name="x")(lambda: 1)
+
+        with pytest.raises(UnknownAssetError):
+            definitions.get(stranger)
+
+    def test_rows_may_have_names_that_are_not_known(self, definitions: Definitions) -> None:
+        assert definitions.find("hr.gone") is None
+        assert definitions.find("people") is None
+        assert definitions.find("hr.staff") is definitions.assets["hr.people"]
+        assert "hr.staff" in definitions
+        assert "hr.gone" not in definitions
+
+
+def test_twenty_thousand_assets_are_built() -> None:
+    many = Pipeline("many")
+    for number in range(20_000):
+        upstream: Any = Dep(f"a{number - 1}", type=int) if number else Dep("many.z", type=int)
+
+        def body(ctx: Context, base: int = upstream) -> int:
+            return base
+
+        many.asset(name=f"a{number}")(body)
+    many.asset(name="z")(lambda: 0)
+
+    definitions = build([many])
+
+    assert len(definitions) == 20_001
+    assert definitions.dag.order[0] == "many.z"
