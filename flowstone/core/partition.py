@@ -47,7 +47,7 @@ _ALLOWED = "None, str, bool, int, float, date, datetime, and tuples of these"
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NAIVE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?")
 _AWARE = re.compile(
-    _NAIVE.pattern + r"(Z|[+-][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)",
+    _NAIVE.pattern + r"(Z|[+-][0-9]{2}:[0-9]{2}(:[0-9]{2})?)",
 )
 _BASE64 = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -137,8 +137,11 @@ def _float_text(value: float) -> str:
 
 
 def _datetime_text(value: datetime) -> str:
+    offset = value.utcoffset()
+    if offset is not None and offset.microseconds:
+        raise InvalidPartitionError(f"partition {value} has an offset finer than a second")
     text = value.isoformat()
-    return f"{text[:-6]}Z" if text.endswith("+00:00") and not value.utcoffset() else text
+    return f"{text[:-6]}Z" if text.endswith("+00:00") and not offset else text
 
 
 def _array_text(value: tuple[object, ...]) -> str:

@@ -8,11 +8,11 @@ it is loaded by name, and only that one.
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from flowstone.core.contract_version import check_implementation
 from flowstone.core.contracts.plugin import Plugin
-from flowstone.core.contracts.version import check_implementation
+from flowstone.core.contracts.registries import Registries
 from flowstone.core.errors import FlowStoneError, MissingExtraError, NotRegisteredError, PluginError
 from flowstone.core.errors.root import reason_text
-from flowstone.core.registries import Registries
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeGuard, TypeVar
 
-from flowstone.core.contracts.version import check_implementation
+from flowstone.core.contract_version import check_implementation
 from flowstone.core.errors import (
     AlreadyRegisteredError,
     InvalidOptionError,

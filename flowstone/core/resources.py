@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
+from flowstone.core.contract_version import check_implementation
 from flowstone.core.contracts.resource import Health, Resource
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
-from flowstone.core.contracts.version import check_implementation
 from flowstone.core.errors import (
     InvalidOptionError,
     NotRegisteredError,

@@ -1,126 +1,28 @@
 """
 What happens, told to whoever listens.
 
-`CATALOGUE` is the list of events; emitting or listening to any other name is an error. A handler
-gets ``flowstone.<event>``, the measurements and the metadata. Durations are milliseconds. A handler
-that fails is logged and ignored: telemetry never harms the work that it tells of.
+The events are listed in `telemetry_catalogue`. A handler gets ``flowstone.<event>``, the
+measurements and the metadata. A handler that fails is logged and ignored: telemetry never harms the
+work that it tells of.
 
-Source: behaviour.md §35, for the names; seed 004 §8 (Telemetry.Emitter).
+Source: seed 004 §8 (Telemetry.Emitter).
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from types import TracebackType
 
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
-from flowstone.core.errors import AlreadyRegisteredError, NotRegisteredError
+from flowstone.core.telemetry_catalogue import SPAN_PARTS, Catalogue
 
 PREFIX = "flowstone."
-SPAN_PARTS = ("start", "stop", "exception")
 
 Handler = Callable[[str, Mapping[str, float], Mapping[str, object]], None]
 """Called with the prefixed event name, measurements and metadata; must not block."""
 
 _log = logging.getLogger("flowstone.telemetry")
-
-
-@dataclass(frozen=True, slots=True)
-class EventSpec:
-    """
-    One row of a catalogue.
-
-    Attributes:
-        name: Without the product's prefix.
-        measurements: Names of the numbers that come with it.
-        metadata: Names of the facts that come with it.
-        description: When it is emitted.
-    """
-
-    name: str
-    measurements: tuple[str, ...]
-    metadata: tuple[str, ...]
-    description: str
-
-
-def span_events(
-    name: str,
-    metadata: tuple[str, ...],
-    description: str,
-    *,
-    stop_measurements: tuple[str, ...] = (),
-) -> tuple[EventSpec, EventSpec, EventSpec]:
-    """Return the rows of a span: start, stop and exception."""
-    return (
-        EventSpec(f"{name}.start", ("system_time",), metadata, f"{description} begins"),
-        EventSpec(
-            f"{name}.stop", ("duration", *stop_measurements), metadata, f"{description} ended"
-        ),
-        EventSpec(
-            f"{name}.exception", ("duration",), (*metadata, "error"), f"{description} failed"
-        ),
-    )
-
-
-_IDENTITY = ("asset", "partition", "run_id")
-_IO = ("asset", "partition", "io_manager")
-
-EVENTS: tuple[EventSpec, ...] = (
-    *span_events("materialization", _IDENTITY, "An attempt at an asset"),
-    *span_events("io.load", _IO, "Loading a value", stop_measurements=("size_bytes",)),
-    *span_events("io.store", _IO, "Storing a value", stop_measurements=("size_bytes",)),
-    EventSpec("error", ("count",), ("type", *_IDENTITY, "retryable"), "An attempt failed"),
-    EventSpec(
-        "resources.setup_failed", (), ("name", "resource", "reason"), "A resource has no value"
-    ),
-    EventSpec("run.start", ("count",), ("run_id", "targets"), "A run was created; count of steps"),
-    EventSpec("run.stop", ("duration",), ("run_id", "status"), "A run ended, seen by its waiter"),
-    EventSpec("worker.start", (), ("worker_id", "queues"), "A worker registered and takes work"),
-    EventSpec("worker.stop", (), ("worker_id",), "A worker stopped taking work and said goodbye"),
-    EventSpec("rescue", ("count",), ("worker_id",), "Work was taken back from a dead worker"),
-    EventSpec(
-        "settlement.rejected",
-        ("count",),
-        ("worker_id",),
-        "A worker reported work that it no longer owned; nothing of it was written",
-    ),
-)
-"""The events of core and engine. Times are Unix seconds, durations milliseconds."""
-
-
-class Catalogue:
-    """
-    The events that one application knows: those of `EVENTS`, and what its plugins add.
-
-    Iterating gives the rows in the order in which they were added.
-    """
-
-    def __init__(self) -> None:
-        self._specs: dict[str, EventSpec] = {spec.name: spec for spec in EVENTS}
-
-    def add(self, *specs: EventSpec) -> None:
-        """
-        Add events.
-
-        Raises:
-            AlreadyRegisteredError: An event of that name exists.
-        """
-        for spec in specs:
-            if spec.name in self._specs:
-                raise AlreadyRegisteredError("telemetry event", spec.name)
-            self._specs[spec.name] = spec
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._specs
-
-    def __iter__(self) -> Iterator[EventSpec]:
-        return iter(self._specs.values())
-
-    def unknown(self, name: str) -> NotRegisteredError:
-        """Return the error for an event that does not exist."""
-        return NotRegisteredError("telemetry event", name, self._specs)
 
 
 class Telemetry:

@@ -49,7 +49,7 @@ EXAMPLES = [
     DependencyFailedError("p.up", asset="p.a"),
     DependencyNotReadyError(["p.up"], asset="p.a"),
     MaterializationTimeoutError(timedelta(milliseconds=50), asset="p.a"),
-    ValueNotStorableError("$.a", "is NaN", "use None"),
+    ValueNotStorableError("is NaN", path="$.a", advice="use None"),
     RunFailedError(3, [FailedMaterialization("p.a", "", {"message": "boom"})]),
     RunWaiting(3, [OpenWait("p.a", "", "approval")]),
     HandleTimeoutError(3, timedelta(seconds=1)),

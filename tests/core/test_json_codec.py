@@ -180,6 +180,7 @@ class TestEveryTypeComesBack:
         [
             (datetime(2024, 7, 1, 12, tzinfo=timezone(timedelta(hours=5, minutes=30))), datetime),
             (datetime.max, datetime),
+            (datetime(1, 1, 1, tzinfo=timezone(timedelta(seconds=-1))), datetime),
             (time(12, 30, 1, 5), time),
             (time(1, tzinfo=dt.UTC), time),
             (timedelta.max, timedelta),
@@ -381,6 +382,7 @@ class TestWhatCannotBeStored:
             ([Decimal("NaN")], "$[0]", "finite"),
             ([Decimal("sNaN")], "$[0]", "finite"),
             (time(12, tzinfo=ZoneInfo("Europe/Paris")), "$", "offset"),
+            ([datetime(1, 1, 1, tzinfo=timezone(timedelta(microseconds=1)))], "$[0]", "offset"),
             (Secret(token="hunter2"), "$", "token"),
             (Hidden(shown=1, hidden=2), "$", "hidden"),
             ([Node(label="\0")], "$[0].label", "NUL"),

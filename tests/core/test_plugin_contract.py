@@ -1,9 +1,10 @@
 import pytest
 
+from flowstone.core import registries as application
 from flowstone.core.contracts.plugin import Plugin
+from flowstone.core.contracts.registries import Registries
 from flowstone.core.defaults.memory_io import MemoryIO
-from flowstone.core.registries import Registries
-from flowstone.core.telemetry import EventSpec
+from flowstone.core.telemetry_catalogue import EventSpec
 from flowstone.testing.contracts.plugin_contract import PluginContract
 
 MODULE = """
@@ -49,7 +50,7 @@ def test_a_plugin_reaches_every_registry() -> None:
 
 @pytest.mark.conformance(506)
 def test_the_default_io_manager_is_memory_with_no_configuration() -> None:
-    registries = Registries()
+    registries = application.in_memory()
 
     assert registries.io.default() == (MemoryIO, {})
     assert isinstance(registries.io.instance("default"), MemoryIO)

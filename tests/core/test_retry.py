@@ -112,7 +112,7 @@ class TestWithARetryOption:
         "error",
         [
             UnknownAssetError("x"),
-            ValueNotStorableError("$", "is NaN", "use None"),
+            ValueNotStorableError("is NaN"),
             FlowStoneError("the author says: final"),
             asyncio.CancelledError(),
             KeyboardInterrupt(),

@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from flowstone.core.errors import AlreadyRegisteredError, NotRegisteredError
-from flowstone.core.telemetry import EVENTS, Catalogue, EventSpec, Telemetry, listens
+from flowstone.core.telemetry import Telemetry, listens
+from flowstone.core.telemetry_catalogue import EVENTS, Catalogue, EventSpec
 
 
 @pytest.fixture

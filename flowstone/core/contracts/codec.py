@@ -1,16 +1,11 @@
 """How values become text and come back: the codec's contract, and what JSON is in Python."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    JsonValue: TypeAlias = (
-        bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
-    )
-else:
-    # A recursive alias cannot be resolved from an author's annotation: its inner name is looked up
-    # in the author's module. Any says the same to a codec: plain JSON.
-    JsonValue = Any
+from flowstone.core.json_value import JsonValue
+
+__all__ = ["Codec", "JsonValue"]
 
 
 class Codec(ABC):

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from flowstone.core.contracts.codec import JsonValue
 from flowstone.core.errors import StorageError
+from flowstone.core.json_value import JsonValue
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from flowstone.core.registries import Registries
+from flowstone.core.contracts.registries import Registries
 
 
 class Plugin(ABC):

@@ -10,7 +10,7 @@ class TelemetryEmitter(Protocol):
     """
     Receives every event.
 
-    Event names are those of `flowstone.core.telemetry.CATALOGUE`, without the product's prefix.
+    Event names are those of `flowstone.core.telemetry_catalogue`, without the product's prefix.
     Obligations: emitting never raises for a listener's fault, never blocks, and is called from
     several threads. An emitter may also have ``enabled(event) -> bool``, which spares the hot path
     from gathering facts that nobody hears; without it every event is emitted.

@@ -45,9 +45,8 @@ class JsonCodec(Codec):
             size = len(text.encode("utf-8"))
             if size > max_bytes:
                 raise ValueNotStorableError(
-                    "$",
                     f"{size:,} bytes of JSON are more than the {max_bytes:,} that are kept here",
-                    "choose an IO manager for large values, or store a reference",
+                    advice="choose an IO manager for large values, or store a reference",
                 )
         return text
 
@@ -58,7 +57,7 @@ class JsonCodec(Codec):
             if end != len(text):
                 plain = _decoder.decode(text)
         except (ValueError, RecursionError) as error:
-            raise ValueNotReadableError("$", f"it is not JSON: {error}") from None
+            raise ValueNotReadableError(f"it is not JSON: {error}") from None
         try:
             try:
                 read = self._readers.known[annotation]
@@ -68,7 +67,7 @@ class JsonCodec(Codec):
         except Unreadable as error:
             raise error.readable_error() from None
         except RecursionError:
-            raise ValueNotReadableError("$", "it has too many levels in one another") from None
+            raise ValueNotReadableError("it has too many levels in one another") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -24,7 +24,9 @@ from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath, W
 from uuid import UUID
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_TIME = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9:.]+)?")
+_TIME = re.compile(
+    r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?"
+)
 _DURATION = re.compile(
     r"(?P<sign>-?)P(?:(?P<days>[0-9]+)D)?"
     r"(?:T(?:(?P<hours>[0-9]+)H)?(?:(?P<minutes>[0-9]+)M)?"
@@ -39,9 +41,12 @@ def write_date(value: date) -> str:
 
 
 def write_clock(value: datetime | time) -> str:
-    """Return the ISO text; raises ValueError for a time zone that has no offset without a date."""
-    if value.tzinfo is not None and value.utcoffset() is None:
+    """Return the ISO text; raises ValueError for a time zone whose offset it cannot have."""
+    offset = value.utcoffset()
+    if offset is None and value.tzinfo is not None:
         raise ValueError(f"{value.tzinfo} has no offset here, and only offsets are kept")
+    if offset is not None and offset.microseconds:
+        raise ValueError("its offset is finer than a second")
     return value.isoformat()
 
 

@@ -15,9 +15,9 @@ from functools import lru_cache
 from types import NoneType
 from typing import Protocol, TypeGuard
 
-from flowstone.core.contracts.codec import JsonValue
 from flowstone.core.defaults.json_scalars import WRITERS
 from flowstone.core.errors import ValueNotStorableError, reason_text
+from flowstone.core.json_value import JsonValue
 
 MAX_DEPTH = 200
 SCALARS = frozenset({str, int, float, bool, NoneType})
@@ -60,12 +60,12 @@ class Refused(Exception):
             for index, container in enumerate(reversed(self._containers)):
                 if container in seen:
                     return ValueNotStorableError(
-                        path_text(segments[:index]),
                         "it contains itself",
-                        "refer to other parts by a key instead",
+                        path=path_text(segments[:index]),
+                        advice="refer to other parts by a key instead",
                     )
                 seen.add(container)
-        return ValueNotStorableError(path_text(segments), self.why, self.advice)
+        return ValueNotStorableError(self.why, path=path_text(segments), advice=self.advice)
 
 
 class _Model(Protocol):

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from flowstone.core.contracts.codec import Codec, JsonValue
+from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.io_manager import Address, IOManager, Written
 from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.errors import NotStoredError
+from flowstone.core.json_value import JsonValue
 
 _Place: TypeAlias = tuple[str, str, int, int]
 

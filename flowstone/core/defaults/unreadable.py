@@ -24,7 +24,7 @@ class Unreadable(Exception):
 
     def readable_error(self) -> ValueNotReadableError:
         """Return the error to raise."""
-        return ValueNotReadableError(path_text(self._segments[::-1]), self.why)
+        return ValueNotReadableError(self.why, path=path_text(self._segments[::-1]))
 
 
 def expected(what: str, plain: object) -> Unreadable:

@@ -169,19 +169,19 @@ class ValueNotStorableError(StorageError):
     A value cannot be encoded without becoming another one.
 
     Attributes:
+        why: What is wrong.
         path: Where in the value, such as ``$.items[3].name``; ``$`` is the value itself.
-        why: What is wrong there.
-        advice: What to do about it.
+        advice: What to do about it; empty when nothing is known.
     """
 
     code = "value_not_storable"
 
-    def __init__(self, path: str, why: str, advice: str) -> None:
+    def __init__(self, why: str, *, path: str = "$", advice: str = "") -> None:
         self.path = path
         self.why = why
         self.advice = advice
         super().__init__(
-            f"the value cannot be stored: at {path}: {why}; {advice}",
+            f"the value cannot be stored: at {path}: {why}{'; ' if advice else ''}{advice}",
             context={"path": path, "why": why, "advice": advice},
         )
 
@@ -191,13 +191,13 @@ class ValueNotReadableError(StorageError):
     A stored value is not what the annotation of its reader says.
 
     Attributes:
+        why: What is wrong.
         path: Where in the value; ``$`` is the value itself.
-        why: What is wrong there.
     """
 
     code = "value_not_readable"
 
-    def __init__(self, path: str, why: str) -> None:
+    def __init__(self, why: str, *, path: str = "$") -> None:
         self.path = path
         self.why = why
         super().__init__(

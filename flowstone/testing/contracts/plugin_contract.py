@@ -8,8 +8,8 @@ import pytest
 
 from flowstone.core import plugin as plugins
 from flowstone.core.contracts.plugin import Plugin
+from flowstone.core.contracts.registries import Registries
 from flowstone.core.errors import PluginError
-from flowstone.core.registries import Registries
 
 _IMPORTED = """
 import importlib, json, sys

@@ -1,6 +1,6 @@
 import pytest
 
-from flowstone.core.contracts.version import check_version
+from flowstone.core.contract_version import check_version
 from flowstone.core.errors import IncompatiblePluginError
 
 
