@@ -12,12 +12,13 @@ An author may raise anything, so nothing here trusts ``__str__``: texts are boun
 lone surrogates, which Postgres refuses, are written as escapes.
 """
 
+import json
 import traceback
 from collections.abc import Iterator, Mapping
 
-from flowstone.core.contracts.codec import JsonValue
 from flowstone.core.errors import AssetFunctionError, FlowStoneError
 from flowstone.core.errors.root import printable
+from flowstone.core.json_value import JsonValue
 
 TRACEBACK_BYTES = 8 * 1024
 MESSAGE_BYTES = 4 * 1024
@@ -116,3 +117,9 @@ def _jsonable(value: object, depth: int) -> JsonValue:
     if isinstance(value, list | tuple) and depth:
         return [_jsonable(item, depth - 1) for item in value]
     return shorten(harmless(printable(value)), MESSAGE_BYTES)
+
+
+def read_record(text: str | None) -> Mapping[str, JsonValue]:
+    """Return the record that a row keeps; empty when there is none."""
+    record = json.loads(text) if text else {}
+    return record if isinstance(record, dict) else {}
