@@ -1,15 +1,15 @@
 """One attempt at one asset: its inputs loaded, its functions called with them."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
 from flowstone.core import partition
 from flowstone.core.asset import Asset
+from flowstone.core.context import Cancellation, Context
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.store import Claim, StoredInput
-from flowstone.core.context import Cancellation, Context
 from flowstone.core.errors import DependencyNotReadyError
 from flowstone.core.resources import Resources
 from flowstone.core.results import Skip
@@ -30,8 +30,7 @@ class Attempt:
     """
 
     __slots__ = (
-        "asset",
-        "cancellation",
+        "_aliases",
         "_claim",
         "_codec",
         "_inputs",
@@ -39,6 +38,8 @@ class Attempt:
         "_resources",
         "_threads",
         "_values",
+        "asset",
+        "cancellation",
     )
 
     def __init__(
@@ -47,6 +48,7 @@ class Attempt:
         claim: Claim,
         options: AssetOptions,
         *,
+        aliases: Mapping[str, str],
         codec: Codec,
         values: Values,
         resources: Resources,
@@ -54,6 +56,7 @@ class Attempt:
     ) -> None:
         self.asset = asset
         self.cancellation = Cancellation()
+        self._aliases = aliases
         self._claim = claim
         self._options = options
         self._codec = codec
@@ -81,8 +84,8 @@ class Attempt:
     async def call(self, **supplied: object) -> object:
         return await self._call(self.asset.signature, supplied)
 
-    async def call_phase(self, phase: Callable[..., object], **supplied: object) -> object:
-        return await self._call(self.asset.phase_signature(phase), supplied)
+    async def call_phase(self, phase: str, **supplied: object) -> object:
+        return await self._call(self.asset.phase_signatures[phase], supplied)
 
     async def _call(self, signature: Signature, arguments: dict[str, object]) -> object:
         for argument in signature.arguments:
@@ -106,7 +109,8 @@ class Attempt:
     async def _resolve(self, argument: Argument) -> object:
         inputs = self._inputs
         if inputs is None:
-            inputs = self._inputs = {source.asset: source for source in self._claim.inputs}
+            now = self._aliases.get
+            inputs = self._inputs = {now(it.asset, it.asset): it for it in self._claim.inputs}
         upstreams: Sequence[Upstream] = [
             await self._load(wanted, inputs.get(wanted.upstream)) for wanted in argument.inputs
         ]

@@ -20,7 +20,7 @@ _UNITS = {
     "s": 1_000_000,
     "ms": 1_000,
 }
-_TEXT = re.compile(
+_TEXT = (
     r"\s*"
     + "".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?)\s*{unit}(?![a-z])\s*)?" for unit in _UNITS),
 )
@@ -65,7 +65,7 @@ def _parse(value: object) -> timedelta | None:
         return timedelta(seconds=value) if math.isfinite(value) else None
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         return None
-    match = _TEXT.fullmatch(value)
+    match = re.fullmatch(_TEXT, value)
     if match is None or match.lastgroup is None:
         return None
     microseconds = sum(

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
 from datetime import timedelta
 
 from flowstone.core import run_options
@@ -14,7 +13,9 @@ from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.io_manager import Address
 from flowstone.core.contracts.store import Claim, Settlement, Wait
+from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.defaults.function_strategy import FunctionStrategy
+from flowstone.core.definitions import Definitions
 from flowstone.core.error_record import describe
 from flowstone.core.errors import (
     FlowStoneError,
@@ -34,7 +35,7 @@ from flowstone.core.resources import Resources
 from flowstone.core.retry import DEFAULT_RETRY
 from flowstone.core.run_options import AssetOptions
 from flowstone.core.status import Event
-from flowstone.core.telemetry import Telemetry
+from flowstone.core.telemetry import listens
 from flowstone.core.threads import Threads
 from flowstone.core.values import DEFAULT_IO, Values
 
@@ -51,16 +52,16 @@ class Executor:
 
     def __init__(
         self,
-        assets: Mapping[str, Asset[..., object]],
+        definitions: Definitions,
         *,
         codec: Codec,
         values: Values,
         resources: Resources,
         normalizer: ErrorNormalizer,
-        telemetry: Telemetry,
+        telemetry: TelemetryEmitter,
         threads: Threads,
     ) -> None:
-        self._assets = assets
+        self._definitions = definitions
         self._codec = codec
         self._values = values
         self._resources = resources
@@ -68,7 +69,8 @@ class Executor:
         self._telemetry = telemetry
         self._threads = threads
         self._attempts: dict[int, Attempt] = {}
-        self.last_error: BaseException | None = None
+        self.last_error: FlowStoneError | None = None
+        """What made the last attempt fail; the cause of what ``app.run`` raises."""
 
     def close(self) -> None:
         """Let the threads go."""
@@ -81,24 +83,21 @@ class Executor:
         Raises:
             CancelledError: The worker cancelled this task.
         """
-        asset = self._assets.get(claim.asset)
+        asset = self._definitions.find(claim.asset)
         if asset is None:
             logger.warning("Asset %s is unknown to this worker; handed back", claim.asset)
             return Settlement(
                 claim.id, claim.claim, Event.HANDED_BACK, delay=UNKNOWN_ASSET_DELAY
             )
-        options = run_options.parse(claim.options).of(claim.asset)
-        if not self._telemetry.enabled("materialization"):
+        options = run_options.parse(claim.options).of(asset.full_name)
+        if not listens(self._telemetry, "materialization"):
             return await self._attempt(asset, claim, options)
 
         facts = {"asset": claim.asset, "partition": claim.partition, "run_id": claim.run_id}
         self._telemetry.execute("materialization.start", {"system_time": time.time()}, facts)
         settlement = await self._attempt(asset, claim, options)
-        duration = {"duration": float(settlement.duration_ms)}
-        if settlement.event in (Event.FAILED, Event.RETRIED):
-            error = {"error": self.last_error}
-            self._telemetry.execute("materialization.exception", duration, {**facts, **error})
-        else:
+        if settlement.event not in (Event.FAILED, Event.RETRIED):
+            duration = {"duration": float(settlement.duration_ms)}
             self._telemetry.execute("materialization.stop", duration, facts)
         return settlement
 
@@ -130,6 +129,7 @@ class Executor:
             asset,
             claim,
             options,
+            aliases=self._definitions.aliases,
             codec=self._codec,
             values=self._values,
             resources=self._resources,
@@ -138,15 +138,17 @@ class Executor:
         began = time.perf_counter()
         try:
             outcome = await self._outcome(asset, claim, attempt)
+            if isinstance(outcome, Failed):
+                raise outcome.error
             settlement = await self._settlement(asset, claim, options, outcome)
         except (Exception, SystemExit) as error:
-            settlement = self._failed(asset, claim, error)
+            settlement = self._failed(asset, claim, error, began)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             # The author's code let its own cancellation escape; nobody cancelled the attempt.
-            settlement = self._failed(asset, claim, error)
+            settlement = self._failed(asset, claim, error, began)
         finally:
             del self._attempts[claim.id]
         settlement.duration_ms = int((time.perf_counter() - began) * 1000)
@@ -182,7 +184,7 @@ class Executor:
         asset: Asset[..., object],
         claim: Claim,
         options: AssetOptions,
-        outcome: Outcome,
+        outcome: Stored | Waiting | Skipped | Cancelled | Snoozed,
     ) -> Settlement:
         match outcome:
             case Stored(value):
@@ -209,11 +211,9 @@ class Executor:
                 return Settlement(claim.id, claim.claim, Event.CANCELLED, error=_said(reason))
             case Snoozed(delay):
                 return Settlement(claim.id, claim.claim, Event.SNOOZED, delay=delay)
-            case Failed(error):
-                return self._failed(asset, claim, error)
 
     def _failed(
-        self, asset: Asset[..., object], claim: Claim, raised: BaseException
+        self, asset: Asset[..., object], claim: Claim, raised: BaseException, began: float
     ) -> Settlement:
         error = self._normalizer.normalize(raised)
         retry = asset.options.retry or DEFAULT_RETRY
@@ -231,16 +231,14 @@ class Executor:
             f"; next attempt in {delay.total_seconds():.1f}s" if delay is not None else "",
             exc_info=raised if not isinstance(raised, FlowStoneError) else None,
         )
+        facts = {"asset": claim.asset, "partition": claim.partition, "run_id": claim.run_id}
         self._telemetry.execute(
-            "error",
-            {"count": 1},
-            {
-                "type": error.code,
-                "asset": claim.asset,
-                "partition": claim.partition,
-                "run_id": claim.run_id,
-                "retryable": error.retryable,
-            },
+            "materialization.exception",
+            {"duration": (time.perf_counter() - began) * 1000},
+            {**facts, "error": error},
+        )
+        self._telemetry.execute(
+            "error", {"count": 1}, {"type": error.code, "retryable": error.retryable, **facts}
         )
         return Settlement(
             claim.id,

@@ -44,12 +44,11 @@ MAX_DEPTH = 16
 _TYPES = (str, int, float, date, tuple)
 _TAGS = ("d:", "dt:", "ndt:", "t:", "s:")
 _ALLOWED = "None, str, bool, int, float, date, datetime, and tuples of these"
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_NAIVE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?")
-_AWARE = re.compile(
-    _NAIVE.pattern + r"(Z|[+-][0-9]{2}:[0-9]{2}(:[0-9]{2})?)",
-)
-_BASE64 = re.compile(r"[A-Za-z0-9_-]*")
+# Texts, not compiled patterns: re compiles and keeps them at first use, not at every import.
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_NAIVE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
+_AWARE = _NAIVE + r"(Z|[+-][0-9]{2}:[0-9]{2}(:[0-9]{2})?)"
+_BASE64 = r"[A-Za-z0-9_-]*"
 
 
 def encode(value: object) -> str:
@@ -119,7 +118,7 @@ def _text(value: object) -> str:
 
 def _string_text(value: str) -> str:
     _check_text(value)
-    if value == "" or ":" in value or "|" in value or _DATE.fullmatch(value):
+    if value == "" or ":" in value or "|" in value or re.fullmatch(_DATE, value):
         return "s:" + _to_base64(value)
     return value
 
@@ -249,7 +248,7 @@ def _of_type(value: object, as_type: type | None) -> Partition:
 
 
 def _date(text: str) -> date:
-    if not _DATE.fullmatch(text):
+    if not re.fullmatch(_DATE, text):
         raise _malformed(text, "a date such as 2024-01-01")
     try:
         return date.fromisoformat(text)
@@ -258,13 +257,13 @@ def _date(text: str) -> date:
 
 
 def _naive(text: str) -> datetime:
-    if not _NAIVE.fullmatch(text):
+    if not re.fullmatch(_NAIVE, text):
         raise _malformed(text, "a datetime such as 2024-01-01T12:30:00")
     return _datetime(text)
 
 
 def _aware(text: str) -> datetime:
-    if not _AWARE.fullmatch(text):
+    if not re.fullmatch(_AWARE, text):
         raise _malformed(text, "a datetime with offset such as 2024-01-01T12:30:00Z")
     return _datetime(text)
 
@@ -323,7 +322,7 @@ def _to_base64(text: str) -> str:
 
 def _from_base64(payload: str) -> str:
     try:
-        if not _BASE64.fullmatch(payload):
+        if not re.fullmatch(_BASE64, payload):
             raise binascii.Error
         text = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode("utf-8")
     except (binascii.Error, UnicodeDecodeError):

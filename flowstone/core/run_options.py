@@ -16,11 +16,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from types import MappingProxyType
 
 from flowstone.core.asset import Asset
-
-NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ class AssetOptions:
     """
 
     io: str | None = None
-    config: Mapping[str, object] = NOTHING
+    config: Mapping[str, object] = field(default_factory=dict)
 
 
 DEFAULT = AssetOptions()
@@ -73,7 +70,7 @@ def parse(text: str | None) -> RunOptions:
         return NO_OPTIONS
     return RunOptions(
         {
-            name: AssetOptions(said.get("io"), said.get("config", NOTHING))
+            name: AssetOptions(said.get("io"), said.get("config", {}))
             for name, said in json.loads(text).items()
         }
     )

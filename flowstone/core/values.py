@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.io_manager import Address, IOManager
 from flowstone.core.contracts.store import JsonText, Store, StoredInput
+from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.errors import NotStoredError
 from flowstone.core.registry import Registry
-from flowstone.core.telemetry import Telemetry
+from flowstone.core.telemetry import listens
 
 DEFAULT_IO = "default"
 MAX_BYTES = 16 * 1024 * 1024
@@ -37,7 +38,7 @@ class Values:
         store: Store,
         managers: Registry[IOManager],
         codec: Codec,
-        telemetry: Telemetry,
+        telemetry: TelemetryEmitter,
     ) -> None:
         self._store = store
         self._managers = managers
@@ -65,7 +66,7 @@ class Values:
             NotRegisteredError: No IO manager has this name.
         """
         holder = self.holder(io)
-        if not self._telemetry.enabled("io.store"):
+        if not listens(self._telemetry, "io.store"):
             return await self._store_value(holder, address, value)
         facts = self._facts(address.asset, address.partition, holder)
         with self._telemetry.span("io.store", facts) as measurements:
@@ -89,7 +90,7 @@ class Values:
             NotStoredError: It is gone.
             ValueNotReadableError: It is not what the annotation says.
         """
-        if not self._telemetry.enabled("io.load"):
+        if not listens(self._telemetry, "io.load"):
             if source.value is not None:
                 return self._codec.decode(source.value, annotation)
             return await self._load_value(source, annotation)

@@ -31,10 +31,10 @@ from flowstone.core.contracts.store import (
     WorkerInfo,
     WorkerLostError,
 )
+from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.errors import DatabaseError
 from flowstone.core.executor import Executor
 from flowstone.core.status import Event
-from flowstone.core.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Worker:
     """One worker of one store; `run` it once."""
 
     def __init__(
-        self, store: Store, executor: Executor, telemetry: Telemetry, options: WorkerOptions
+        self, store: Store, executor: Executor, telemetry: TelemetryEmitter, options: WorkerOptions
     ) -> None:
         self._store = store
         self._executor = executor
@@ -121,6 +121,7 @@ class Worker:
                     for lane in lanes:
                         lane.cancel()
         finally:
+            self.stop()
             await self._say_goodbye()
 
     async def wait_idle(self) -> None:

@@ -18,6 +18,7 @@ import asyncpg
 
 from flowstone.core.wakeups import Wakeups
 from flowstone.engine.dsn import for_asyncpg
+
 logger = logging.getLogger(__name__)
 
 QUEUE_CHANNEL = "procrastinate_queue_v1#"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 
@@ -21,7 +22,8 @@ from flowstone.core.contracts.store import (
 from flowstone.core.outcome import Wake
 from flowstone.core.status import RunStatus, Status
 
-Row = Mapping[str, object] | asyncpg.Record
+# Any: what a column holds is said by the SQL function, and by the record that it becomes.
+Row = Mapping[str, Any]
 
 SETTLEMENT_TYPES = (
     "bigint[]", "integer[]", "smallint[]", "text[]", "text[]", "text[]", "text[]", "text[]",

@@ -26,6 +26,7 @@ from flowstone.core.contracts.store import (
     RunRecord,
     Settlement,
     Store,
+    StoredInput,
     Turn,
     WorkerInfo,
 )
@@ -295,6 +296,22 @@ class PostgresStore(Store):
             Reused(row["materialization_id"], Key(row["asset"], row["partition"]), row["reason"])
             for row in found
         ]
+
+    async def outputs(self, run_id: int, keys: Sequence[Key]) -> Mapping[Key, StoredInput]:
+        found = await self._fetch(
+            "flowstone_outputs_v1",
+            ("bigint", "text[]", "text[]", "integer"),
+            run_id,
+            [key.asset for key in keys],
+            [key.partition for key in keys],
+            INPUT_BYTES,
+        )
+        return {
+            Key(row["asset"], row["partition"]): StoredInput(
+                row["asset"], row["materialization_id"], row["io"], row["location"], row["value"]
+            )
+            for row in found
+        }
 
     async def lineage(self, key: Key) -> tuple[Sequence[Key], Sequence[Key]]:
         found = await self._fetch(

@@ -486,6 +486,15 @@ class Store(ABC):
         """Return what the run took as it was, with the reasons."""
 
     @abstractmethod
+    async def outputs(self, run_id: int, keys: Sequence[Key]) -> Mapping[Key, StoredInput]:
+        """
+        Return where the values are that the run computed or reused for these keys.
+
+        Keys for which it has none (skipped, failed, not of the run) are left out. Other runs may
+        have moved the current pointer since; these are this run's own values.
+        """
+
+    @abstractmethod
     async def history(self, key: Key, *, limit: int = 20) -> Sequence[MaterializationRecord]:
         """Return the key's materializations, newest first."""
 

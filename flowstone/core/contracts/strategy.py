@@ -46,8 +46,8 @@ class Execution(Protocol):
         thread.
         """
 
-    async def call_phase(self, phase: object, **supplied: object) -> object:
-        """Call one of the definition's further functions in the same way."""
+    async def call_phase(self, phase: str, **supplied: object) -> object:
+        """Call one of the definition's further functions, by its name, in the same way."""
 
 
 class Strategy(ABC):

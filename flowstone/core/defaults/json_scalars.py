@@ -23,11 +23,9 @@ from decimal import Decimal
 from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from uuid import UUID
 
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_TIME = re.compile(
-    r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?"
-)
-_DURATION = re.compile(
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?"
+_DURATION = (
     r"(?P<sign>-?)P(?:(?P<days>[0-9]+)D)?"
     r"(?:T(?:(?P<hours>[0-9]+)H)?(?:(?P<minutes>[0-9]+)M)?"
     r"(?:(?P<seconds>[0-9]+)(?:\.(?P<fraction>[0-9]{1,6}))?S)?)?"
@@ -72,7 +70,7 @@ def write_bytes(value: bytes | bytearray) -> str:
 
 def read_date(text: str) -> date:
     """Read ``2024-01-01``."""
-    if not _DATE.fullmatch(text):
+    if not re.fullmatch(_DATE, text):
         raise ValueError("not an ISO date")
     return date.fromisoformat(text)
 
@@ -80,21 +78,21 @@ def read_date(text: str) -> date:
 def read_datetime(text: str) -> datetime:
     """Read an ISO datetime; a bare date is none."""
     day, separator, clock = text[:10], text[10:11], text[11:]
-    if separator != "T" or not _DATE.fullmatch(day) or not _TIME.fullmatch(clock):
+    if separator != "T" or not re.fullmatch(_DATE, day) or not re.fullmatch(_TIME, clock):
         raise ValueError("not an ISO datetime")
     return datetime.fromisoformat(text)
 
 
 def read_time(text: str) -> time:
     """Read an ISO time of day."""
-    if not _TIME.fullmatch(text):
+    if not re.fullmatch(_TIME, text):
         raise ValueError("not an ISO time")
     return time.fromisoformat(text)
 
 
 def read_timedelta(text: str) -> timedelta:
     """Read an ISO 8601 duration of days, hours, minutes and seconds."""
-    match = _DURATION.fullmatch(text)
+    match = re.fullmatch(_DURATION, text)
     if match is None or text[-1] in "PT-":
         raise ValueError("not an ISO duration")
     parts = match.groupdict()

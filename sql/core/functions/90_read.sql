@@ -113,3 +113,32 @@ AS $$
     WHERE j.status = 'doing' AND m.status = 'running' AND m.worker_id = p_worker
     ORDER BY m.id;
 $$;
+
+-- Where the values are that a run computed or reused for these keys.
+CREATE FUNCTION flowstone_outputs_v1(p_run bigint, p_assets text[], p_partitions text[], p_bytes integer)
+    RETURNS TABLE (
+        asset text, partition text, materialization_id bigint, io text, location text, value text
+    )
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT
+        m.asset, m.partition, m.id, m.io, m.location::text,
+        CASE WHEN v.size_bytes <= p_bytes THEN v.value::text END
+    FROM (
+        SELECT own.id
+        FROM unnest(p_assets, p_partitions) AS k(asset, partition)
+        JOIN flowstone_materializations own
+            ON own.run_id = p_run AND own.asset = k.asset AND own.partition = k.partition
+        UNION
+        SELECT u.materialization_id
+        FROM flowstone_reused u
+        JOIN flowstone_materializations reused ON reused.id = u.materialization_id
+        JOIN unnest(p_assets, p_partitions) AS k(asset, partition)
+            ON k.asset = reused.asset AND k.partition = reused.partition
+        WHERE u.run_id = p_run
+    ) wanted
+    JOIN flowstone_materializations m ON m.id = wanted.id AND m.status = 'succeeded'
+    LEFT JOIN flowstone_values v ON v.materialization_id = m.id;
+$$;

@@ -1,0 +1,496 @@
+"""
+The application: pipelines bound to a store, IO managers, resources and plugins.
+
+`run` computes here and now; `enqueue` leaves it to workers. Both plan in the same way and go through
+the same loop, in memory and on Postgres.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Self, TypeAlias, TypeVar, Unpack, overload
+
+from flowstone.core import partition as partitions
+from flowstone.core import plugin as plugin_loading
+from flowstone.core.asset import Asset
+from flowstone.core.asset_status import AssetState, AssetStatus
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.io_manager import IOManager
+from flowstone.core.contracts.plugin import Plugin
+from flowstone.core.contracts.store import Current, Key, RunRecord, Store, StoredInput
+from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
+from flowstone.core.defaults.json_codec import JsonCodec
+from flowstone.core.defaults.memory_store import MemoryStore
+from flowstone.core.definitions import build
+from flowstone.core.errors import NotStoredError
+from flowstone.core.executor import Executor
+from flowstone.core.graph import Format, render
+from flowstone.core.handle import RunHandle
+from flowstone.core.local_run import finish
+from flowstone.core.pipeline import Pipeline
+from flowstone.core.planner import DEFAULT_QUEUE, Decision
+from flowstone.core.registries import Registries
+from flowstone.core.resources import Configured, Resources
+from flowstone.core.submission import (
+    ConfigLike,
+    EnqueueArguments,
+    RequestOptions,
+    RunArguments,
+    Submissions,
+)
+from flowstone.core.telemetry import Telemetry
+from flowstone.core.threads import Threads
+from flowstone.core.values import DEFAULT_IO, Values
+from flowstone.core.worker import Worker, WorkerOptions
+
+T = TypeVar("T")
+
+Target: TypeAlias = Asset[..., T] | str
+IOEntry: TypeAlias = (
+    IOManager | type[IOManager] | tuple[IOManager | type[IOManager], Mapping[str, object]]
+)
+
+
+class FlowStone:
+    """
+    An application; open it with ``async with``.
+
+    Args:
+        pipelines: What it knows; checked at once, all errors together.
+        dsn: A Postgres database. None keeps everything in memory, for tests and notebooks.
+        schema: Where ``flowstone db migrate`` has put the tables.
+        io: IO managers by the name that ``io=`` uses; ``default`` replaces the built-in one, which
+            keeps values in the store itself.
+        resources: By the type that assets ask for with ``Requires``: a `Resource`, or a pair of one
+            and its configuration.
+        telemetry: What is told of events; by default a `Telemetry`, to attach handlers to.
+        plugins: Plugins, or names of installed ones.
+        codec: What turns values into JSON and back.
+
+    Raises:
+        DefinitionError: Something is wrong with the pipelines.
+        NotRegisteredError: An asset names an IO manager that is not given.
+    """
+
+    def __init__(
+        self,
+        pipelines: Pipeline | Iterable[Pipeline],
+        *,
+        dsn: str | None = None,
+        schema: str = "flowstone",
+        io: Mapping[str, IOEntry] | None = None,
+        resources: Mapping[type, Configured] | None = None,
+        telemetry: TelemetryEmitter | None = None,
+        plugins: Iterable[Plugin | str] = (),
+        codec: Codec | None = None,
+    ) -> None:
+        self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
+        self.definitions = build(self.pipelines)
+        self.registries = Registries()
+        named = [plugin_loading.load(it) if isinstance(it, str) else it for it in plugins]
+        plugin_loading.install(named, self.registries)
+        for name, entry in (io or {}).items():
+            self.registries.io.register(name, entry)
+        self.telemetry = Telemetry(self.registries.events) if telemetry is None else telemetry
+        self.resources = Resources(resources, telemetry=self.telemetry)
+        self.store = self._store(dsn, schema)
+        self._codec = JsonCodec() if codec is None else codec
+        self._values = Values(self.store, self.registries.io, self._codec, self.telemetry)
+        self._submissions = Submissions(
+            self.definitions, self.store, self._values, self._codec, self.telemetry
+        )
+        for asset in self.definitions.assets.values():
+            self._values.holder(asset.options.io or DEFAULT_IO)
+
+    def _store(self, dsn: str | None, schema: str) -> Store:
+        if dsn is None:
+            return MemoryStore()
+        scheme, has_scheme, _ = dsn.partition("://")
+        # libpq's other spellings: postgres://, key=value, and SQLAlchemy's postgresql+driver://.
+        name = scheme.partition("+")[0] if has_scheme else "postgresql"
+        name = "postgresql" if name == "postgres" else name
+        if name not in self.registries.stores:
+            plugin_loading.install([plugin_loading.load(name)], self.registries)
+        return self.registries.stores.instance(name, {"dsn": dsn, "schema": schema})
+
+    async def open(self) -> Self:
+        """
+        Connect, and set up the resources; one that fails is reported and harms only its users.
+
+        Raises:
+            DatabaseUnreachableError: Nobody answers at the DSN.
+            SchemaVersionError: The database is not migrated as this code needs it.
+        """
+        await self.store.open()
+        await self.resources.open()
+        return self
+
+    async def close(self) -> None:
+        """End resources and connections; safe to call twice."""
+        await self.resources.close()
+        await self.store.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @overload
+    async def run(self, target: Asset[..., T], /, **given: Unpack[RunArguments]) -> T: ...
+
+    @overload
+    async def run(self, target: str, /, **given: Unpack[RunArguments]) -> object: ...
+
+    @overload
+    async def run(
+        self, target: list[Target[object]], /, **given: Unpack[RunArguments]
+    ) -> list[object]: ...
+
+    async def run(
+        self,
+        target: Target[object] | list[Target[object]],
+        /,
+        *,
+        partition: object = None,
+        force: bool = False,
+        with_deps: bool = True,
+        io: str | None = None,
+        config: ConfigLike | None = None,
+    ) -> object:
+        """
+        Compute the target in this process and return its value; of several targets, a list.
+
+        What is fresh is reused. On Postgres the run is durable: if this process dies, workers finish
+        it, and they may help while it lives.
+
+        Args:
+            force: Compute the target even if its value is fresh.
+            with_deps: Bring upstreams up to date first; otherwise they have to have a value.
+            io: Where the target's value goes.
+            config: The target's configuration, or its fields.
+
+        Raises:
+            UnknownAssetError: There is no such asset.
+            DependencyNotReadyError: Without ``with_deps``, an upstream has no value.
+            RunFailedError: Something failed; the cause is what failed last in this process.
+            RunWaiting: Only an outside event can move the run, which goes on when it comes.
+        """
+        request = self._submissions.request(
+            _listed(target),
+            [partitions.encode(partition)],
+            force=force,
+            with_deps=with_deps,
+            io=io,
+            config=config,
+        )
+        created = await self._submissions.create(request)
+        return await self.finish(self._handle(created.run_id, several=isinstance(target, list)))
+
+    async def finish(self, handle: RunHandle[T]) -> T:
+        """Work on the handle's run in this process until it ends; returns and raises as `run`."""
+        return await finish(handle, self.store, self._executor, self.telemetry)
+
+    @overload
+    async def enqueue(
+        self, target: Asset[..., T], /, **given: Unpack[EnqueueArguments]
+    ) -> RunHandle[T]: ...
+
+    @overload
+    async def enqueue(
+        self, target: str, /, **given: Unpack[EnqueueArguments]
+    ) -> RunHandle[object]: ...
+
+    async def enqueue(
+        self,
+        target: Target[object],
+        /,
+        *,
+        partition: object = None,
+        conn: object = None,
+        dedupe: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        at: datetime | None = None,
+        io: str | None = None,
+        config: ConfigLike | None = None,
+        force: bool = False,
+        with_deps: bool = True,
+    ) -> RunHandle[object]:
+        """
+        Leave the target to workers and return a handle at once.
+
+        Args:
+            conn: The caller's asyncpg, psycopg or SQLAlchemy async connection: the run exists when
+                the caller commits, and not otherwise.
+            dedupe: A repeat with the same text returns the first run, for as long as that is kept.
+            queue: Where the whole run goes; by default where each asset says.
+            priority: Of the whole run; by default what each asset says.
+            at: Not before this instant, which needs a time zone.
+
+        Other arguments and errors are those of `run`.
+        """
+        return await self._enqueue(
+            target,
+            [partitions.encode(partition)],
+            several=False,
+            conn=conn,
+            dedupe=dedupe,
+            at=at,
+            queue=queue,
+            priority=priority,
+            io=io,
+            config=config,
+            force=force,
+            with_deps=with_deps,
+        )
+
+    async def enqueue_many(
+        self,
+        targets: Pipeline | Sequence[Target[object]],
+        /,
+        *,
+        partition: object = None,
+        over: Iterable[object] | None = None,
+        conn: object = None,
+        dedupe: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        at: datetime | None = None,
+        io: str | None = None,
+        config: ConfigLike | None = None,
+        force: bool = False,
+        with_deps: bool = True,
+    ) -> RunHandle[list[object]]:
+        """
+        Leave several targets, or a whole pipeline, to workers as one run.
+
+        An upstream that several share is computed once. Values come partition by partition, in the
+        order of the targets.
+
+        Args:
+            over: Partitions, all of them in this one run, instead of ``partition``.
+
+        Other arguments and errors are those of `enqueue`.
+        """
+        listed = targets.assets if isinstance(targets, Pipeline) else targets
+        wanted = [partition] if over is None else over
+        return await self._enqueue(
+            listed,
+            [partitions.encode(it) for it in wanted],
+            several=True,
+            conn=conn,
+            dedupe=dedupe,
+            at=at,
+            queue=queue,
+            priority=priority,
+            io=io,
+            config=config,
+            force=force,
+            with_deps=with_deps,
+        )
+
+    async def _enqueue(
+        self,
+        target: Target[object] | Sequence[Target[object]],
+        partition_texts: Sequence[str],
+        *,
+        several: bool,
+        conn: object,
+        dedupe: str | None,
+        at: datetime | None,
+        **options: Unpack[RequestOptions],
+    ) -> RunHandle[list[object]]:
+        request = self._submissions.request(_listed(target), partition_texts, **options)
+        created = await self._submissions.create(request, conn=conn, dedupe=dedupe, at=at)
+        return self._handle(created.run_id, several=several, created=created.created)
+
+    async def plan(
+        self,
+        target: Target[object] | Sequence[Target[object]],
+        /,
+        *,
+        partition: object = None,
+        force: bool = False,
+        with_deps: bool = True,
+        io: str | None = None,
+        config: ConfigLike | None = None,
+    ) -> Sequence[Decision]:
+        """
+        Say what `run` with these arguments would compute, what it would reuse, and why.
+
+        Upstreams come first. Writes nothing; raises as `run` does before it begins.
+        """
+        request = self._submissions.request(
+            _listed(target),
+            [partitions.encode(partition)],
+            force=force,
+            with_deps=with_deps,
+            io=io,
+            config=config,
+        )
+        return await self._submissions.decide(request)
+
+    def handle(self, run_id: int) -> RunHandle[object]:
+        """Return the handle of a run that is known by its id; nothing is looked up yet."""
+        return self._handle(run_id, several=None)
+
+    async def retry(self, run_id: int) -> RunHandle[object]:
+        """
+        Enqueue again what a run was for; what succeeded and is still fresh is reused.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
+        record = await self.store.run(run_id)
+        request = self._submissions.again(record)
+        created = await self._submissions.create(request, retry_of=run_id)
+        return self._handle(created.run_id, several=None)
+
+    # Stored values
+
+    async def get(
+        self, target: Target[T], /, *, partition: object = None, io: str | None = None
+    ) -> T:
+        """
+        Return the stored value.
+
+        Args:
+            io: Only a value that this IO manager holds.
+
+        Raises:
+            NotStoredError: There is none, or it was invalidated.
+        """
+        key, current = await self._current(target, partition, io)
+        if current is None or current.invalidated:
+            slice_ = f"[{key.partition}]" if key.partition else ""
+            raise NotStoredError(f"{key.asset}{slice_} has no value; run it first")
+        asset = self.definitions.get(target)
+        source = StoredInput(
+            key.asset, current.materialization_id, current.io, current.location, None
+        )
+        value = await self._values.load(source, key.partition, asset.value_type)
+        return value  # type: ignore[return-value]  # decoded as the asset's own value type
+
+    async def exists(
+        self, target: Target[object], /, *, partition: object = None, io: str | None = None
+    ) -> bool:
+        """Return whether there is a stored value that was not invalidated; rows decide."""
+        _, current = await self._current(target, partition, io)
+        return current is not None and not current.invalidated
+
+    async def status(self, target: Target[object], /, *, partition: object = None) -> AssetStatus:
+        """Say where one partition of an asset stands."""
+        key, current = await self._current(target, partition, None)
+        history = await self.store.history(key, limit=1)
+        state = AssetState.MISSING
+        if current is not None:
+            state = AssetState.INVALIDATED if current.invalidated else AssetState.STORED
+        return AssetStatus(
+            key.asset,
+            key.partition,
+            state,
+            current.materialized_at if current else None,
+            current.io if current else None,
+            current.version if current else None,
+            history[0] if history else None,
+        )
+
+    async def invalidate(
+        self,
+        target: Target[object],
+        /,
+        *,
+        partition: object = None,
+        downstream: bool = True,
+        io: str | None = None,
+    ) -> int:
+        """
+        Declare a value stale, and with it whatever was made from it; return how many became so.
+
+        The next run computes them again. Doing it twice returns 0 the second time.
+
+        Args:
+            downstream: Also what was made from it, however far.
+            io: Only a value that this IO manager holds.
+        """
+        keys = self._submissions.keys(target, partition)
+        return await self.store.invalidate(keys, downstream=downstream, io=self._holder(io))
+
+    async def _current(
+        self, target: Target[object], partition: object, io: str | None
+    ) -> tuple[Key, Current | None]:
+        keys = self._submissions.keys(target, partition)
+        found, _ = await self.store.current(keys)
+        for key in keys:
+            current = found.get(key)
+            if current is not None and (io is None or current.io == self._values.holder(io)):
+                return key, current
+        return keys[0], None
+
+    def _holder(self, io: str | None) -> str | None:
+        """Return what the store calls it: None is any, the empty text is the store itself."""
+        return None if io is None else self._values.holder(io) or ""
+
+    # The rest
+
+    def graph(self, pipeline: Pipeline | None = None, *, format: Format = "ascii") -> str:
+        """
+        Draw the dependencies of a pipeline, or of all.
+
+        Args:
+            format: ``ascii``, ``mermaid``, ``dot`` or ``json``.
+        """
+        names = None if pipeline is None else [asset.full_name for asset in pipeline.assets]
+        return render(self.definitions.dag, names, format=format)
+
+    def worker(self, options: WorkerOptions | None = None) -> Worker:
+        """
+        Return a worker over this application's store; ``await worker.run()`` works.
+
+        Without options it serves every queue that an asset names, with 20 slots each.
+        """
+        if options is None:
+            named = {it.options.queue for it in self.definitions.assets.values()}
+            queues = {queue or DEFAULT_QUEUE: 20 for queue in named}
+            options = WorkerOptions(queues=queues)
+        executor = self._executor(sum(options.queues.values()) or options.slots)
+        return Worker(self.store, executor, self.telemetry, options)
+
+    def _executor(self, slots: int) -> Executor:
+        return Executor(
+            self.definitions,
+            codec=self._codec,
+            values=self._values,
+            resources=self.resources,
+            normalizer=self.registries.normalizer,
+            telemetry=self.telemetry,
+            threads=Threads(slots),
+        )
+
+    def _handle(
+        self, run_id: int, *, several: bool | None, created: bool = True
+    ) -> RunHandle[list[object]]:
+        load = partial(self._results, several=several)
+        return RunHandle(self.store, run_id, load, created=created)
+
+    async def _results(self, record: RunRecord, *, several: bool | None) -> list[object]:
+        outputs = await self.store.outputs(record.run_id, record.targets)
+        values: list[object] = []
+        for key in record.targets:
+            source = outputs.get(key)
+            annotation = self.definitions.get(key.asset).value_type
+            values.append(
+                None
+                if source is None
+                else await self._values.load(source, key.partition, annotation)
+            )
+        if several or (several is None and len(values) != 1):
+            return values
+        return values[0]  # type: ignore[return-value]  # one target: the handle is typed by it
+
+
+def _listed(
+    target: Target[object] | Sequence[Target[object]],
+) -> Sequence[Target[object]]:
+    return target if isinstance(target, Sequence) and not isinstance(target, str) else [target]

@@ -1,0 +1,121 @@
+"""A run, as the one who asked for it sees it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from flowstone.core import duration
+from flowstone.core.contracts.store import RunRecord, Store
+from flowstone.core.error_record import read_record
+from flowstone.core.errors import (
+    FailedMaterialization,
+    HandleTimeoutError,
+    OpenWait,
+    RunCancelledError,
+    RunFailedError,
+)
+from flowstone.core.status import RunStatus, Status
+
+T_co = TypeVar("T_co", covariant=True)
+
+POLL_SECONDS = 5.0
+"""How late a lost wake-up can make a waiter; the wake-up itself is immediate."""
+
+
+class RunHandle(Generic[T_co]):
+    """
+    One run; ``run_id`` is what rows and commands call it.
+
+    A handle holds nothing: any process may make one from the id with ``app.handle``.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: int,
+        load: Callable[[RunRecord], Awaitable[T_co]],
+        *,
+        created: bool = True,
+    ) -> None:
+        self._store = store
+        self._load = load
+        self.run_id = run_id
+        self.created = created
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id}>"
+
+    async def status(self) -> RunRecord:
+        """
+        Return the run as it stands.
+
+        Raises:
+            RunNotFoundError: It was pruned.
+        """
+        return await self._store.run(self.run_id)
+
+    async def wait(self, timeout: timedelta | str | float | None = None) -> RunRecord:
+        """
+        Return the run once it has ended, however it did.
+
+        Wakes by notification, and looks every few seconds for one that was lost.
+
+        Raises:
+            HandleTimeoutError: It has not ended in this time; it goes on.
+        """
+        await self._store.listen()
+        limit = None if timeout is None else duration.parse(timeout, option="timeout")
+        with self._store.wakeups.watch([f"run:{self.run_id}"]) as watch, suppress(TimeoutError):
+            async with asyncio.timeout(None if limit is None else limit.total_seconds()):
+                while not (record := await self.status()).status.is_terminal:
+                    await watch.wait(POLL_SECONDS)
+                return record
+        assert limit is not None
+        raise HandleTimeoutError(self.run_id, limit)
+
+    async def result(self, timeout: timedelta | str | float | None = None) -> T_co:
+        """
+        Wait for the run and return its target's value; of several targets, a list.
+
+        A target that was skipped gives None.
+
+        Raises:
+            RunFailedError: Something failed; ``failures`` has what, first-hand.
+            RunCancelledError: It was cancelled.
+            HandleTimeoutError: It has not ended in this time; it goes on.
+        """
+        return await self.value_of(await self.wait(timeout))
+
+    async def value_of(self, record: RunRecord) -> T_co:
+        """Return the value of the run's target, or raise what became of it instead."""
+        if record.status is RunStatus.FAILED:
+            raise RunFailedError(self.run_id, await self.failures())
+        if record.status is RunStatus.CANCELLED:
+            raise RunCancelledError(self.run_id)
+        return await self._load(record)
+
+    async def cancel(self) -> int:
+        """
+        Cancel what has not started, and ask what runs to stop.
+
+        Returns how many materializations were still open; done twice, it does no harm.
+        """
+        return await self._store.cancel_run(self.run_id)
+
+    async def failures(self) -> list[FailedMaterialization]:
+        """Return what failed first-hand, without what only depends on it."""
+        return [
+            FailedMaterialization(it.key.asset, it.key.partition, read_record(it.error))
+            for it in await self._store.materializations(self.run_id)
+            if it.status is Status.FAILED
+        ]
+
+    async def waits(self) -> list[OpenWait]:
+        """Return what the run waits for from outside."""
+        return [
+            OpenWait(it.key.asset, it.key.partition, it.waiting_on)
+            for it in await self._store.materializations(self.run_id)
+            if it.status is Status.WAITING and it.external and it.waiting_on
+        ]

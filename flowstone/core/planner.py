@@ -1,0 +1,270 @@
+"""
+What a run has to compute, what it can reuse, and why. ``app.plan`` and ``app.run`` share it, so what
+the plan says is what the run does.
+
+A stored value is fresh when it was not invalidated, was made by this version of the code (and
+configuration), and from the current values of everything upstream. Whatever is not fresh runs, and
+whatever is downstream of what runs, runs.
+
+Source: DESIGN §4 and §8.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from flowstone.core.asset import Asset
+from flowstone.core.contracts.store import Current, Key, NewRun, PlannedStep, Reused
+from flowstone.core.dag import Dag, EdgeKind
+from flowstone.core.errors import DependencyNotReadyError
+from flowstone.core.run_options import RunOptions, version_of
+
+DEFAULT_QUEUE = "default"
+
+
+class Action(StrEnum):
+    """What a run does about one partition of an asset."""
+
+    RUN = "run"
+    REUSE = "reuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    One line of a plan.
+
+    Attributes:
+        reason: Why, for people.
+        current: What is stored now, if anything is.
+    """
+
+    key: Key
+    action: Action
+    reason: str
+    current: Current | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    What somebody asks for.
+
+    Attributes:
+        targets: Full names, upstreams before downstreams not required.
+        partitions: Encoded; each target is wanted for each.
+        force: Compute the targets even if they are fresh.
+        with_deps: Bring upstreams up to date first; otherwise they have to have a value.
+        queue: Where all of the run goes; None leaves it to each asset.
+        priority: Of all of the run; None leaves it to each asset.
+    """
+
+    targets: Sequence[str]
+    partitions: Sequence[str]
+    options: RunOptions
+    force: bool = False
+    with_deps: bool = True
+    queue: str | None = None
+    priority: int | None = None
+
+
+class Planner:
+    """
+    Plans requests over one set of definitions.
+
+    Args:
+        assets: By full name.
+        holders: For each asset of a run, the name under which rows keep where its value is; see
+            `Values.holder`.
+    """
+
+    def __init__(self, assets: Mapping[str, Asset[..., object]], dag: Dag) -> None:
+        self._assets = assets
+        self._dag = dag
+        self._place = {name: place for place, name in enumerate(dag.order)}
+
+    def keys(self, request: Request) -> list[Key]:
+        """Return what has to be looked up: targets and, by `aliases`, their former names."""
+        names = self._names(request)
+        if not request.with_deps:
+            names = [*self._upstreams(request), *names]
+        return [
+            Key(name, partition)
+            for partition in request.partitions
+            for known in dict.fromkeys(names)
+            for name in (known, *self._assets[known].options.aliases)
+        ]
+
+    def decide(
+        self,
+        request: Request,
+        found: Mapping[Key, Current],
+        holders: Mapping[str, str | None],
+    ) -> list[Decision]:
+        """
+        Return one decision for each asset and partition, upstreams first.
+
+        Raises:
+            DependencyNotReadyError: Without ``with_deps``, an upstream has no value.
+        """
+        names = self._names(request)
+        targets = set(request.targets)
+        decisions: list[Decision] = []
+        for partition in request.partitions:
+            stored = self._stored(found, partition, {*names, *self._upstreams(request)})
+            if not request.with_deps:
+                self._require_upstreams(request, stored, partition)
+            running: set[str] = set()
+            for name in names:
+                current = stored.get(name)
+                reason = self._stale(request, name, current, stored, running, holders)
+                if reason is None and request.force and name in targets:
+                    reason = "forced"
+                if reason is None:
+                    assert current is not None
+                    reason = f"materialized {_ago(current.materialized_at)}, code unchanged"
+                    decisions.append(Decision(Key(name, partition), Action.REUSE, reason, current))
+                else:
+                    running.add(name)
+                    decisions.append(Decision(Key(name, partition), Action.RUN, reason, current))
+        return decisions
+
+    def build(
+        self,
+        request: Request,
+        decisions: Sequence[Decision],
+        found: Mapping[Key, Current],
+        ids: Sequence[int],
+    ) -> NewRun:
+        """Return the run that carries the decisions out; ``ids`` has one for each of its steps."""
+        running = [it.key for it in decisions if it.action is Action.RUN]
+        steps: dict[Key, PlannedStep] = {}
+        reasons = {it.key: it.reason for it in decisions}
+        current = {it.key: it.current for it in decisions}
+        for key, id_ in zip(running, ids, strict=False):
+            options = self._assets[key.asset].options
+            step = PlannedStep(
+                id_,
+                key,
+                request.queue or options.queue or DEFAULT_QUEUE,
+                options.priority if request.priority is None else request.priority,
+                reasons[key],
+            )
+            for upstream, kind in self._dag.upstream[key.asset].items():
+                self._connect(step, Key(upstream, key.partition), kind, steps, current, found)
+            steps[key] = step
+        return NewRun(
+            targets=[
+                Key(name, partition)
+                for partition in request.partitions
+                for name in request.targets
+            ],
+            steps=list(steps.values()),
+            reused=[
+                Reused(it.current.materialization_id, it.key, it.reason)
+                for it in decisions
+                if it.action is Action.REUSE and it.current is not None
+            ],
+            options=request.options.dump(),
+        )
+
+    def _names(self, request: Request) -> list[str]:
+        wanted = {*request.targets}
+        if request.with_deps:
+            wanted.update(self._dag.ancestors(request.targets))
+        return sorted(wanted, key=self._place.__getitem__)
+
+    def _upstreams(self, request: Request) -> list[str]:
+        """Return what the targets depend on directly; asked for only where nothing else is run."""
+        if request.with_deps:
+            return []
+        return [name for target in request.targets for name in self._dag.upstream[target]]
+
+    def _stored(
+        self, found: Mapping[Key, Current], partition: str, names: Iterable[str]
+    ) -> dict[str, Current]:
+        stored: dict[str, Current] = {}
+        if not found:
+            return stored
+        for name in names:
+            for known in (name, *self._assets[name].options.aliases):
+                current = found.get(Key(known, partition))
+                if current is not None:
+                    stored[name] = current
+                    break
+        return stored
+
+    def _stale(
+        self,
+        request: Request,
+        name: str,
+        current: Current | None,
+        stored: Mapping[str, Current],
+        running: set[str],
+        holders: Mapping[str, str | None],
+    ) -> str | None:
+        """Say why the asset has to run, or None when its value is fresh."""
+        if current is None:
+            return "never materialized"
+        if current.invalidated:
+            return "invalidated"
+        asset = self._assets[name]
+        version = version_of(asset, request.options.of(name))
+        if current.version != version:
+            same_code = current.version.partition("+")[0] == version.partition("+")[0]
+            return "configuration changed" if same_code else "code changed"
+        if current.io != holders[name]:
+            return f"stored in {current.io or 'the database'}, wanted in {holders[name] or 'it'}"
+        for upstream in self._dag.upstream[name]:
+            if upstream in running:
+                return f"upstream {upstream} runs"
+            newest = stored.get(upstream)
+            if newest is not None and newest.materialization_id not in current.upstreams:
+                return f"upstream {upstream} is newer"
+        return None
+
+    def _require_upstreams(
+        self, request: Request, stored: Mapping[str, Current], partition: str
+    ) -> None:
+        targets = set(request.targets)
+        for target in request.targets:
+            missing = [
+                upstream
+                for upstream, kind in self._dag.upstream[target].items()
+                if kind is EdgeKind.REQUIRED
+                and upstream not in targets
+                and (upstream not in stored or stored[upstream].invalidated)
+            ]
+            if missing:
+                raise DependencyNotReadyError(missing, asset=target, partition=partition)
+
+    def _connect(
+        self,
+        step: PlannedStep,
+        upstream: Key,
+        kind: EdgeKind,
+        steps: Mapping[Key, PlannedStep],
+        decided: Mapping[Key, Current | None],
+        found: Mapping[Key, Current],
+    ) -> None:
+        before = steps.get(upstream)
+        if before is None:
+            current = decided.get(upstream) or found.get(upstream)
+            if current is None or current.invalidated:
+                return
+            id_ = current.materialization_id
+        else:
+            id_ = before.id
+            step.unmet += 1
+            optional = kind is EdgeKind.OPTIONAL
+            (before.optional_dependents if optional else before.dependents).append(step.id)
+        (step.follows if kind is EdgeKind.ORDER else step.inputs).append(id_)
+
+
+def _ago(moment: datetime) -> str:
+    seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length}{unit} ago"
+    return f"{seconds}s ago"

@@ -1,0 +1,31 @@
+"""`app.run` for scripts and notebooks, where nothing is awaited."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, Unpack
+
+from flowstone.core.application import FlowStone, Target
+from flowstone.core.submission import RunArguments
+
+T = TypeVar("T")
+
+
+def run_sync(app: FlowStone, target: Target[T], /, **given: Unpack[RunArguments]) -> T:
+    """
+    Open the application, run the target, close it, and return the value.
+
+    What a memory application has stored stays for the next call. Where an event loop runs already,
+    as in a notebook, a thread with a loop of its own does the work. Arguments and errors are those
+    of `FlowStone.run`.
+    """
+
+    async def opened() -> T:
+        async with app:
+            return await app.run(target, **given)
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(opened())
+    with ThreadPoolExecutor(1, thread_name_prefix="flowstone-run") as thread:
+        return thread.submit(asyncio.run, opened()).result()

@@ -1,0 +1,208 @@
+"""From what somebody asks for to a run that is written: names resolved, options checked, planned."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TypeAlias, TypedDict
+
+from flowstone.core import partition as partitions
+from flowstone.core.asset import Asset, AssetRef
+from flowstone.core.config import Config
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.store import CreatedRun, Key, RunRecord, Store
+from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
+from flowstone.core.definitions import Definitions
+from flowstone.core.errors import InvalidOptionError
+from flowstone.core.options import OptionReader
+from flowstone.core.planner import Action, Decision, Planner, Request
+from flowstone.core.run_options import AssetOptions, RunOptions, parse
+from flowstone.core.values import DEFAULT_IO, Values
+
+ConfigLike: TypeAlias = Config | Mapping[str, object]
+"""A configuration, or its fields."""
+
+LONGEST_DEDUPE = 1024
+
+
+class RunArguments(TypedDict, total=False):
+    """What ``app.run`` takes beside its target."""
+
+    partition: object
+    force: bool
+    with_deps: bool
+    io: str | None
+    config: ConfigLike | None
+
+
+class EnqueueArguments(RunArguments, total=False):
+    """What ``app.enqueue`` takes beside its target."""
+
+    conn: object
+    dedupe: str | None
+    queue: str | None
+    priority: int | None
+    at: datetime | None
+
+
+class RequestOptions(TypedDict, total=False):
+    """What decides how a request is planned."""
+
+    force: bool
+    with_deps: bool
+    io: str | None
+    config: ConfigLike | None
+    queue: str | None
+    priority: int | None
+
+
+class Submissions:
+    """Plans and creates the runs of one application."""
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        store: Store,
+        values: Values,
+        codec: Codec,
+        telemetry: TelemetryEmitter,
+    ) -> None:
+        self._definitions = definitions
+        self._planner = Planner(definitions.assets, definitions.dag)
+        self._store = store
+        self._values = values
+        self._codec = codec
+        self._telemetry = telemetry
+
+    def request(
+        self,
+        targets: Iterable[AssetRef],
+        partition_texts: Sequence[str],
+        *,
+        force: bool = False,
+        with_deps: bool = True,
+        io: str | None = None,
+        config: ConfigLike | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+    ) -> Request:
+        """
+        Return the request, checked as far as it can be without the store.
+
+        Raises:
+            UnknownAssetError: There is no such asset.
+            InvalidOptionError: An option has no effect or a wrong value; it is named.
+            NotRegisteredError: There is no such IO manager.
+        """
+        found = [self._definitions.get(target) for target in targets]
+        if not found:
+            raise InvalidOptionError("nothing is asked for: name at least one asset")
+        if io is not None:
+            self._values.holder(io)
+        configs = self._configs(found, config)
+        options = {
+            asset.full_name: AssetOptions(io, configs.get(asset.full_name, {})) for asset in found
+        }
+        read = OptionReader()
+        queue = read.queue(queue)
+        priority = None if priority is None else read.priority(priority)
+        if read.objections:
+            raise InvalidOptionError("; ".join(read.objections))
+        return Request(
+            targets=list(dict.fromkeys(asset.full_name for asset in found)),
+            partitions=list(dict.fromkeys(partition_texts)),
+            options=RunOptions(options),
+            force=force,
+            with_deps=with_deps,
+            queue=queue,
+            priority=priority,
+        )
+
+    def _configs(
+        self, targets: Sequence[Asset[..., object]], config: ConfigLike | None
+    ) -> Mapping[str, Mapping[str, object]]:
+        """Return the configuration's JSON-safe fields for each target that takes it."""
+        if config is None:
+            return {}
+        configs: dict[str, Mapping[str, object]] = {}
+        for asset in targets:
+            wanted = asset.config_type
+            if wanted is None or (isinstance(config, Config) and not isinstance(config, wanted)):
+                continue
+            given = config.dump(self._codec) if isinstance(config, Config) else config
+            parsed = wanted.parse(given, self._codec, asset=asset.full_name)
+            configs[asset.full_name] = parsed.dump(self._codec)
+        if not configs:
+            names = ", ".join(asset.full_name for asset in targets)
+            raise InvalidOptionError(f"config: {names} takes no such configuration")
+        return configs
+
+    def again(self, record: RunRecord) -> Request:
+        """Return the request that the run was made for, as far as its targets still exist."""
+        return Request(
+            targets=list(
+                dict.fromkeys(self._definitions.get(key.asset).full_name for key in record.targets)
+            ),
+            partitions=list(dict.fromkeys(key.partition for key in record.targets)),
+            options=parse(record.options),
+        )
+
+    async def decide(self, request: Request) -> Sequence[Decision]:
+        """Return what a run of this request would do now."""
+        found, _ = await self._store.current(self._planner.keys(request))
+        return self._planner.decide(request, found, self._holders(request))
+
+    async def create(
+        self,
+        request: Request,
+        *,
+        conn: object = None,
+        dedupe: str | None = None,
+        at: datetime | None = None,
+        retry_of: int | None = None,
+    ) -> CreatedRun:
+        """
+        Plan the request and write its run; on ``conn`` it is the caller's commit that counts.
+
+        Raises:
+            InvalidOptionError: ``at`` has no time zone, or ``dedupe`` is not a short text.
+            DependencyNotReadyError: Without ``with_deps``, an upstream has no value.
+        """
+        if at is not None and at.tzinfo is None:
+            raise InvalidOptionError(f"at={at!r} needs a time zone: datetime.now(UTC) + ...")
+        if dedupe is not None and not _is_dedupe(dedupe):
+            raise InvalidOptionError(
+                f"dedupe={dedupe!r} must be a text of 1 to {LONGEST_DEDUPE} characters"
+            )
+        keys = self._planner.keys(request)
+        found, ids = await self._store.current(keys, reserve=len(keys), conn=conn)
+        decisions = self._planner.decide(request, found, self._holders(request))
+        run = self._planner.build(request, decisions, found, ids)
+        run.dedupe, run.at, run.retry_of = dedupe, at, retry_of
+        created = await self._store.create_run(run, conn=conn)
+        if created.created:
+            count = sum(it.action is Action.RUN for it in decisions)
+            facts = {"run_id": created.run_id, "targets": list(request.targets)}
+            self._telemetry.execute("run.start", {"count": count}, facts)
+        return created
+
+    def _holders(self, request: Request) -> Mapping[str, str | None]:
+        names = self._definitions.dag.ancestors(request.targets) if request.with_deps else ()
+        return {
+            name: self._values.holder(
+                request.options.of(name).io
+                or self._definitions.assets[name].options.io
+                or DEFAULT_IO
+            )
+            for name in (*names, *request.targets)
+        }
+
+    def keys(
+        self, target: AssetRef, partition: object
+    ) -> list[Key]:
+        """Return the keys under which the target's value may be stored, the present name first."""
+        asset = self._definitions.get(target)
+        text = partitions.encode(partition)
+        return [Key(name, text) for name in (asset.full_name, *asset.options.aliases)]
+
+
+def _is_dedupe(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_DEDUPE and "\0" not in value
