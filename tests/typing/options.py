@@ -1,0 +1,32 @@
+"""Options go by keyword; one that does not exist, or has another type, is refused."""
+
+from datetime import timedelta
+
+from flowstone import Pipeline, Retry
+
+sales = Pipeline("sales", io="lake", queue="etl", tags=["sales"], retry=3, timeout=60, owner="me")
+
+
+@sales.asset(
+    name="full",
+    io="lake",
+    retry=Retry(5),
+    timeout=timedelta(minutes=10),
+    queue="etl",
+    priority=0,
+    tags=["core"],
+    owner="me",
+    description="All of it",
+    aliases=["half"],
+    after=["other.asset"],
+    version="2",
+)
+async def everything() -> None: ...
+
+
+sales.asset(retries=5)  # E:
+sales.asset(priority="high")  # E:
+sales.asset(tags=[1])  # E:
+sales.asset("name")  # E:
+Pipeline("x", que="etl")  # E:
+Pipeline()  # E:
