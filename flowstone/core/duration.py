@@ -20,9 +20,8 @@ _UNITS = {
     "s": 1_000_000,
     "ms": 1_000,
 }
-_TEXT = (
-    r"\s*"
-    + "".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?)\s*{unit}(?![a-z])\s*)?" for unit in _UNITS),
+_TEXT = r"\s*" + "".join(
+    rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?)\s*{unit}(?![a-z])\s*)?" for unit in _UNITS
 )
 LONGEST = timedelta(days=36_525)
 """A century: beyond it arithmetic with instants overflows somewhere."""

@@ -62,9 +62,9 @@ class Retry:
     max_attempts: int = 5
     _: KW_ONLY
     backoff: Literal["exponential", "linear", "constant"] = "exponential"
-    base: timedelta | str | float = "30s"
+    base: timedelta | str | float = timedelta(seconds=30)
     factor: float = 3.0
-    cap: timedelta | str | float = "5m"
+    cap: timedelta | str | float = timedelta(minutes=5)
     jitter: bool = True
     on: type[Exception] | tuple[type[Exception], ...] | None = None
 
