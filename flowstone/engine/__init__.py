@@ -4,7 +4,7 @@ The durable half of FlowStone: Postgres, procrastinate, and workers on top of th
 Reading order, lowest first:
 
 * ``dsn``                one spelling of a connection string for three drivers
-* ``embedded``           a Postgres of our own, when none is given (``embedded_cluster``: its folder)
+* ``embedded``           a Postgres of our own, when none is given; ``embedded_cluster`` runs it
 * ``database_errors``    SQLSTATEs in, FlowStone errors out; the only file that reads them
 * ``statements``         where the SQL lies, and the text that calls one of its functions
 * ``schema``             create, upgrade and check the tables (Alembic, run from code)

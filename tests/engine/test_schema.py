@@ -23,7 +23,7 @@ from flowstone.core.errors import (
 )
 from flowstone.engine import triggers
 from flowstone.engine.dsn import with_database
-from flowstone.engine.embedded import bin_folder
+from flowstone.engine.embedded_cluster import bin_folder
 from flowstone.engine.schema import (
     SchemaState,
     check,
