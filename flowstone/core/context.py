@@ -92,8 +92,8 @@ class Context(Generic[PT_co]):
         """
         Return a resource that is only known while the function runs.
 
-        Where it is known before, ``Requires(Type)`` is better: a missing one is then found when the
-        application is built.
+        Where it is known before, ``Requires(Type)`` is better: it is part of the asset's
+        description, and a test can pass another one.
 
         Raises:
             NotRegisteredError: There is no such resource.

@@ -6,6 +6,7 @@ Every parameter has one source: a marker (``Dep``, ``Requires`` or a plugin's) a
 calls. What has none is refused: a name never makes an edge.
 """
 
+import datetime
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from flowstone.core.context import Context
 from flowstone.core.results import OUTCOMES
 from flowstone.core.source import ResourceMarker, Source
 
+_PARTITIONS = (str, bool, int, float, datetime.date, datetime.datetime, tuple)
 _NONE_GIVEN = inspect.Parameter.empty
 
 
@@ -79,7 +81,8 @@ class Signature:
         arguments: The parameters that sources fill.
         requirements: The parameters that resources fill.
         context_parameter: The one that gets the `Context`, or None.
-        partition_type: The ``X`` of ``Context[X]``; ``object`` is whatever the partition is.
+        partition_type: The ``X`` of ``Context[X]``, as `flowstone.core.partition.decode` wants it;
+            None when the function does not say.
         config_parameter: The one that gets the configuration, or None.
         supplied: The parameters that the strategy supplies, in order.
         is_async: Whether a call gives a coroutine.
@@ -93,7 +96,7 @@ class Signature:
     arguments: tuple[Argument, ...] = ()
     requirements: tuple[Requirement, ...] = ()
     context_parameter: str | None = None
-    partition_type: object = object
+    partition_type: type | None = None
     config_parameter: str | None = None
     config_type: type[Config] | None = None
     supplied: tuple[str, ...] = ()
@@ -170,7 +173,7 @@ class _Reader:
         self.arguments: list[Argument] = []
         self.requirements: list[Requirement] = []
         self.contexts: list[str] = []
-        self.partition_type: object = object
+        self.partition_type: type | None = None
         self.configs: list[tuple[str, type[Config]]] = []
         self.supplied: tuple[str, ...] = ()
         self.missing: list[Missing] = []
@@ -286,9 +289,8 @@ class _Reader:
         kind = typing.get_origin(annotation) or annotation
         if kind is Context:
             self.contexts.append(parameter.name)
-            arguments = typing.get_args(annotation)
-            if arguments and not isinstance(arguments[0], typing.TypeVar):
-                self.partition_type = arguments[0]
+            for argument in typing.get_args(annotation):
+                self._read_partition_type(argument)
         elif isinstance(kind, type) and issubclass(kind, Config):
             self.configs.append((parameter.name, kind))
         elif isinstance(annotation, Unresolved):
@@ -302,6 +304,19 @@ class _Reader:
                     repr(parameter.default) if given else None,
                 )
             )
+
+    def _read_partition_type(self, annotation: object) -> None:
+        members = typing.get_args(annotation) if annotations.is_union(annotation) else [annotation]
+        kinds = [it for it in members if it is not annotations.NoneType]
+        found = typing.get_origin(kinds[0]) or kinds[0]
+        if len(kinds) > 1 or found in (object, typing.Any) or isinstance(found, typing.TypeVar):
+            return
+        if isinstance(found, type) and issubclass(found, _PARTITIONS):
+            self.partition_type = found
+        else:
+            text = annotations.type_text(annotation)
+            allowed = ", ".join(kind.__name__ for kind in _PARTITIONS)
+            self.objections.append(f"Context[{text}]: a partition is one of {allowed}")
 
     def _value_type(self) -> object:
         annotation = self.types.get("return", object)

@@ -79,10 +79,28 @@ class TestSources:
         assert [(it.parameter, it.type) for it in signature.requirements] == [("shop", Shop)]
         assert (signature.missing, signature.objections) == ((), ())
 
-    def test_a_bare_context_leaves_the_partition_open(self) -> None:
+    @pytest.mark.parametrize(
+        ("annotation", "partition_type"),
+        [
+            (Context, None),
+            (Context[int], int),
+            (Context[date | None], date),
+            (Context[tuple[str, date]], tuple),
+            (Context[str | int], None),
+            (Context[Any], None),
+            (Context[object], None),
+        ],
+    )
+    def test_a_context_says_what_the_partition_is(
+        self, annotation: object, partition_type: type | None
+    ) -> None:
         def report(ctx: Context) -> None: ...
 
-        assert read(report, pipeline="sales").partition_type is object
+        report.__annotations__["ctx"] = annotation
+
+        signature = read(report, pipeline="sales")
+        assert (signature.context_parameter, signature.objections) == ("ctx", ())
+        assert signature.partition_type is partition_type
 
     def test_a_plugin_can_bring_one_with_several_edges(self) -> None:
         source = FirstOf(("by_mgrs", "other.by_name"))
@@ -148,6 +166,12 @@ class TestObjections:
             "two parameters want the Context: a, b",
             "two parameters want a Config: c, d; put them in one class",
         )
+
+    def test_what_no_partition_can_be_is_refused(self) -> None:
+        def report(ctx: Context[list[int]]) -> None: ...
+
+        (objection,) = self.objections(report)
+        assert objection.startswith("Context[list[int]]: a partition is one of str, bool, int,")
 
     def test_what_a_strategy_supplies_has_to_be_a_parameter(self) -> None:
         def body(item: str) -> None: ...
