@@ -39,7 +39,7 @@ def test_the_wheel_names_its_command_and_its_plugin(wheel: Path) -> None:
         text = archive.read(entry_points).decode()
 
     assert "flowstone = flowstone.cli:main" in text
-    assert "engine = flowstone.engine.plugin:plugin" in text
+    assert "postgresql = flowstone.engine.plugin:plugin" in text
 
 
 def test_the_package_in_the_wheel_reads_its_own_sql(wheel: Path, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_the_package_in_the_wheel_reads_its_own_sql(wheel: Path, tmp_path: Path)
 
     shown = python(
         "-c",
-        "from flowstone.engine.sql import sql_root; print(sql_root())",
+        "from flowstone.engine.statements import sql_root; print(sql_root())",
         cwd=tmp_path,
         env={"PYTHONPATH": str(tmp_path)},
     ).stdout
