@@ -42,8 +42,7 @@ class Location(NamedTuple):
         return f"{self.file.removeprefix(here)}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(NamedTuple):
     """
     A further function of an asset: items, gather, on_signal …
 

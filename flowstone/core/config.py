@@ -66,7 +66,7 @@ class Config:
             InvalidOptionError: Values are unknown, missing or of another type; all are listed.
         """
         fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
-        types = annotations.resolve_fields(cls)
+        types = field_types(cls)
         wrong = field_objections(cls)
         wrong += [_unknown(str(name), fields) for name in values if name not in fields]
         given: dict[str, object] = {}
@@ -103,11 +103,21 @@ class Config:
         }
 
 
+def field_types(kind: type[Config]) -> Mapping[str, object]:
+    """Return the types of the fields; kept by the class once all of them are known."""
+    types: Mapping[str, object] | None = vars(kind).get("_types")
+    if types is None:
+        types = annotations.resolve_fields(kind)
+        if not any(isinstance(it, annotations.Unresolved) for it in types.values()):
+            type.__setattr__(kind, "_types", types)
+    return types
+
+
 def field_objections(kind: type[Config]) -> list[str]:
     """Say which fields have an annotation that does not name a type."""
     return [
         f"field '{name}' is annotated '{annotation.text}': {annotation.reason}"
-        for name, annotation in annotations.resolve_fields(kind).items()
+        for name, annotation in field_types(kind).items()
         if isinstance(annotation, annotations.Unresolved)
     ]
 

@@ -233,7 +233,6 @@ class _Draft:
         objection = name_objection("an asset", name)
         if objection:
             wrong.append(f'{objection}; say asset(name="...")')
-        is_nested = "<locals>" in getattr(function, "__qualname__", "")
         asset: Asset[..., object] = Asset(
             name=name,
             pipeline=self.pipeline.name,
@@ -248,7 +247,7 @@ class _Draft:
             objections=tuple(wrong),
             declared_value_type=parts.value_type,
             value_phase=parts.value_phase,
-            local_names=dict(surroundings.f_locals) if is_nested else None,
+            local_names=_local_names(function, surroundings),
         )
         self.pipeline.add(asset)
         return asset
@@ -340,6 +339,15 @@ def _surroundings() -> types.FrameType:
     while frame.f_code.co_filename == __file__ and frame.f_back:
         frame = frame.f_back
     return frame
+
+
+def _local_names(
+    function: Callable[..., object], surroundings: types.FrameType
+) -> dict[str, object] | None:
+    """Return the local names around a nested function, if it was defined where it is decorated."""
+    around, is_nested, _ = getattr(innermost(function), "__qualname__", "").rpartition(".<locals>.")
+    is_here = around == surroundings.f_code.co_qualname
+    return dict(surroundings.f_locals) if is_nested and is_here else None
 
 
 def _is_same_cell(known: Asset[..., object], again: Asset[..., object]) -> bool:

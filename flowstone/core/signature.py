@@ -11,6 +11,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flowstone.core import annotations
 from flowstone.core.annotations import Unresolved
@@ -23,8 +24,7 @@ _PARTITIONS = (str, bool, int, float, datetime.date, datetime.datetime, tuple)
 _NONE_GIVEN = inspect.Parameter.empty
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """
     An upstream value that a parameter is made from.
 
@@ -42,8 +42,7 @@ class Input:
     phase: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """A parameter that a source fills: `Source.resolve` gets what came over ``inputs``."""
 
     parameter: str
@@ -52,8 +51,7 @@ class Argument:
     annotation: object
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(NamedTuple):
     """A resource that a parameter wants, by the type that it is known by."""
 
     parameter: str
@@ -61,8 +59,7 @@ class Requirement:
     phase: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """A parameter without a source; ``default`` is its ordinary default as text, if it has one."""
 
     parameter: str
@@ -70,7 +67,7 @@ class Missing:
     default: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Signature:
     """
     What one function of an asset wants.

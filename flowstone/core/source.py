@@ -9,10 +9,10 @@ gives an outcome instead of a value, or a ``FirstOf(a, b)`` needs nothing else f
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """
     One upstream asset of a source.
 
@@ -26,8 +26,7 @@ class Edge:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
+class Upstream(NamedTuple):
     """
     What came over an edge.
 

@@ -74,6 +74,11 @@ class TestLocalNames:
         assert report.config_type is Local
         assert report.value_type == list[Shop]
 
+    def test_a_function_from_elsewhere_does_not_see_the_names_around_its_decorator(self) -> None:
+        Later = 3  # noqa: F841, N806 - must not be found
+
+        assert sales.asset(name="elsewhere")(later_list).value_type == list[globals()["Later"]]
+
     def test_a_factory_finds_what_it_closes_over(self) -> None:
         def factory(kind: type) -> Callable[[], None]:
             def report(base: kind = Dep("numbers", type=object)) -> None:  # type: ignore[valid-type]  # a factory's argument
@@ -114,6 +119,10 @@ def early() -> Later:
 
 
 class Later: ...
+
+
+def later_list() -> list[Later]:
+    return []
 
 
 @pytest.fixture
