@@ -46,7 +46,7 @@ class TestPlainValues:
 
         assert await value_of(constant) == {"key": "value"}
 
-    @pytest.mark.conformance(32, 44)
+    @pytest.mark.conformance(32)
     async def test_a_short_form(self) -> None:
         computed = Pipeline("p").asset(name="computed")(lambda: "computed")
 
