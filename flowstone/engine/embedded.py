@@ -91,6 +91,9 @@ class EmbeddedPostgres:
             return
         self._cluster = self._users = None
         atexit.unregister(self.stop)
+        if not cluster.folder.exists():
+            cluster.leave(users)
+            return  # deleted under us: Postgres notices it, too, and ends by itself
         with cluster.control():
             alone = cluster.leave(users)
             if alone:

@@ -55,7 +55,7 @@ def another_process(path: Path | None) -> Iterator[tuple[subprocess.Popen[str], 
     """A process that uses the server until its standard input ends."""
     process = subprocess.Popen(
         [sys.executable, "-c", USER, str(path or "")],
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -221,6 +221,13 @@ class TestRestarting:
 
 
 class TestLeftovers:
+    def test_a_folder_that_was_deleted_is_left_without_complaint(self, folder: Path) -> None:
+        server = EmbeddedPostgres(folder, settings=FAST).start()
+        server.restart()
+        subprocess.run(["rm", "-rf", folder], check=True)
+
+        server.stop()
+
     def test_what_a_killed_process_left_is_removed_by_the_next(self) -> None:
         with another_process(None) as (process, dsn):
             process.send_signal(signal.SIGKILL)
