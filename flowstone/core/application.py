@@ -5,6 +5,7 @@ The application: pipelines bound to a store, IO managers, resources and plugins.
 the same loop, in memory and on Postgres.
 """
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -93,14 +94,32 @@ class FlowStone:
             self.registries.io.register(name, entry)
         self.telemetry = Telemetry(self.registries.events) if telemetry is None else telemetry
         self.resources = Resources(resources, telemetry=self.telemetry)
-        self.store = self._store(dsn, schema)
-        self._codec = JsonCodec() if codec is None else codec
-        self._values = Values(self.store, self.registries.io, self._codec, self.telemetry)
-        self._submissions = Submissions(
-            self.definitions, self.store, self._values, self._codec, self.telemetry
-        )
+        self.codec = JsonCodec() if codec is None else codec
+        self._keep_in(dsn, schema)
         for asset in self.definitions.assets.values():
             self._values.holder(asset.options.io or DEFAULT_IO)
+
+    def with_dsn(self, dsn: str | None, *, schema: str | None = None) -> Self:
+        """
+        Return this application on another database, with everything else the same and shared.
+
+        Only one of the two is to be open at a time.
+
+        Args:
+            schema: None is this application's own.
+        """
+        other = copy.copy(self)
+        other._keep_in(dsn, self.schema if schema is None else schema)
+        return other
+
+    def _keep_in(self, dsn: str | None, schema: str) -> None:
+        self.dsn = dsn
+        self.schema = schema
+        self.store = self._store(dsn, schema)
+        self._values = Values(self.store, self.registries.io, self.codec, self.telemetry)
+        self._submissions = Submissions(
+            self.definitions, self.store, self._values, self.codec, self.telemetry
+        )
 
     def _store(self, dsn: str | None, schema: str) -> Store:
         if dsn is None:
@@ -460,7 +479,7 @@ class FlowStone:
     def _executor(self, slots: int) -> Executor:
         return Executor(
             self.definitions,
-            codec=self._codec,
+            codec=self.codec,
             values=self._values,
             resources=self.resources,
             normalizer=self.registries.normalizer,

@@ -1,0 +1,76 @@
+"""
+Every command by name, without importing one: ``--help`` is made of this table alone.
+
+A command is imported when it is run, or when its own help is asked for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    One command.
+
+    Attributes:
+        help: One line.
+        target: ``module:attribute`` of the `click.Command`; empty for a group.
+        commands: Those of a group.
+    """
+
+    help: str
+    target: str = ""
+    commands: Mapping[str, "Entry"] = field(default_factory=dict)
+
+
+def _in(module: str, **helps: str) -> Mapping[str, Entry]:
+    return {
+        name: Entry(help_, f"flowstone.cli.{module}:{name}_command")
+        for name, help_ in helps.items()
+    }
+
+
+COMMANDS: Mapping[str, Entry] = {
+    **_in("demo_command", demo="Examine this Python environment on an embedded Postgres."),
+    **_in("init_command", init="Write a first pipeline into a folder."),
+    **_in("check_command", check="Check the definitions; needs no database."),
+    **_in("plan_command", plan="Say what a run would compute, what it would reuse, and why."),
+    **_in("run_command", run="Compute assets here and now, and print the value."),
+    **_in("enqueue_command", enqueue="Leave assets to workers."),
+    **_in("worker_command", worker="Work on what was enqueued, until stopped."),
+    "runs": Entry(
+        "List, watch, cancel and repeat runs.",
+        commands=_in(
+            "runs_commands",
+            ls="List runs, newest first.",
+            show="Show one run: what it computed, what it reused, what failed.",
+            watch="Follow a run to its end.",
+            cancel="Cancel what has not started, and stop what runs.",
+            retry="Enqueue again what a run was for.",
+        ),
+    ),
+    "asset": Entry(
+        "Look at assets and their values.",
+        commands=_in(
+            "asset_commands",
+            ls="List assets.",
+            show="Show one asset: definition, state, lineage.",
+            graph="Draw the dependencies.",
+            value="Print the stored value.",
+            history="List the materializations of an asset, newest first.",
+            invalidate="Declare a value stale, and what was made from it.",
+        ),
+    ),
+    "db": Entry(
+        "Create, upgrade and look at the tables.",
+        commands=_in(
+            "db_commands",
+            migrate="Create the tables, or bring them up to date.",
+            status="Say whether the tables fit this FlowStone.",
+            triggers="Say which triggers record job events, or switch them.",
+        ),
+    ),
+    **_in("doctor_command", doctor="Examine the installation, the database and the workers."),
+    **_in("version_command", version="Print the version."),
+}

@@ -1,0 +1,93 @@
+"""
+The root of the commands, and the one place where errors become messages and exit codes.
+"""
+
+import errno
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from flowstone.cli.command import Group
+from flowstone.cli.command_table import COMMANDS
+from flowstone.cli.exit_codes import ExitCode, Terminated, exit_code_of
+from flowstone.cli.settings import Settings
+from flowstone.core.errors import FlowStoneError
+
+HELP = "Typed data assets that run durably on Postgres."
+EPILOG = "Exit codes: 0 ok, 1 work failed, 2 usage or definition, 3 environment, 4 not ended yet."
+
+
+class Root(Group):
+    """``flowstone``."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command; exits with its code."""
+        settings = Settings()
+        try:
+            returned = super().main(
+                args,
+                "flowstone",
+                complete_var,
+                standalone_mode=False,
+                windows_expand_args=windows_expand_args,
+                obj=settings,
+                **extra,
+            )
+            code = returned if isinstance(returned, int) else ExitCode.OK
+        except FlowStoneError as error:
+            code = exit_code_of(error)
+            _tell(f"error: {error}", verbose=settings.verbose)
+        except click.ClickException as error:
+            code = error.exit_code
+            error.show()
+        except (KeyboardInterrupt, click.Abort):
+            code = ExitCode.INTERRUPTED
+        except Terminated:
+            code = ExitCode.TERMINATED
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                raise
+            code = _reader_is_gone()
+        _leave(code)
+
+
+def _tell(message: str, *, verbose: bool) -> None:
+    if verbose:
+        traceback.print_exc()
+    click.echo(message, err=True)
+
+
+def _reader_is_gone() -> int:
+    """End as others do when ``| head`` has seen enough: without a word."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.FAILED
+
+
+def _leave(code: int) -> None:
+    """
+    Exit, without waiting for the threads of functions that were given up.
+
+    A plain function that has timed out or was cancelled cannot be stopped, and the interpreter
+    would wait for it.
+    """
+    if any(it.name.startswith("flowstone_") for it in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+root = Root("flowstone", COMMANDS, help=HELP, epilog=EPILOG)
