@@ -1,14 +1,19 @@
 """The memory store keeps the store's contract; and what is its own."""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
+from hypothesis import given, settings, strategies
 
 from flowstone.core.contracts.store import NewRun, Store
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.errors import InvalidOptionError
 from flowstone.testing.contracts.store_contract import StoreContract
+from flowstone.testing.contracts.store_scenario import play
 
 
 class SetClock:
@@ -36,6 +41,26 @@ class TestMemoryStore(StoreContract):
 
     async def advance(self, store: Store, delta: timedelta) -> None:
         self.clock_of_store.instant += delta
+
+
+class TestWhateverHappens:
+    @given(randomness=strategies.randoms(use_true_random=False))
+    @settings(max_examples=100, deadline=None)
+    def test_the_rows_add_up_and_every_run_ends(self, randomness: Random) -> None:
+        clock = SetClock()
+
+        async def advance(delta: timedelta) -> None:
+            clock.instant += delta
+
+        asyncio.run(play(MemoryStore(clock), advance, randomness, moves=60))
+
+
+class TestSuite:
+    def test_no_claim_of_the_suite_hides_another(self) -> None:
+        parts = [part for part in StoreContract.__mro__ if part is not StoreContract]
+        names = Counter(name for part in parts for name in vars(part) if name.startswith("test_"))
+
+        assert [name for name, count in names.items() if count > 1] == []
 
 
 class TestInMemory:

@@ -18,6 +18,8 @@ Who writes a store runs them over it, with pytest and pytest-asyncio (``asyncio_
 
 The fixture gives every test an empty store. Nothing but the contract is called, so what a store
 does inside is its own affair; rows are compared as `Store.materializations` and the like give them.
+The last part plays random runs with random accidents: `store_scenario.play`, which a test of one's
+own can call with more of them.
 """
 
 from flowstone.testing.contracts.store_contract_claims import (
@@ -41,6 +43,10 @@ from flowstone.testing.contracts.store_contract_reading import (
     ReadingContract,
     WakeupsContract,
 )
+from flowstone.testing.contracts.store_contract_resuming import (
+    DeadlineContract,
+    LostResumeContract,
+)
 from flowstone.testing.contracts.store_contract_settling import (
     RepetitionContract,
     SuccessContract,
@@ -57,11 +63,10 @@ from flowstone.testing.contracts.store_contract_values import (
     LineageContract,
 )
 from flowstone.testing.contracts.store_contract_waiting import (
-    DeadlineContract,
     EarlyWakeUpContract,
-    LostResumeContract,
     WaitingContract,
 )
+from flowstone.testing.contracts.store_scenario import ScenarioContract
 
 
 class StoreContract(
@@ -91,5 +96,6 @@ class StoreContract(
     ReadingContract,
     OutputsContract,
     WakeupsContract,
+    ScenarioContract,
 ):
     """All of it; one class of tests for each thing that a store does."""

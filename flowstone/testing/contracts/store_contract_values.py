@@ -129,7 +129,7 @@ class CurrentContract(StoreSuite):
         worker = await new_worker(store)
         await new_run(store, {"a": []})
         await new_run(store, {"a": []})
-        older, newer = await worker.claims()
+        older, newer = sorted(await worker.claims(), key=lambda claim: claim.id)
         return worker, older, newer
 
     async def _current_id(self, store: Store, wanted: Key) -> int | None:
@@ -302,6 +302,18 @@ class LineageContract(StoreSuite):
         upstream, downstream = await store.lineage(key("b"))
 
         assert (list(upstream), list(downstream)) == ([], [])
+
+    async def test_what_has_a_newer_value_from_elsewhere_is_not_made_from_it(
+        self, store: Store
+    ) -> None:
+        worker = await new_worker(store)
+        await new_run(store, {"a": [], "b": ["a"]})
+        turn = await worker.turn(succeeded((await worker.claim())["a"]))
+        await worker.settle(succeeded(turn.claims[0]))
+        await materialized(store, worker, "b")
+
+        assert [list(side) for side in await store.lineage(key("a"))] == [[], []]
+        assert [list(side) for side in await store.lineage(key("b"))] == [[], []]
 
     async def test_what_was_made_from_an_earlier_value_is_not_made_from_it(
         self, store: Store

@@ -191,6 +191,14 @@ async def materialized(store: Store, worker: Worker, name: str, value: JsonText 
     return run[name]
 
 
+async def begun(store: Store) -> tuple[Worker, SmallRun, Claim]:
+    """Return a run whose ``a`` is claimed; ``b`` needs it, and ``x`` is ready."""
+    worker = await new_worker(store)
+    run = await new_run(store, {"a": [], "b": ["a"], "x": []})
+    (claim,) = await worker.claims(1)
+    return worker, run, claim
+
+
 def short_name(claim: Claim) -> str:
     """Return the asset's name as the test's plan has it."""
     return claim.asset.removeprefix("test.")
