@@ -15,7 +15,7 @@ Document = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Ours over a peer's, as `metric/peer`; above one, ours is faster."""
+    """Ours over a peer's in the same round, as `metric/peer`; above one, ours is faster."""
 
     metric: str
     peer: str
@@ -61,17 +61,28 @@ def summarize(
     is_quick: bool,
     rounds: int,
 ) -> Results:
-    """Take medians over the rounds; a ratio is that of two medians, where both exist."""
+    """
+    Take medians over the rounds, of the figures and of the ratios.
+
+    A ratio compares within each round, minutes apart at most: what slows the machine down for a
+    while slows both down.
+    """
+    systems = list(dict.fromkeys(system for system, _ in outcome.samples))
     figures = tuple(
-        Figure(system, metric, median(values), outcome.units[metric], min(values), max(values))
-        for (system, metric), values in outcome.samples.items()
+        Figure(
+            system, metric, median(values), outcome.units[system, metric], min(values), max(values)
+        )
+        for (system, metric), values in sorted(
+            outcome.samples.items(), key=lambda item: systems.index(item[0][0])
+        )
     )
-    medians = {(figure.system, figure.metric): figure.value for figure in figures}
-    known = {
-        ratio.name: medians[OURS, ratio.metric] / medians[ratio.peer, ratio.peer_metric]
-        for ratio in ratios
-        if (OURS, ratio.metric) in medians and (ratio.peer, ratio.peer_metric) in medians
-    }
+    known = {}
+    for ratio in ratios:
+        ours = outcome.samples.get((OURS, ratio.metric))
+        theirs = outcome.samples.get((ratio.peer, ratio.peer_metric))
+        if ours and theirs:
+            by_round = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+            known[ratio.name] = median(by_round)
     return Results(benchmark, is_quick, rounds, figures, known, outcome, machine, datetime.now(UTC))
 
 

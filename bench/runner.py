@@ -3,7 +3,8 @@ Run contestants in turn, round after round, each trial in a process and on a dat
 
 A round visits every contestant once and the next round goes back the same way, so that ours and
 the peers alternate and a machine that warms up or slows down favors nobody. A peer that fails is
-left out with its reason, whatever it had measured before.
+left out with its reason, whatever it had measured before. The time of a commit is sampled before
+each, because a disk that others use may be ten times slower a minute later.
 """
 
 import os
@@ -15,9 +16,10 @@ from pathlib import Path
 
 from bench.peer_environment import ensure_peer_environment
 from bench.server import Server
-from bench.trial import TrialError, TrialReport
+from bench.trial import Measurement, TrialError, TrialReport
 
 OURS = "flowstone"
+SERVER = "server"
 TRIAL_SECONDS = 180
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -55,15 +57,19 @@ class Outcome:
     """What all rounds gave: samples by (system, metric), and who was left out."""
 
     samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)
-    units: dict[str, str] = field(default_factory=dict)
+    units: dict[tuple[str, str], str] = field(default_factory=dict)
     systems: dict[str, dict[str, str]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
     def add(self, system: str, report: TrialReport) -> None:
         self.systems[system] = {"version": report.version, "settings": report.settings}
         for measurement in report.measurements:
-            self.units[measurement.metric] = measurement.unit
-            self.samples.setdefault((system, measurement.metric), []).append(measurement.value)
+            self.sample(system, measurement)
+
+    def sample(self, system: str, measurement: Measurement) -> None:
+        key = (system, measurement.metric)
+        self.units[key] = measurement.unit
+        self.samples.setdefault(key, []).append(measurement.value)
 
     def leave_out(self, system: str, reason: str) -> None:
         self.left_out[system] = reason
@@ -91,6 +97,7 @@ def run_rounds(
             system = contestant.system
             if system in outcome.left_out:
                 continue
+            outcome.sample(SERVER, Measurement("commit_ms_p50", server.commit_ms(), "ms"))
             try:
                 for phase, report in _run_episodes(server, contestant, pythons[system]):
                     figures = "  ".join(
