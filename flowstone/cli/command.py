@@ -119,8 +119,10 @@ def global_options(taken: Collection[str] = ()) -> list[click.Option]:
 
 def _remember(ctx: click.Context, option: click.Parameter, value: object) -> None:
     settings = ctx.ensure_object(Settings)
-    if value and option.name:
-        setattr(settings, option.name, Output(value) if option.name == "output" else value)
+    if value and option.name == "output":
+        settings.output = Output(str(value))
+    elif value and option.name:
+        setattr(settings, option.name, value)
 
 
 def _flags(params: Iterable[click.Parameter]) -> set[str]:

@@ -52,7 +52,9 @@ class Root(Group):
             _tell(f"error: {error}", verbose=settings.verbose)
         except click.ClickException as error:
             code = error.exit_code
-            error.show()
+            _tell(f"error: {error.format_message()}", verbose=settings.verbose)
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                click.echo(f"Try '{error.ctx.command_path} --help'.", err=True)
         except (KeyboardInterrupt, click.Abort):
             code = ExitCode.INTERRUPTED
         except Terminated:

@@ -1,0 +1,148 @@
+"""
+The user's application: found by ``module:attribute``, and opened on the right database.
+
+The attribute is a `FlowStone`, a pipeline, or a list of pipelines. Which database is meant says
+`flowstone.cli.settings`; an application that is given another one than its own stays the same in
+everything else.
+"""
+
+import importlib
+import sys
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import reduce
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from flowstone.cli.database import database
+from flowstone.cli.project import current_project
+from flowstone.cli.settings import Settings
+from flowstone.core.application import FlowStone
+from flowstone.core.errors import FlowStoneError
+from flowstone.core.errors.root import printable
+from flowstone.core.pipeline import Pipeline
+from flowstone.core.suggestion import suggest
+
+NO_APP = """\
+which application? Give --app module:attribute, set FLOWSTONE_APP, or write in pyproject.toml:
+
+    [tool.flowstone]
+    app = "module:attribute\""""
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, *, memory: bool = False, by_rows: bool = False
+) -> AsyncIterator[FlowStone]:
+    """
+    Open the chosen application, and close it at the end.
+
+    Args:
+        memory: Without any database; what is stored is gone at the end.
+        by_rows: Rows tell all that is wanted, so that without an application, or where the
+            database is known anyway, none is imported.
+
+    Raises:
+        click.UsageError: There is no application, or it cannot be imported.
+        FlowStoneError: Its definitions are wrong, or its database is not usable.
+    """
+    known = settings.demanded_dsn() is not None or settings.chosen_app() is None
+    app = FlowStone([]) if by_rows and known else load(settings)
+    if memory:
+        if settings.dsn is not None:
+            raise click.UsageError("--memory uses no database; leave --dsn out")
+        async with app.with_dsn(None) as it:
+            yield it
+        return
+    with database(settings, app) as place:
+        if (place.dsn, place.schema) != (app.dsn, app.schema):
+            app = app.with_dsn(place.dsn, schema=place.schema)
+        async with app:
+            yield app
+
+
+def load(settings: Settings) -> FlowStone:
+    """
+    Import the chosen application; nothing is connected.
+
+    Raises:
+        click.UsageError: None is chosen, it cannot be imported, or it is something else.
+        DefinitionError: Pipelines are wrong.
+    """
+    chosen = settings.chosen_app()
+    if chosen is None:
+        raise click.UsageError(NO_APP)
+    name, _, attribute = chosen.partition(":")
+    module = _module(name, chosen)
+    return _as_application(_attribute(module, attribute or "app", chosen), chosen)
+
+
+def _module(name: str, chosen: str) -> ModuleType:
+    for folder in (current_project().root, Path.cwd()):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(name)
+    except FlowStoneError:
+        raise
+    except (ImportError, ValueError, TypeError) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{name}.".startswith(f"{missing}."):
+            raise click.UsageError(
+                f"--app {chosen}: there is no module '{missing}' in {Path.cwd()} or among the "
+                "installed packages"
+            ) from error
+        if not name or name.startswith("."):
+            raise click.UsageError(f"--app {chosen}: expected module:attribute") from error
+        raise _import_failure(chosen, error) from error
+    except (Exception, SystemExit) as error:
+        raise _import_failure(chosen, error) from error
+
+
+def _import_failure(chosen: str, error: BaseException) -> click.UsageError:
+    """Say what the module's code raised, and where: the last line that is not ours."""
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}:{error.lineno}"
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        last = ([it for it in frames if _is_users(it.filename)] or frames)[-1]
+        place = f"{last.filename}:{last.lineno}"
+    what = traceback.format_exception_only(error)[-1].strip()
+    return click.UsageError(f"--app {chosen} cannot be imported: {what}  ({place})")
+
+
+def _is_users(filename: str) -> bool:
+    machinery = (Path(__file__).parents[1], Path(importlib.__file__).parent)
+    is_file = not filename.startswith("<")
+    return is_file and not any(Path(filename).is_relative_to(it) for it in machinery)
+
+
+def _attribute(module: ModuleType, path: str, chosen: str) -> object:
+    try:
+        return reduce(getattr, path.split("."), module)
+    except AttributeError as error:
+        found = {
+            name for name, value in vars(module).items() if isinstance(value, FlowStone | Pipeline)
+        }
+        meant = suggest(path, found)
+        advice = f"did you mean '{meant}'?" if meant else f"there is: {', '.join(sorted(found))}"
+        raise click.UsageError(
+            f"--app {chosen}: module '{module.__name__}' has no '{path}'"
+            + (f"; {advice}" if found else "")
+        ) from error
+
+
+def _as_application(found: object, chosen: str) -> FlowStone:
+    if isinstance(found, FlowStone):
+        return found
+    if isinstance(found, Pipeline):
+        return FlowStone([found])
+    if isinstance(found, list | tuple) and found and all(isinstance(it, Pipeline) for it in found):
+        return FlowStone(found)
+    raise click.UsageError(
+        f"--app {chosen} is {printable(found, repr)[:80]}; expected a FlowStone, a Pipeline, "
+        "or a list of pipelines"
+    )
