@@ -141,9 +141,9 @@ class AsyncpgConnector(BaseAsyncConnector):
         if arguments:
             await self._rows(query, arguments)
             return
-        with _connector_errors():  # without arguments it may be a script of many statements
-            async with self._acquired() as connection, self._in_schema(connection):
-                await connection.execute(self._statement(query, {})[0])
+        async with self._acquired() as connection, self._in_schema(connection):
+            # Without arguments it may be a script of many statements.
+            await connection.execute(self._statement(query, {})[0])
 
     async def execute_query_one_async(self, query: str, **arguments: Any) -> dict[str, Any]:
         return _one(await self._rows(query, arguments))
@@ -194,18 +194,18 @@ class AsyncpgConnector(BaseAsyncConnector):
     async def _acquired(self) -> AsyncIterator[AsyncpgConnection]:
         if self._pool is None:
             raise exceptions.AppNotOpen
-        async with self._pool.acquire() as connection:
-            yield connection
+        with _connector_errors():
+            async with self._pool.acquire() as connection:
+                yield connection
 
     async def _rows(self, query: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
         async with self._acquired() as connection:
             if not self._pool_is_ours:
                 return await self._rows_on(connection, query, arguments)
             text, values = self._statement(query, arguments)
-            with _connector_errors():
-                async with self._in_schema(connection):
-                    rows = await connection.fetch(text, *values)
-                return [dict(row) for row in rows]
+            async with self._in_schema(connection):
+                rows = await connection.fetch(text, *values)
+            return [dict(row) for row in rows]
 
     @asynccontextmanager
     async def _in_schema(self, connection: AsyncpgConnection) -> AsyncIterator[None]:
@@ -215,7 +215,7 @@ class AsyncpgConnector(BaseAsyncConnector):
             yield
             await connection.execute("COMMIT")
         except Exception:
-            if connection.is_in_transaction():
+            if not connection.is_closed() and connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
             raise
         except BaseException:

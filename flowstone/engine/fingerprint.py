@@ -18,6 +18,7 @@ from functools import lru_cache
 
 import asyncpg
 import psycopg
+from asyncpg.pool import PoolConnectionProxy
 
 from flowstone.core.errors import SchemaFingerprintError
 from flowstone.engine.statements import script, sql_root
@@ -68,7 +69,9 @@ def read(connection: psycopg.Connection[tuple[object, ...]]) -> Fingerprint:
         return _fingerprint(cursor.execute(_objects().encode()).fetchall())
 
 
-async def read_from_asyncpg(connection: asyncpg.Connection) -> Fingerprint:
+async def read_from_asyncpg(
+    connection: asyncpg.Connection | PoolConnectionProxy,
+) -> Fingerprint:
     """Read the fingerprint of the connection's current schema, in its transaction."""
     return _fingerprint(tuple(row) for row in await connection.fetch(_objects()))
 

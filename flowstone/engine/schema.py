@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import psycopg
+from asyncpg.pool import PoolConnectionProxy
 
 from flowstone.core.errors import InvalidOptionError, SchemaVersionError
 from flowstone.engine import fingerprint
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
-# "flowston" in ASCII: migrations of one server run one after the other.
+# "flowston" in ASCII: migrations of one database take turns.
 _LOCK = "SELECT pg_advisory_xact_lock(7380396448182202222)"
 
 
@@ -94,10 +95,10 @@ def migrate(dsn: str, schema: str = "flowstone", to: str = "head") -> list[str]:
         known = ", ".join(revisions())
         raise InvalidOptionError(f"revision '{to}' does not exist; known are: head, {known}")
     with _migration(dsn, schema) as connection:
-        status = _judged(_current(_driver(connection), schema))
-        if status.state is SchemaState.AHEAD:
-            raise _version_error(status, schema)
-        applied = _between(status.current, to)
+        found = _judged(_current(_driver(connection), schema))
+        if found.state is SchemaState.AHEAD:
+            raise _version_error(found, schema)
+        applied = _between(found.current, to)
         if applied:
             _upgrade(connection, schema, to)
     return applied
@@ -110,24 +111,22 @@ def pending_sql(dsn: str, schema: str = "flowstone") -> str:
     Empty when there is nothing to do.
     """
     with transaction(dsn, schema) as connection:
-        status = _judged(_current(connection, schema))
+        found = _judged(_current(connection, schema))
         adopts = _has_procrastinate(connection, schema)
-    if status.state is SchemaState.AHEAD:
-        raise _version_error(status, schema)
-    if status.state is SchemaState.UP_TO_DATE:
+        exists = _exists(connection, schema)
+    if found.state is SchemaState.AHEAD:
+        raise _version_error(found, schema)
+    if found.state is SchemaState.UP_TO_DATE:
         return ""
 
     from alembic import command
 
     out = io.StringIO()
     config = _config(schema, adopts_procrastinate=adopts, output_buffer=out)
-    command.upgrade(config, f"{status.current or 'base'}:head", sql=True)
-    preamble = [
-        "BEGIN",
-        _LOCK,
-        f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}",
-        set_search_path(schema),
-    ]
+    command.upgrade(config, f"{found.current or 'base'}:head", sql=True)
+    # Even with IF NOT EXISTS, CREATE SCHEMA asks for a right that the role may not have.
+    create = [] if exists else [f"CREATE SCHEMA {quoted(schema)}"]
+    preamble = ["BEGIN", _LOCK, *create, set_search_path(schema)]
     return ";\n".join(preamble) + ";\n\n" + out.getvalue().strip() + "\n\nCOMMIT;\n"
 
 
@@ -152,7 +151,9 @@ def check(dsn: str, schema: str = "flowstone") -> SchemaStatus:
     return found
 
 
-async def check_connection(connection: asyncpg.Connection, schema: str) -> SchemaStatus:
+async def check_connection(
+    connection: asyncpg.Connection | PoolConnectionProxy, schema: str
+) -> SchemaStatus:
     """Do what `check` does on a connection that is open; four statements, reads only."""
     checked_schema_name(schema)
     with database_errors():
@@ -211,8 +212,6 @@ def apply_procrastinate() -> None:
         fingerprint.check(fingerprint.read(_driver(op.get_bind())), schema)
 
 
-# The steps of the above
-
 _HAS_VERSION_TABLE = """\
 SELECT EXISTS (
     SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'alembic_version'
@@ -227,9 +226,7 @@ def _migration(dsn: str, schema: str) -> Iterator["Connection"]:
     engine = create_engine(for_sqlalchemy(dsn), poolclass=NullPool)
     with database_errors(), engine.begin() as connection:
         _run(connection, _LOCK)
-        driver = _driver(connection)
-        found = driver.execute("SELECT FROM pg_namespace WHERE nspname = %s", [schema]).fetchone()
-        if found is None:
+        if not _exists(_driver(connection), schema):
             _run(connection, f"CREATE SCHEMA {quoted(schema)}")
         _run(connection, set_search_path(schema))
         yield connection
@@ -281,14 +278,16 @@ def _version_of(schema: str) -> str:
     return f"SELECT version_num FROM {qualified(schema, 'alembic_version')}"
 
 
+def _exists(connection: Driver, schema: str) -> bool:
+    found = connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", [schema])
+    return found.fetchone() is not None
+
+
 def _has_procrastinate(connection: Driver, schema: str) -> bool:
-    return (
-        connection.execute(
-            "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'procrastinate_jobs'",
-            [schema],
-        ).fetchone()
-        is not None
+    found = connection.execute(
+        "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'procrastinate_jobs'", [schema]
     )
+    return found.fetchone() is not None
 
 
 def _judged(current: str | None) -> SchemaStatus:

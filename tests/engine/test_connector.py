@@ -477,6 +477,28 @@ class TestTheConnector:
         with pytest.raises(exceptions.ConnectorException, match="No such file"):
             await connector.open_async()
 
+    async def test_a_backend_that_is_killed_is_a_connector_error_and_replaced(
+        self, plain: procrastinate.App
+    ) -> None:
+        execute = plain.connector.execute_query_one_async
+        with pytest.raises(exceptions.ConnectorException):
+            await execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        assert await execute("SELECT 1 AS one") == {"one": 1}
+
+    async def test_a_server_that_goes_away_is_a_connector_error(
+        self, dsn: str, server_dsn: str
+    ) -> None:
+        connector = AsyncpgConnector(dsn, min_size=0)
+        await connector.open_async()
+        with psycopg.connect(server_dsn, autocommit=True) as admin:
+            name = conninfo_to_dict(dsn)["dbname"]
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+
+        with pytest.raises(exceptions.ConnectorException):
+            await connector.execute_query_one_async("SELECT 1 AS one")
+        await connector.close_async()
+
     def test_a_wrong_dsn_or_schema_is_refused_at_once(self) -> None:
         with pytest.raises(InvalidOptionError, match="dsn"):
             AsyncpgConnector("nonsense")
