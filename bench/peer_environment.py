@@ -35,7 +35,8 @@ def ensure_peer_environment(peer: str, packages: tuple[str, ...]) -> Path:
         return python
 
     shutil.rmtree(folder, ignore_errors=True)
-    install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+    options = ("--quiet", "--disable-pip-version-check", "--retries", "2")
+    install = ("-m", "pip", "install", *options, *packages)
     for command in ((sys.executable, "-m", "venv", str(folder)), (str(python), *install)):
         _run(command)
     marker.write_text(wanted)
