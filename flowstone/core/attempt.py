@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TypeVar
 
 from flowstone.core import partition
 from flowstone.core.asset import Asset
@@ -18,8 +17,6 @@ from flowstone.core.signature import Argument, Input, Signature
 from flowstone.core.source import Upstream
 from flowstone.core.threads import Threads
 from flowstone.core.values import Values
-
-T = TypeVar("T")
 
 
 class Attempt:
@@ -131,19 +128,15 @@ class Attempt:
         return Upstream(wanted.upstream, value)
 
     def _context(self, signature: Signature) -> Context[object]:
-        as_type = signature.partition_type
-        decoded = partition.decode(
-            self._claim.partition, as_type if isinstance(as_type, type) else None
-        )
+        declared = signature.partition_type
+        as_type = declared if isinstance(declared, type) and declared is not object else None
+        decoded = partition.decode(self._claim.partition, as_type)
         return Context(
             asset=self.asset.full_name,
             partition=decoded,
             run_id=self._claim.run_id,
             materialization_id=self._claim.id,
             attempt=self._claim.attempt,
-            resources=self._resource,
+            resources=self._resources.get,
             cancellation=self.cancellation,
         )
-
-    def _resource(self, kind: type[T], _name: str | None, /) -> T:
-        return self._resources.get(kind)

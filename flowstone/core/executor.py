@@ -13,6 +13,7 @@ from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.io_manager import Address
 from flowstone.core.contracts.store import Claim, Settlement, Wait
+from flowstone.core.contracts.strategy import Strategy
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.defaults.function_strategy import FunctionStrategy
 from flowstone.core.definitions import Definitions
@@ -158,6 +159,7 @@ class Executor:
         self, asset: Asset[..., object], claim: Claim, attempt: Attempt
     ) -> Outcome:
         strategy = asset.strategy or _PLAIN
+        assert isinstance(strategy, Strategy), "refused when the application was built"
         if asset.options.timeout is None:
             if claim.wake is None:
                 return await strategy.start(attempt)

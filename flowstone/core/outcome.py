@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
-from flowstone.core.contracts.codec import JsonValue
+from flowstone.core.json_value import JsonValue
 
 
 @dataclass(frozen=True, slots=True)

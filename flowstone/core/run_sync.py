@@ -4,13 +4,14 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, Unpack
 
-from flowstone.core.application import FlowStone, Target
+from flowstone.core.application import FlowStone
+from flowstone.core.asset import Asset
 from flowstone.core.submission import RunArguments
 
 T = TypeVar("T")
 
 
-def run_sync(app: FlowStone, target: Target[T], /, **given: Unpack[RunArguments]) -> T:
+def run_sync(app: FlowStone, target: Asset[..., T], /, **given: Unpack[RunArguments]) -> T:
     """
     Open the application, run the target, close it, and return the value.
 

@@ -86,6 +86,7 @@ class Worker:
         self._finished: list[Settlement] = []
         self._turns = 0
         self._hungry = True
+        self._rumors = 0
         self._due: asyncio.TimerHandle | None = None
         self._stopping = False
         self._aborting: set[int] = set()
@@ -132,6 +133,7 @@ class Worker:
     def look_again(self) -> None:
         """Say that there may be something to claim."""
         self._hungry = True
+        self._rumors += 1
         self._changed()
 
     # Turns
@@ -158,13 +160,19 @@ class Worker:
 
     async def _turn(self) -> None:
         settlements, self._finished = self._finished, []
-        offered = {} if self._stopping or not self._hungry else self._offer()
+        # Even with nothing else in sight: what this turn settles may make successors ready.
+        offered = {} if self._stopping else self._offer()
         self._turns += 1
         try:
             if self._must_reconcile:
                 await self._reconcile(settlements)
+            rumors, room = self._rumors, min(offered.values(), default=0)
             turn = await self._store.turn(self._worker_id, settlements, self._capacity(offered))
             self._take(turn, offered)
+            # Less came than there was room for: nothing more is there, unless somebody has said
+            # otherwise while the turn was under way.
+            is_full = len(turn.claims) + len(turn.malformed) >= room
+            self._hungry = is_full or self._rumors != rumors
         except WorkerLostError:
             await self._start_over(settlements)
         except DatabaseError as error:
@@ -202,8 +210,6 @@ class Worker:
             )
         for job in turn.malformed:
             logger.error("Job %s belongs to no materialization: %s", job.job_id, job.arguments)
-        if offered:
-            self._hungry = len(turn.claims) + len(turn.malformed) >= min(offered.values())
         for claim in turn.claims:
             queue = self._queue_of(claim)
             offered[queue] -= 1

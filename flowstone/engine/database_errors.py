@@ -6,7 +6,7 @@ The only file that reads SQLSTATEs. Our SQL functions raise codes of a class of 
 ===== ======================================================== =======================
 Code  Raised when                                              Becomes
 ===== ======================================================== =======================
-FS001 a worker was given up; its work went to others           WorkerGivenUpError
+FS001 a worker was given up; its work went to others           WorkerLostError
 FS002 there is no such run (``DETAIL`` is its id)              RunNotFoundError
 ===== ======================================================== =======================
 
@@ -21,6 +21,7 @@ from enum import StrEnum
 import asyncpg
 import psycopg
 
+from flowstone.core.contracts.store import WorkerLostError
 from flowstone.core.errors import (
     DatabaseError,
     DatabaseUnreachableError,
@@ -35,12 +36,6 @@ DRIVER_ERRORS = (psycopg.Error, *_ASYNCPG)
 ASYNCPG_ERRORS = (*_ASYNCPG, OSError)
 _NO_ANSWER = (ConnectionError, TimeoutError, socket.gaierror)
 _NOT_MIGRATED = {"3F000", "42883", "42P01"}  # no such schema, function, table
-
-
-class WorkerGivenUpError(DatabaseError):
-    """This worker was silent for too long, and others have taken over its work."""
-
-    code = "worker_given_up"
 
 
 class Failure(StrEnum):
@@ -84,7 +79,7 @@ def translated(error: BaseException) -> FlowStoneError:
     message, hint, detail = _words_of(error)
     told = f"{message} ({hint})" if hint else message
     if sqlstate == "FS001":
-        return WorkerGivenUpError(told, sqlstate=sqlstate)
+        return WorkerLostError(told)
     if sqlstate == "FS002" and detail.isdecimal():
         return RunNotFoundError(int(detail))
     if sqlstate in _NOT_MIGRATED:

@@ -115,13 +115,8 @@ def turn_from(rows: Sequence[asyncpg.Record]) -> Turn:
             malformed.append(Malformed(row[1], row[4]))
         else:
             turn.next_due = timedelta(milliseconds=row[1])
-    claims.sort(key=_claim_order)
     turn.refused, turn.malformed = refused, malformed
     return turn
-
-
-def _claim_order(claim: Claim) -> int:
-    return claim.id
 
 
 def _claim(row: asyncpg.Record) -> Claim:
@@ -168,7 +163,7 @@ def current_from(
     return found, reserved
 
 
-def run_from(row: asyncpg.Record) -> RunRecord:
+def run_from(row: Row) -> RunRecord:
     """Return a row of ``flowstone_runs_v1``."""
     return RunRecord(
         row["run_id"],
@@ -183,7 +178,7 @@ def run_from(row: asyncpg.Record) -> RunRecord:
     )
 
 
-def materialization_from(row: asyncpg.Record) -> MaterializationRecord:
+def materialization_from(row: Row) -> MaterializationRecord:
     """Return a row of ``flowstone_materializations_v1``."""
     return MaterializationRecord(
         row["id"],

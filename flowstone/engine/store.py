@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 
@@ -133,7 +134,7 @@ class PostgresStore(Store):
     async def invalidate(
         self, keys: Sequence[Key], *, downstream: bool, io: str | None = None
     ) -> int:
-        count = await self._value(
+        count: int = await self._value(
             "flowstone_invalidate_v1",
             ("text[]", "text[]", "boolean", "text"),
             [key.asset for key in keys],
@@ -141,7 +142,7 @@ class PostgresStore(Store):
             downstream,
             io,
         )
-        return int(count)
+        return count
 
     # Workers
 
@@ -151,14 +152,12 @@ class PostgresStore(Store):
         await self._listener.start()
 
     async def register_worker(self, info: WorkerInfo) -> int:
-        worker_id = int(
-            await self._value(
-                "flowstone_register_worker_v1",
-                ("text", "integer", "text[]"),
-                info.host,
-                info.pid,
-                list(info.queues),
-            )
+        worker_id: int = await self._value(
+            "flowstone_register_worker_v1",
+            ("text", "integer", "text[]"),
+            info.host,
+            info.pid,
+            list(info.queues),
         )
         self._workers.add(worker_id)
         return worker_id
@@ -239,7 +238,8 @@ class PostgresStore(Store):
         )
 
     async def cancel_run(self, run_id: int) -> int:
-        return int(await self._value("flowstone_cancel_run_v1", ("bigint",), run_id))
+        count: int = await self._value("flowstone_cancel_run_v1", ("bigint",), run_id)
+        return count
 
     # Reading
 
@@ -331,11 +331,13 @@ class PostgresStore(Store):
             if conn is not None:
                 return await fetch(conn, statement, *arguments)
             async with self._opened(self._pool).acquire() as connection:
-                return list(await connection.fetch(statement, *arguments))
+                found: Sequence[rows.Row] = await connection.fetch(statement, *arguments)
+                return found
 
-    async def _value(self, function: str, types: Sequence[str], *arguments: object) -> object:
-        found = await self._fetch(function, types, *arguments)
-        return found[0][0]
+    async def _value(self, function: str, types: Sequence[str], *arguments: object) -> Any:
+        (row,) = await self._fetch(function, types, *arguments)
+        (value,) = row.values()
+        return value
 
     def _opened(self, pool: asyncpg.Pool | None) -> asyncpg.Pool:
         if pool is None:

@@ -138,11 +138,14 @@ CREATE TABLE flowstone_waits (
     waiting_since timestamptz,
     deadline_at timestamptz,
     woken_at timestamptz,
-    payload json
+    payload json,
+    early_at timestamptz,
+    early_payload json
 );
 COMMENT ON TABLE flowstone_waits IS
     'What a materialization waits for, and what woke it. Kept until it ends, so that a lost resume sees the same wake-up again.';
-COMMENT ON COLUMN flowstone_waits.waiting_on IS 'Null: woken while it still ran, before it waited.';
+COMMENT ON COLUMN flowstone_waits.waiting_on IS 'Null: it has not waited yet.';
+COMMENT ON COLUMN flowstone_waits.early_at IS 'A wake-up that came while it ran; it ends the wait that follows.';
 
 CREATE TABLE flowstone_workers (
     id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

@@ -20,7 +20,7 @@ from flowstone.core.errors import (
 )
 from flowstone.engine.database_errors import (
     Failure,
-    WorkerGivenUpError,
+    WorkerLostError,
     connection_errors,
     database_errors,
     failure_of,
@@ -111,7 +111,7 @@ class TestEveryDriver:
     async def test_a_worker_that_was_given_up_is_told(
         self, bare_dsn: str, execute: Execute
     ) -> None:
-        with pytest.raises(WorkerGivenUpError):
+        with pytest.raises(WorkerLostError):
             await execute(bare_dsn, raising("FS001"))
 
     async def test_a_run_that_does_not_exist_is_named(

@@ -312,6 +312,7 @@ class Store(ABC):
     """
 
     contract_version: ClassVar[str] = "1.0.0"
+    minimum_version: ClassVar[str] = "1.0.0"
 
     is_durable: ClassVar[bool] = True
     """Whether other processes can see what this store holds."""

@@ -59,6 +59,7 @@ class Strategy(ABC):
     """
 
     contract_version: ClassVar[str] = "1.0.0"
+    minimum_version: ClassVar[str] = "1.0.0"
 
     @abstractmethod
     async def start(self, execution: Execution) -> Outcome:

@@ -4,6 +4,7 @@
 CREATE FUNCTION flowstone_begin_waits(
     p_settled bigint[],
     p_ids bigint[],
+    p_claims integer[],
     p_events smallint[],
     p_delays bigint[],
     p_waits text[]
@@ -15,9 +16,9 @@ DECLARE
     v_woken bigint[];
 BEGIN
     WITH wait AS (
-        SELECT s.id, s.delay_ms, s.wait::json AS wait
-        FROM unnest(p_ids, p_events, p_delays, p_waits) AS s(id, event, delay_ms, wait)
-        JOIN flowstone_materializations m ON m.id = s.id
+        SELECT DISTINCT ON (s.id) s.id, s.delay_ms, s.wait::json AS wait
+        FROM unnest(p_ids, p_claims, p_events, p_delays, p_waits) AS s(id, claim, event, delay_ms, wait)
+        JOIN flowstone_materializations m ON m.id = s.id AND m.claim = s.claim
         WHERE s.event = 7 AND s.id = ANY (p_settled) AND m.status = 'waiting'
     ),
     begun AS (
@@ -37,9 +38,11 @@ BEGIN
             is_external = excluded.is_external,
             waiting_since = excluded.waiting_since,
             deadline_at = excluded.deadline_at,
-            -- What woke the wait before this one is spent; what came before any wait is not.
-            woken_at = CASE WHEN w.waiting_on IS NULL THEN w.woken_at END,
-            payload = CASE WHEN w.waiting_on IS NULL THEN w.payload END
+            -- What woke the wait before this one is spent; what came since then is not.
+            woken_at = w.early_at,
+            payload = w.early_payload,
+            early_at = NULL,
+            early_payload = NULL
         RETURNING w.materialization_id, w.woken_at
     )
     SELECT array_agg(begun.materialization_id) INTO v_woken FROM begun WHERE begun.woken_at IS NOT NULL;
@@ -62,7 +65,7 @@ CREATE FUNCTION flowstone_wake_v1(p_id bigint, p_payload text)
 AS $$
 DECLARE
     v_status flowstone_status;
-    v_inserted bigint;
+    v_kept bigint;
 BEGIN
     PERFORM FROM procrastinate_jobs j WHERE j.id = p_id FOR UPDATE;
     SELECT m.status INTO v_status FROM flowstone_materializations m WHERE m.id = p_id FOR UPDATE;
@@ -78,11 +81,14 @@ BEGIN
     END IF;
 
     IF v_status IN ('ready', 'running') THEN
-        INSERT INTO flowstone_waits (materialization_id, woken_at, payload)
+        INSERT INTO flowstone_waits AS w (materialization_id, early_at, early_payload)
         VALUES (p_id, clock_timestamp(), p_payload::json)
-        ON CONFLICT (materialization_id) DO NOTHING
-        RETURNING materialization_id INTO v_inserted;
-        RETURN v_inserted IS NOT NULL;
+        ON CONFLICT (materialization_id) DO UPDATE
+        SET early_at = excluded.early_at, early_payload = excluded.early_payload
+        -- One that is ready because it was woken has its wake-up already.
+        WHERE w.early_at IS NULL AND v_status = 'running'
+        RETURNING w.materialization_id INTO v_kept;
+        RETURN v_kept IS NOT NULL;
     END IF;
     RETURN false;
 END;

@@ -60,6 +60,7 @@ BEGIN
         FROM settlement s
         JOIN flowstone_materializations m ON m.id = s.id
         WHERE j.id = s.id
+            AND s.event BETWEEN 1 AND 8
             AND j.status = 'doing'
             AND j.attempts = s.claim
             AND m.status = 'running'
@@ -153,7 +154,7 @@ BEGIN
         DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_ended);
     END IF;
     IF v_back IS NOT NULL THEN
-        PERFORM flowstone_begin_waits(v_back, p_ids, p_events, p_delays, p_waits);
+        PERFORM flowstone_begin_waits(v_back, p_ids, p_claims, p_events, p_delays, p_waits);
         PERFORM flowstone_notify_queues(v_back);
     END IF;
 

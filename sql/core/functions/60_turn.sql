@@ -89,8 +89,9 @@ BEGIN
         WITH job AS (
             UPDATE procrastinate_jobs j
             SET status = 'doing', worker_id = v_procrastinate_worker
-            WHERE j.id = ANY (v_picked)
-            RETURNING j.id, j.attempts
+            FROM unnest(v_picked) WITH ORDINALITY AS picked(id, place)
+            WHERE j.id = picked.id
+            RETURNING j.id, j.attempts, picked.place
         ),
         claimed AS (
             UPDATE flowstone_materializations m
@@ -102,7 +103,8 @@ BEGIN
                 finished_at = NULL
             FROM job
             WHERE m.id = job.id AND m.status IN ('ready', 'waiting')
-            RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.queue
+            RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.queue,
+                job.place
         )
         SELECT
             'claim', c.id, c.claim, c.run_id, c.asset, c.partition, c.attempt, r.options::text,
@@ -126,7 +128,8 @@ BEGIN
             FROM unnest(c.inputs) AS input(id)
             JOIN flowstone_materializations u ON u.id = input.id
             LEFT JOIN flowstone_values v ON v.materialization_id = u.id
-        ) i ON c.inputs <> '{}';
+        ) i ON c.inputs <> '{}'
+        ORDER BY c.place;
         GET DIAGNOSTICS v_claimed = ROW_COUNT;
 
         IF v_claimed < cardinality(v_picked) THEN

@@ -124,8 +124,8 @@ $$;
 
 -- Declare current values stale, and return how many were not so before.
 --
--- With p_downstream also every current value made from them, however far; lineage that loops is walked
--- once. p_io: only values which that IO manager holds ('' is the store itself). Locks: current.
+-- With p_downstream also every current value made from them, however far; each
+-- materialization on the way is visited once. p_io: only values which that IO manager holds ('' is the store itself). Locks: current.
 CREATE FUNCTION flowstone_invalidate_v1(
     p_assets text[], p_partitions text[], p_downstream boolean, p_io text
 )
@@ -150,7 +150,6 @@ BEGIN
         SELECT l.materialization_id
         FROM stale
         JOIN flowstone_lineage l ON l.upstream_id = stale.materialization_id
-        JOIN flowstone_current c ON c.materialization_id = l.materialization_id
         WHERE p_downstream
     ),
     locked AS MATERIALIZED (

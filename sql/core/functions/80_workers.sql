@@ -51,9 +51,9 @@ $$;
 
 -- Take back what these workers own, and forget them. Locks: jobs, materializations, runs.
 --
--- A stop that was asked for is carried out; a materialization that has cost its worker the life
--- p_max_rescues times fails.
-CREATE FUNCTION flowstone_take_over(p_workers bigint[], p_max_rescues integer)
+-- A stop that was asked for is carried out. When they died, a materialization that has cost p_max_rescues
+-- workers their life before fails.
+CREATE FUNCTION flowstone_take_over(p_workers bigint[], p_died boolean, p_max_rescues integer)
     RETURNS TABLE (worker_id bigint, materialization_id bigint)
     LANGUAGE plpgsql
 AS $$
@@ -82,7 +82,7 @@ BEGIN
                 m.id,
                 CASE
                     WHEN j.abort_requested THEN 'aborted'::procrastinate_job_status
-                    WHEN m.rescues >= p_max_rescues THEN 'failed'
+                    WHEN p_died AND m.rescues >= p_max_rescues THEN 'failed'
                     ELSE 'todo'
                 END AS status
             FROM procrastinate_jobs j
@@ -102,7 +102,7 @@ BEGIN
         ),
         taken AS (
             UPDATE flowstone_materializations m
-            SET rescues = m.rescues + 1,
+            SET rescues = m.rescues + p_died::integer,
                 worker_id = NULL,
                 status = CASE fate.status
                     WHEN 'aborted' THEN 'cancelled'::flowstone_status
@@ -157,12 +157,12 @@ BEGIN
         FOR UPDATE SKIP LOCKED
     ) w;
     IF v_dead IS NOT NULL THEN
-        RETURN QUERY SELECT * FROM flowstone_take_over(v_dead, p_max_rescues);
+        RETURN QUERY SELECT * FROM flowstone_take_over(v_dead, true, p_max_rescues);
     END IF;
 END;
 $$;
 
--- Say goodbye. What the worker still owns goes back at once and does not count as a rescue's death.
+-- Say goodbye. What the worker still owns goes back at once, which is not held against it.
 CREATE FUNCTION flowstone_unregister_worker_v1(p_worker bigint)
     RETURNS void
     LANGUAGE plpgsql
@@ -170,6 +170,6 @@ CREATE FUNCTION flowstone_unregister_worker_v1(p_worker bigint)
 AS $$
 BEGIN
     PERFORM FROM flowstone_workers w WHERE w.id = p_worker FOR UPDATE;
-    PERFORM * FROM flowstone_take_over(ARRAY[p_worker], 2147483647);
+    PERFORM * FROM flowstone_take_over(ARRAY[p_worker], false, 0);
 END;
 $$;
