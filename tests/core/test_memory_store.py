@@ -12,7 +12,16 @@ from hypothesis import given, settings, strategies
 from flowstone.core.contracts.store import NewRun, Store
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.errors import InvalidOptionError
+from flowstone.core.status import Status
 from flowstone.testing.contracts.store_contract import StoreContract
+from flowstone.testing.contracts.store_runs import (
+    key,
+    materialized,
+    new_run,
+    new_worker,
+    statuses,
+    succeeded,
+)
 from flowstone.testing.contracts.store_scenario import play
 
 
@@ -86,3 +95,31 @@ class TestInMemory:
 
         record = await store.run(created.run_id)
         assert before <= record.created_at <= datetime.now(UTC)
+
+    async def test_a_body_that_blocks_the_loop_does_not_lose_its_work(self) -> None:
+        clock = SetClock()
+        store = MemoryStore(clock)
+        worker = await new_worker(store)
+        run = await new_run(store, {"a": []})
+
+        async with store.beating(lambda: worker.id, timedelta(seconds=5)):
+            (claim,) = await worker.claims()
+            clock.instant += timedelta(hours=1)
+            rescued = await store.rescue(timedelta(seconds=15), max_rescues=0)
+        late = await store.rescue(timedelta(seconds=15), max_rescues=0)
+
+        assert (list(rescued), list(late)) == ([], [])
+        assert await worker.settle(succeeded(claim)) == []
+        assert await statuses(store, run) == {"a": Status.SUCCEEDED}
+
+    async def test_who_reads_changes_nothing(self) -> None:
+        store = MemoryStore()
+        worker = await new_worker(store)
+        id_ = await materialized(store, worker, "a")
+        current, _ = await store.current([key("a")])
+
+        current[key("a")].invalidated = True
+        current[key("a")].materialization_id = 0
+
+        again, _ = await store.current([key("a")])
+        assert (again[key("a")].invalidated, again[key("a")].materialization_id) == (False, id_)

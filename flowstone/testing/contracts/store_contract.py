@@ -18,8 +18,8 @@ Who writes a store runs them over it, with pytest and pytest-asyncio (``asyncio_
 
 The fixture gives every test an empty store. Nothing but the contract is called, so what a store
 does inside is its own affair; rows are compared as `Store.materializations` and the like give them.
-The last part plays random runs with random accidents: `store_scenario.play`, which a test of one's
-own can call with more of them.
+The last two parts let workers race, and play random runs with random accidents: `store_race.race`
+and `store_scenario.play`, which a test of one's own can call with more of them.
 """
 
 from flowstone.testing.contracts.store_contract_claims import (
@@ -66,6 +66,7 @@ from flowstone.testing.contracts.store_contract_waiting import (
     EarlyWakeUpContract,
     WaitingContract,
 )
+from flowstone.testing.contracts.store_race import RaceContract
 from flowstone.testing.contracts.store_scenario import ScenarioContract
 
 
@@ -96,6 +97,7 @@ class StoreContract(
     ReadingContract,
     OutputsContract,
     WakeupsContract,
+    RaceContract,
     ScenarioContract,
 ):
     """All of it; one class of tests for each thing that a store does."""

@@ -25,6 +25,7 @@ class Accepted:
     What a scenario has planned, and what the store has accepted from its workers.
 
     Attributes:
+        partition: The scenario's own, so that the values of others are left out.
         upstreams: By materialization: its upstreams' ids and how they were written in the plan.
         own_end: By materialization: the event that its own worker ended it with.
         values: The text of each success.
@@ -36,6 +37,7 @@ class Accepted:
         endings: The status in which each was first seen to have ended, runs and materializations.
     """
 
+    partition: str
     runs: list[SmallRun] = field(default_factory=list)
     upstreams: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     cancelled: set[int] = field(default_factory=set)
@@ -117,7 +119,8 @@ async def check(store: Store, accepted: Accepted) -> None:
             _check_row(row, statuses, accepted)
         values = await store.values(list(rows))
         assert dict(values) == {id_: accepted.values[id_] for id_ in rows if id_ in accepted.values}
-    current, _ = await store.current([key(f"a{number}") for number in range(8)])
+    names = {name for run in accepted.runs for name in run.ids}
+    current, _ = await store.current([key(name, accepted.partition) for name in names])
     found = {each: value.materialization_id for each, value in current.items()}
     assert found == accepted.current
 
@@ -183,7 +186,9 @@ async def check_end(store: Store, accepted: Accepted) -> None:
         True for _ in accepted.runs
     ]
     current, _ = await store.current(list(accepted.current))
-    names = {id_: key(name) for run in accepted.runs for name, id_ in run.ids.items()}
+    names = {
+        id_: key(name, accepted.partition) for run in accepted.runs for name, id_ in run.ids.items()
+    }
     for each, value in current.items():
         id_ = value.materialization_id
         assert {*value.upstreams} == {upstream for upstream, _ in accepted.upstreams[id_]}

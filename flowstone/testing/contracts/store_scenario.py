@@ -61,7 +61,7 @@ async def play(store: Store, advance: Advance, random: Random, *, moves: int = 4
         random: Decides everything; the same state of it plays the same scenario.
         moves: How many things happen before everything is let go on.
     """
-    scenario = Scenario(store, advance, random)
+    scenario = Scenario(store, advance, random, Accepted(f"{random.getrandbits(64):016x}"))
     await scenario.begin()
     for _ in range(moves):
         await scenario.move()
@@ -85,7 +85,7 @@ class Scenario:
     store: Store
     advance: Advance
     random: Random
-    accepted: Accepted = field(default_factory=Accepted)
+    accepted: Accepted
     workers: list[Worker] = field(default_factory=list)
     held: dict[int, dict[int, Claim]] = field(default_factory=dict)
     void: list[Claim] = field(default_factory=list)
@@ -139,6 +139,7 @@ class Scenario:
         run = await new_run(
             self.store,
             plan,
+            partition=self.accepted.partition,
             queues={name: self.random.choice(QUEUES) for name in plan},
             priorities={name: self.random.randint(-1, 1) for name in plan},
         )
