@@ -17,6 +17,7 @@ from flowstone.core.contracts.store import Capacity, Claim, Settlement, Store, T
 from flowstone.core.errors import DatabaseError
 from flowstone.testing.contracts.store_invariants import Accepted, check, check_end
 from flowstone.testing.contracts.store_runs import (
+    Settle,
     Worker,
     failed,
     key,
@@ -116,8 +117,8 @@ async def _turn(worker: Worker, settlements: Sequence[Settlement], slots: int) -
 def _settlement(claim: Claim, random: Random) -> Settlement:
     if claim.attempt == 1 and random.random() < 0.2:
         return retried(claim)
-    settle = random.choices([succeeded, failed, skipped], weights=[90, 5, 5])[0]
-    return settle(claim)
+    ways: list[Settle] = [succeeded, failed, skipped]
+    return random.choices(ways, weights=[90, 5, 5])[0](claim)
 
 
 async def _cancel(store: Store, run_id: int) -> None:
