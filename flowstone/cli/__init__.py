@@ -8,12 +8,17 @@ How it is laid out, in reading order:
 * ``settings``        those options, with what the environment and pyproject.toml say beside them
 * ``exit_codes``      what a command ends with, and which error means what
 * ``application``     the user's application, found and opened on the right database
+* ``database``        which one that is; an embedded one if none is given
+* ``running``         coroutines, and what ends them
 * ``output``          data to stdout as table, JSON or JSON lines; the rest to stderr
 
 A command is a module ``…_command`` or one of a group ``…_commands``. It returns an `ExitCode`, or
 None for success, and raises FlowStone's errors as they are.
 """
 
+import os
+import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -22,5 +27,24 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit; without arguments, those of this process."""
     from flowstone.cli.root import root
 
-    root.main(None if arguments is None else list(arguments))
-    raise SystemExit(0)
+    try:
+        root.main(None if arguments is None else list(arguments))
+    finally:
+        _leave_threads_behind()
+    raise AssertionError("a command ends by exiting")
+
+
+def _leave_threads_behind() -> None:
+    """
+    Exit at once if threads are left that run functions which were given up.
+
+    A plain function that has timed out or was cancelled cannot be stopped, and the interpreter
+    would wait for it.
+    """
+    ended = sys.exception()
+    if isinstance(ended, SystemExit) and any(
+        it.name.startswith("flowstone_") for it in threading.enumerate()
+    ):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else 1)

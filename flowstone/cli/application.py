@@ -9,8 +9,8 @@ everything else.
 import importlib
 import sys
 import traceback
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
@@ -33,12 +33,12 @@ which application? Give --app module:attribute, set FLOWSTONE_APP, or write in p
     app = "module:attribute\""""
 
 
-@asynccontextmanager
-async def opened(
+@contextmanager
+def bound(
     settings: Settings, *, memory: bool = False, by_rows: bool = False
-) -> AsyncIterator[FlowStone]:
+) -> Iterator[FlowStone]:
     """
-    Open the chosen application, and close it at the end.
+    Give the chosen application the database that is meant; it is not open yet.
 
     Args:
         memory: Without any database; what is stored is gone at the end.
@@ -47,19 +47,31 @@ async def opened(
 
     Raises:
         click.UsageError: There is no application, or it cannot be imported.
-        FlowStoneError: Its definitions are wrong, or its database is not usable.
+        FlowStoneError: Its definitions are wrong, or there is no database.
     """
     known = settings.demanded_dsn() is not None or settings.chosen_app() is None
     app = FlowStone([]) if by_rows and known else load(settings)
     if memory:
         if settings.dsn is not None:
             raise click.UsageError("--memory uses no database; leave --dsn out")
-        async with app.with_dsn(None) as it:
-            yield it
+        yield app.with_dsn(None)
         return
     with database(settings, app) as place:
-        if (place.dsn, place.schema) != (app.dsn, app.schema):
-            app = app.with_dsn(place.dsn, schema=place.schema)
+        is_its_own = (place.dsn, place.schema) == (app.dsn, app.schema)
+        yield app if is_its_own else app.with_dsn(place.dsn, schema=place.schema)
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, *, memory: bool = False, by_rows: bool = False
+) -> AsyncIterator[FlowStone]:
+    """
+    Open what `bound` gives, and close it at the end.
+
+    Raises:
+        DatabaseError: The database is not usable as it is; beside what `bound` raises.
+    """
+    with bound(settings, memory=memory, by_rows=by_rows) as app:
         async with app:
             yield app
 

@@ -51,6 +51,11 @@ def warn(text: str) -> None:
     click.echo(text, err=True)
 
 
+def is_table(settings: Settings) -> bool:
+    """Whether people read what is printed."""
+    return settings.output is Output.TABLE
+
+
 def is_terminal(settings: Settings) -> bool:
     """Whether progress can be drawn."""
     return not settings.quiet and sys.stderr.isatty()

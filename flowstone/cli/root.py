@@ -5,7 +5,6 @@ The root of the commands, and the one place where errors become messages and exi
 import errno
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -63,7 +62,7 @@ class Root(Group):
             if error.errno != errno.EPIPE:
                 raise
             code = _reader_is_gone()
-        _leave(code)
+        sys.exit(code)
 
 
 def _tell(message: str, *, verbose: bool) -> None:
@@ -76,20 +75,6 @@ def _reader_is_gone() -> int:
     """End as others do when ``| head`` has seen enough: without a word."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExitCode.FAILED
-
-
-def _leave(code: int) -> None:
-    """
-    Exit, without waiting for the threads of functions that were given up.
-
-    A plain function that has timed out or was cancelled cannot be stopped, and the interpreter
-    would wait for it.
-    """
-    if any(it.name.startswith("flowstone_") for it in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
 
 
 root = Root("flowstone", COMMANDS, help=HELP, epilog=EPILOG)

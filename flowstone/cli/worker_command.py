@@ -1,0 +1,190 @@
+"""
+``flowstone worker``: work on what was enqueued, until stopped.
+
+A stop (SIGTERM, Ctrl-C) takes no more work, waits for what runs, hands back what has not ended in
+time, and exits with 0. A second one does not wait: what runs is handed back at once, and the exit
+code is 143 or 130.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import click
+
+from flowstone.cli.application import bound, opened
+from flowstone.cli.command import Command, pass_settings
+from flowstone.cli.duration_option import read_duration
+from flowstone.cli.exit_codes import ExitCode
+from flowstone.cli.output import note
+from flowstone.cli.running import run_async
+from flowstone.cli.settings import Settings
+from flowstone.cli.worker_processes import WorkerProcesses
+from flowstone.core.application import FlowStone
+from flowstone.core.errors import DatabaseError, InvalidOptionError
+from flowstone.core.options import OptionReader
+from flowstone.core.planner import DEFAULT_QUEUE
+from flowstone.core.worker import Worker, WorkerOptions
+
+MOST_SLOTS = 10_000
+LEASES = (timedelta(seconds=1), timedelta(seconds=25))
+"""procrastinate's own workers take a heartbeat that is 30 seconds old for dead."""
+
+LAST_SECONDS = 5.0
+"""After the second stop: how long handing back may take before the process just ends."""
+
+
+@click.command(cls=Command)
+@click.option(
+    "-q",
+    "--queues",
+    metavar="NAME[:N],...",
+    multiple=True,
+    help="The queues to serve, and how many assets of each run at once (etl:10,scatter:50). "
+    "By default every queue that an asset of the application names.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, MOST_SLOTS),
+    default=20,
+    show_default=True,
+    help="How many run at once of a queue for which no number is said.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="So many worker processes; one that crashes is started again.",
+)
+@click.option("--drain", is_flag=True, help="Stop when nothing is left that is due.")
+@click.option(
+    "--shutdown-timeout",
+    metavar="DURATION",
+    default="30s",
+    show_default=True,
+    callback=read_duration,
+    help="How long a stop waits for what runs before it is handed back.",
+)
+@click.option(
+    "--lease",
+    metavar="DURATION",
+    default="15s",
+    show_default=True,
+    callback=read_duration,
+    help="A worker that gives no sign of life for this long is taken over. The same for all "
+    "workers of a schema, 1s to 25s.",
+)
+@click.option("--supervised", is_flag=True, hidden=True)  # ends when its standard input does
+@pass_settings
+def worker_command(
+    settings: Settings,
+    *,
+    queues: Sequence[str],
+    concurrency: int,
+    processes: int,
+    drain: bool,
+    shutdown_timeout: timedelta,
+    lease: timedelta,
+    supervised: bool,
+) -> ExitCode:
+    """
+    Work on what was enqueued, until stopped; several workers share the work.
+
+    A stop (SIGTERM, Ctrl-C) takes no more work, waits for what runs, and exits with 0. A second one
+    hands back at once what runs, and exits with 143 or 130. A database that is away is waited for.
+    """
+    if not LEASES[0] <= lease <= LEASES[1]:
+        raise click.BadParameter("expected 1s to 25s", param_hint="--lease")
+    given = _read_queues(queues, concurrency)
+    options = WorkerOptions(given, drain=drain, lease=lease, shutdown_timeout=shutdown_timeout)
+
+    async def alone() -> ExitCode:
+        async with opened(settings) as app:
+            served = given or dict.fromkeys(_named_queues(app), concurrency)
+            note(settings, f"worker {os.getpid()}: {_served(served)}")
+            worker = app.worker(replace(options, queues=served))
+            return await work_until_stopped(
+                settings, worker, shutdown_timeout, supervised=supervised
+            )
+
+    async def several() -> ExitCode:
+        with bound(settings) as app:
+            await app.store.open()  # what would stop every one of them is told once, here
+            await app.store.close()
+            children = WorkerProcesses(app, settings, options, concurrency)
+            return await children.run(processes)
+
+    return run_async(alone if processes == 1 else several)
+
+
+async def work_until_stopped(
+    settings: Settings, worker: Worker, shutdown_timeout: timedelta, *, supervised: bool = False
+) -> ExitCode:
+    """Run a worker until it is drained or a signal stops it."""
+    patience = shutdown_timeout.total_seconds() + LAST_SECONDS
+    working = asyncio.create_task(worker.run())
+    loop = asyncio.get_running_loop()
+    stops: list[ExitCode] = []
+
+    def stop(code: ExitCode) -> None:
+        stops.append(code)
+        if len(stops) == 1:
+            note(settings, "stopping: no more work is taken; once more to hand back what runs")
+            worker.stop()
+            loop.call_later(patience, working.cancel)  # the database may be away
+        else:
+            loop.call_later(LAST_SECONDS, os._exit, code)
+            working.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop, ExitCode.TERMINATED)
+    loop.add_signal_handler(signal.SIGINT, stop, ExitCode.INTERRUPTED)
+    if supervised:
+        loop.add_reader(sys.stdin, _end_with_parent, loop, worker)
+    try:
+        await working
+    except asyncio.CancelledError:
+        pass  # by ourselves: what it owned was handed back, or will be taken over
+    except DatabaseError:
+        if not stops:
+            raise
+    return stops[1] if len(stops) > 1 else ExitCode.OK
+
+
+def _end_with_parent(loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
+    """The other end of our standard input is the supervisor's: it has ended."""
+    if not os.read(sys.stdin.fileno(), 1024):
+        loop.remove_reader(sys.stdin)
+        worker.stop()
+
+
+def _read_queues(texts: Sequence[str], concurrency: int) -> dict[str, int]:
+    """Read ``etl:10,scatter:50``; a name may have colons, a number follows the last."""
+    queues: dict[str, int] = {}
+    reader = OptionReader()
+    for text in texts:
+        for part in text.split(","):
+            name, colon, number = part.strip().rpartition(":")
+            if not colon or not number.isdecimal():
+                name, number = part.strip(), str(concurrency)
+            if reader.queue(name) is None:
+                reader.objections.append("expected name or name:slots")
+            elif not 1 <= int(number) <= MOST_SLOTS:
+                reader.objections.append(f"queue {name!r}: give 1 to {MOST_SLOTS} slots")
+            queues[name] = int(number)
+    if reader.objections:
+        raise InvalidOptionError(f"-q: {reader.objections[0]}")
+    return queues
+
+
+def _named_queues(app: FlowStone) -> list[str]:
+    named = {asset.options.queue or DEFAULT_QUEUE for asset in app.definitions}
+    return sorted(named) or [DEFAULT_QUEUE]
+
+
+def _served(queues: dict[str, int]) -> str:
+    return "serves " + ", ".join(f"{name} ({slots} at once)" for name, slots in queues.items())
