@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Mapping
 import click
 
 from flowstone.cli.command_table import Entry
+from flowstone.cli.exit_codes import ExitCode
 from flowstone.cli.settings import Output, Settings
 
 pass_settings = click.make_pass_decorator(Settings)
@@ -49,7 +50,15 @@ class Group(click.Group):
     def __init__(
         self, name: str, entries: Mapping[str, Entry], *, help: str, epilog: str | None = None
     ) -> None:
-        super().__init__(name, help=help, epilog=epilog, context_settings=CONTEXT)
+        super().__init__(
+            name,
+            help=help,
+            epilog=epilog,
+            context_settings=CONTEXT,
+            callback=_help_if_alone,
+            invoke_without_command=True,
+            no_args_is_help=False,
+        )
         self._entries = entries
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -115,6 +124,13 @@ def global_options(taken: Collection[str] = ()) -> list[click.Option]:
         option("-v", "--verbose", is_flag=True, help="Log messages and tracebacks on stderr."),
         option("--no-color", is_flag=True, help="No colors. [NO_COLOR]"),
     ]
+
+
+@click.pass_context
+def _help_if_alone(ctx: click.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+        ctx.exit(ExitCode.USAGE)
 
 
 def _remember(ctx: click.Context, option: click.Parameter, value: object) -> None:

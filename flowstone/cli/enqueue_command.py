@@ -13,7 +13,7 @@ from flowstone.cli.output import is_table, note, print_document
 from flowstone.cli.progress import following
 from flowstone.cli.request_options import request_options, resolve
 from flowstone.cli.run_documents import run_document
-from flowstone.cli.run_outcome import show_outcome
+from flowstone.cli.run_outcome import show_outcome, waiting
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
 from flowstone.core.handle import RunHandle
@@ -87,7 +87,9 @@ def enqueue_command(
                 await tell_enqueued(settings, handle)
                 return ExitCode.OK
             async with following(settings, app.store, handle.run_id, by_workers=True):
-                record = await handle.wait(timeout)
+                with waiting():
+                    await handle.wait(timeout)
+            record = await handle.status()
             values = None
             if record.status is RunStatus.SUCCEEDED:
                 values = await handle.value_of(record)

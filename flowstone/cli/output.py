@@ -77,8 +77,13 @@ def cell(value: object) -> str:
         return ""
     text = str(value).strip()
     head, newline, _ = text.partition("\n")
-    shown = "".join(it if it.isprintable() else "�" for it in head.rstrip())
+    shown = harmless(head.rstrip())
     return f"{shown} …" if newline else shown
+
+
+def harmless(text: str) -> str:
+    """Return the text without what a terminal would obey; lines stay lines."""
+    return "".join(it if it.isprintable() or it == "\n" else "�" for it in text.expandtabs(4))
 
 
 def time_text(moment: datetime | None) -> str | None:

@@ -14,6 +14,7 @@ import click
 from flowstone.cli.command import Group
 from flowstone.cli.command_table import COMMANDS
 from flowstone.cli.exit_codes import ExitCode, Terminated, exit_code_of
+from flowstone.cli.output import harmless
 from flowstone.cli.settings import Settings
 from flowstone.core.errors import FlowStoneError
 
@@ -48,10 +49,10 @@ class Root(Group):
             code = returned if isinstance(returned, int) else ExitCode.OK
         except FlowStoneError as error:
             code = exit_code_of(error)
-            _tell(f"error: {error}", verbose=settings.verbose)
+            _tell(str(error), verbose=settings.verbose)
         except click.ClickException as error:
             code = error.exit_code
-            _tell(f"error: {error.format_message()}", verbose=settings.verbose)
+            _tell(error.format_message(), verbose=settings.verbose)
             if isinstance(error, click.UsageError) and error.ctx is not None:
                 click.echo(f"Try '{error.ctx.command_path} --help'.", err=True)
         except (KeyboardInterrupt, click.Abort):
@@ -68,7 +69,7 @@ class Root(Group):
 def _tell(message: str, *, verbose: bool) -> None:
     if verbose:
         traceback.print_exc()
-    click.echo(message, err=True)
+    click.echo(f"error: {harmless(message)}", err=True)
 
 
 def _reader_is_gone() -> int:

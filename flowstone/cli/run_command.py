@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
@@ -12,7 +13,7 @@ from flowstone.cli.exit_codes import ExitCode
 from flowstone.cli.output import note
 from flowstone.cli.progress import following
 from flowstone.cli.request_options import request_options, resolve
-from flowstone.cli.run_outcome import show_outcome
+from flowstone.cli.run_outcome import show_outcome, waiting
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
 from flowstone.core.errors import RunCancelledError, RunFailedError
@@ -44,7 +45,8 @@ def run_command(
             values: list[object] | None = None
             try:
                 async with following(settings, app.store, handle.run_id):
-                    values = await app.finish(handle)
+                    with waiting(), _failures_told_once(settings):
+                        values = await app.finish(handle)
             except (RunFailedError, RunCancelledError):
                 pass  # told below
             except asyncio.CancelledError:
@@ -53,14 +55,22 @@ def run_command(
                 raise
             return await show_outcome(settings, app, handle, values=values)
 
-    if not settings.verbose:
-        logging.getLogger("flowstone.asset").addFilter(_is_news)
     return run_async(work)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Leave out the failures: progress tells of them, without tracebacks."""
-    return not str(record.msg).startswith("FlowStone error in ")
+@contextmanager
+def _failures_told_once(settings: Settings) -> Iterator[None]:
+    """Keep failures out of the log, as progress tells of them; -v has both, for the tracebacks."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return settings.verbose or not str(record.msg).startswith("FlowStone error in ")
+
+    logger = logging.getLogger("flowstone.asset")
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 def _how_it_goes_on(run_id: int) -> str:

@@ -98,7 +98,11 @@ def targets_text(keys: Sequence[Key], most: int = 3) -> str:
 
 def error_text(error: str | None) -> str:
     """Return what went wrong, and where in the author's code, from the JSON that rows keep."""
-    record = read_record(error)
+    return record_text(read_record(error))
+
+
+def record_text(record: Mapping[str, object]) -> str:
+    """Return what went wrong, and where in the author's code, from the record of an error."""
     message = str(record.get("message", "")).removeprefix("Asset execution failed: ")
     place = _place(record)
     return f"{message}  ({place})" if place and message else message

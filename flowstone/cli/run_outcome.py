@@ -1,19 +1,29 @@
 """What a run came to: one line on stderr, the value or the document on stdout, the exit code."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
 from flowstone.cli.exit_codes import ExitCode
 from flowstone.cli.output import is_table, note, print_document, seconds_text, warn
-from flowstone.cli.run_documents import counts_text, error_text, key_text, run_document, seconds_of
+from flowstone.cli.run_documents import counts_text, key_text, record_text, run_document, seconds_of
 from flowstone.cli.settings import Settings
 from flowstone.core.application import FlowStone
-from flowstone.core.contracts.store import RunRecord
-from flowstone.core.errors import ValueNotStorableError
+from flowstone.core.contracts.store import Key, RunRecord
+from flowstone.core.errors import HandleTimeoutError, RunWaiting, ValueNotStorableError
 from flowstone.core.handle import RunHandle
-from flowstone.core.status import RunStatus, Status
+from flowstone.core.status import RunStatus
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Wait for a run inside; that it does not end is told, and no error."""
+    try:
+        yield
+    except (HandleTimeoutError, RunWaiting) as not_ended:
+        warn(str(not_ended))
 
 
 async def show_outcome(
@@ -24,25 +34,33 @@ async def show_outcome(
     values: Sequence[object] | None = None,
 ) -> ExitCode:
     """
-    Tell what became of a run that has ended.
+    Tell what has become of a run.
 
     Args:
         values: Those of the targets, if they are wanted: one is printed as JSON.
     """
     record = await handle.status()
     tell_summary(settings, record, kept=app.store.is_durable)
-    succeeded = record.status is RunStatus.SUCCEEDED
-    if settings.quiet and not succeeded:
-        await _tell_failures(app, record)
+    failures = await handle.failures() if record.status is RunStatus.FAILED else []
+    if settings.quiet and record.status in (RunStatus.FAILED, RunStatus.CANCELLED):
+        warn(f"error: run {record.run_id} {record.status}")
+        for it in failures:
+            warn(f"  {key_text(Key(it.asset, it.partition))}: {record_text(it.error)}")
     if is_table(settings):
-        if succeeded and values is not None and len(values) == 1:
+        if values is not None and len(values) == 1:
             click.echo(_json_text(app, values[0]))
     else:
         document = run_document(record)
-        if succeeded and values is not None:
+        document["failures"] = [
+            {"asset": it.asset, "partition": it.partition or None, "error": it.error}
+            for it in failures
+        ]
+        if values is not None:
             document["values"] = [_json_value(app, value) for value in values]
         print_document(settings, document, "")
-    return ExitCode.OK if succeeded else ExitCode.FAILED
+    if not record.status.is_terminal:
+        return ExitCode.NOT_ENDED
+    return ExitCode.OK if record.status is RunStatus.SUCCEEDED else ExitCode.FAILED
 
 
 def tell_summary(settings: Settings, record: RunRecord, *, kept: bool = True) -> None:
@@ -54,13 +72,6 @@ def tell_summary(settings: Settings, record: RunRecord, *, kept: bool = True) ->
     if kept:
         parts.append(f"  flowstone runs show {record.run_id}")
     note(settings, "  ".join(parts))
-
-
-async def _tell_failures(app: FlowStone, record: RunRecord) -> None:
-    warn(f"error: run {record.run_id} {record.status}")
-    for it in await app.store.materializations(record.run_id):
-        if it.status is Status.FAILED:
-            warn(f"  {key_text(it.key)}: {error_text(it.error)}")
 
 
 def _json_text(app: FlowStone, value: object) -> str:

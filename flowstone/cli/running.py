@@ -6,37 +6,47 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from flowstone.cli.exit_codes import Terminated
+from flowstone.cli.output import warn
 
 T = TypeVar("T")
+
+PATIENCE_SECONDS = 0.5
+"""After a stop: how long it may take before a word is said about it."""
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
     """
     Run a coroutine function to its end and return its result.
 
-    Ctrl-C and SIGTERM cancel it; a second Ctrl-C does not wait for what it closes.
+    Ctrl-C and SIGTERM cancel it, so that what it has opened is closed; a second one cancels that.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
         Terminated: SIGTERM arrived.
     """
-    terminated = False
+    stops: list[type[BaseException]] = []
 
-    async def until_terminated() -> T:
-        task = asyncio.current_task()
+    async def until_stopped() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
-        def terminate() -> None:
-            nonlocal terminated
-            terminated = True
+        def stop(kind: type[BaseException]) -> None:
+            stops.append(kind)
             task.cancel()
+            if len(stops) == 1:
+                loop.call_later(PATIENCE_SECONDS, _tell_stopping)
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+        loop.add_signal_handler(signal.SIGTERM, stop, Terminated)
+        loop.add_signal_handler(signal.SIGINT, stop, KeyboardInterrupt)
         return await work()
 
     try:
-        return asyncio.run(until_terminated())
+        return asyncio.run(until_stopped())
     except asyncio.CancelledError:
-        if terminated:
-            raise Terminated from None
+        if stops:
+            raise stops[0] from None
         raise
+
+
+def _tell_stopping() -> None:
+    warn("stopping: what runs may end; once more to stop at once")

@@ -22,7 +22,7 @@ from flowstone.cli.run_documents import (
     seconds_of,
     targets_text,
 )
-from flowstone.cli.run_outcome import show_outcome
+from flowstone.cli.run_outcome import show_outcome, waiting
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
 from flowstone.core.contracts.store import MaterializationRecord, Reused, RunRecord
@@ -107,7 +107,8 @@ def watch_command(settings: Settings, run_id: int, timeout: timedelta | None) ->
             await app.store.run(run_id)
             handle = app.handle(run_id)
             async with following(settings, app.store, run_id, by_workers=True):
-                await handle.wait(timeout)
+                with waiting():
+                    await handle.wait(timeout)
             return await show_outcome(settings, app, handle)
 
     return run_async(work)
