@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from flowstone.core.contracts.codec import JsonValue
 from flowstone.core.contracts.store import (
     Capacity,
     Claim,
@@ -26,6 +25,7 @@ from flowstone.core.contracts.store import (
 from flowstone.core.defaults.memory_jobs import Jobs
 from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
 from flowstone.core.errors import DependencyFailedError
+from flowstone.core.json_value import JsonValue
 from flowstone.core.outcome import Wake
 from flowstone.core.status import Event, RunStatus, Status, advance
 

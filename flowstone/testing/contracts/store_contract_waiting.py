@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from flowstone.core.contracts.codec import JsonValue
 from flowstone.core.contracts.store import Claim, Store
+from flowstone.core.json_value import JsonValue
 from flowstone.core.outcome import Wake
 from flowstone.core.status import RunStatus, Status
 from flowstone.testing.contracts.store_runs import (
@@ -228,6 +228,25 @@ class EarlyWakeUpContract(StoreSuite):
         await worker.settle(waited(resumed, "branches"))
 
         assert is_kept
+        assert (await worker.claim())["a"].wake == Wake("branches", None, "second", timed_out=False)
+
+    @pytest.mark.parametrize("timeout", [None, timedelta(0)])
+    async def test_it_is_kept_while_a_lost_resume_is_about_to_be_repeated(
+        self, store: Store, timeout: timedelta | None
+    ) -> None:
+        worker, run, claim = await begun(store)
+        await worker.settle(waited(claim, "scatter", timeout=timeout))
+        if timeout is None:
+            await store.wake(run["a"], '"first"')
+        resumed = (await worker.claim())["a"]
+        await worker.settle(retried(resumed))
+
+        is_kept = await store.wake(run["a"], '"second"')
+        again = (await worker.claim())["a"]
+        await worker.settle(waited(again, "branches"))
+
+        assert is_kept
+        assert again.wake == resumed.wake
         assert (await worker.claim())["a"].wake == Wake("branches", None, "second", timed_out=False)
 
     @pytest.mark.parametrize("settle", [retried, snoozed, handed_back])
