@@ -30,7 +30,7 @@ from flowstone.core.handle import RunHandle
 from flowstone.core.local_run import finish
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.planner import DEFAULT_QUEUE, Decision
-from flowstone.core.registries import Registries
+from flowstone.core import registries
 from flowstone.core.resources import Configured, Resources
 from flowstone.core.submission import (
     ConfigLike,
@@ -87,7 +87,7 @@ class FlowStone:
     ) -> None:
         self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
         self.definitions = build(self.pipelines)
-        self.registries = Registries()
+        self.registries = registries.in_memory()
         named = [plugin_loading.load(it) if isinstance(it, str) else it for it in plugins]
         plugin_loading.install(named, self.registries)
         for name, entry in (io or {}).items():

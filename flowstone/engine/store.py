@@ -7,10 +7,11 @@ No statement depends on the session, which lets a transaction-mode PgBouncer sit
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -31,20 +32,29 @@ from flowstone.core.contracts.store import (
     Turn,
     WorkerInfo,
 )
-from flowstone.core.errors import RunNotFoundError
+from flowstone.core.errors import DatabaseError, RunNotFoundError
 from flowstone.core.status import RunStatus
 from flowstone.engine import rows, schema
 from flowstone.engine.caller_connection import fetch
-from flowstone.engine.database_errors import connection_errors, database_errors
+from flowstone.engine.database_errors import (
+    Failure,
+    connection_errors,
+    database_errors,
+    failure_of,
+)
 from flowstone.engine.dsn import for_asyncpg
 from flowstone.engine.heartbeat import HeartbeatThread
 from flowstone.engine.listener import Listener
 from flowstone.engine.statements import call, checked_schema_name
+from flowstone.engine.turn_connections import TurnConnections
 
 INPUT_BYTES = 32 * 1024
 """A claim brings values up to this size; larger ones are loaded when they are needed."""
 
 MOST_ROWS = 1_000_000
+CONFLICTS = 10
+
+T = TypeVar("T")
 
 
 class PostgresStore(Store):
@@ -63,8 +73,7 @@ class PostgresStore(Store):
         self.schema = checked_schema_name(schema)
         self._pool_size = pool_size
         self._pool: asyncpg.Pool | None = None
-        self._turns: asyncpg.Pool | None = None
-        self._turn_pids: set[int] = set()
+        self._turns = TurnConnections(dsn)
         self._workers: set[int] = set()
         self._listener = Listener(dsn, schema, self.wakeups, self._is_own_turn)
 
@@ -77,38 +86,25 @@ class PostgresStore(Store):
         try:
             async with self._pool.acquire() as connection:
                 await schema.check_connection(connection, self.schema)
-            with connection_errors():
-                self._turns = await asyncpg.create_pool(
-                    **arguments,
-                    min_size=0,
-                    max_size=2,
-                    init=self._remember_turn,
-                    reset=_leave_as_it_is,
-                )
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
         await self._listener.stop()
-        for pool in (self._turns, self._pool):
-            if pool is not None:
-                try:
-                    async with asyncio.timeout(5):
-                        await pool.close()
-                except (TimeoutError, asyncpg.InterfaceError, OSError):
-                    pool.terminate()
-        self._turns = self._pool = None
-        self._turn_pids.clear()
-
-    async def _remember_turn(self, connection: asyncpg.Connection) -> None:
-        pid = connection.get_server_pid()
-        self._turn_pids.add(pid)
-        connection.add_termination_listener(lambda _: self._turn_pids.discard(pid))
+        await self._turns.close()
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(5):
+                await pool.close()
+        except (TimeoutError, asyncpg.InterfaceError, OSError):
+            pool.terminate()
 
     def _is_own_turn(self, pid: int) -> bool:
         # With one worker here, whatever its turn enqueues, that turn claims as far as it has room.
-        return len(self._workers) == 1 and pid in self._turn_pids
+        return len(self._workers) == 1 and self._turns.has(pid)
 
     # Planning
 
@@ -197,18 +193,16 @@ class PostgresStore(Store):
             "bigint",
             "integer",
         )
-        with database_errors():
-            async with self._opened(self._turns).acquire() as connection:
+        arrays = rows.settlement_arrays(ordered)
+
+        async def once() -> Turn:
+            async with self._turns.one() as connection:
                 answer = await connection.fetch(
-                    statement,
-                    worker_id,
-                    *rows.settlement_arrays(ordered),
-                    queues,
-                    slots,
-                    capacity.run_id,
-                    INPUT_BYTES,
+                    statement, worker_id, *arrays, queues, slots, capacity.run_id, INPUT_BYTES
                 )
-        return rows.turn_from(answer)
+            return rows.turn_from(answer)
+
+        return await after_conflicts(once)
 
     async def rescue(self, lease: timedelta, *, max_rescues: int) -> Sequence[Rescued]:
         found = await self._fetch(
@@ -327,22 +321,44 @@ class PostgresStore(Store):
         self, function: str, types: Sequence[str], *arguments: object, conn: object = None
     ) -> Sequence[rows.Row]:
         statement = call(self.schema, function, *types)
-        with database_errors():
-            if conn is not None:
+        if conn is not None:
+            with database_errors():
                 return await fetch(conn, statement, *arguments)
-            async with self._opened(self._pool).acquire() as connection:
-                found: Sequence[rows.Row] = await connection.fetch(statement, *arguments)
+
+        async def once() -> Sequence[rows.Row]:
+            async with self._opened().acquire() as connection:
+                found: list[Any] = await connection.fetch(statement, *arguments)
                 return found
+
+        return await after_conflicts(once)
 
     async def _value(self, function: str, types: Sequence[str], *arguments: object) -> Any:
         (row,) = await self._fetch(function, types, *arguments)
         (value,) = row.values()
         return value
 
-    def _opened(self, pool: asyncpg.Pool | None) -> asyncpg.Pool:
-        if pool is None:
+    def _opened(self) -> asyncpg.Pool:
+        if self._pool is None:
             raise RuntimeError("the application is not open; write: async with app: ...")
-        return pool
+        return self._pool
+
+
+async def after_conflicts(once: Callable[[], Awaitable[T]]) -> T:
+    """
+    Return what a statement returns, repeated when a deadlock or a conflict undid all of it.
+
+    The lock order makes them rare; where two batches touch the same dependents they remain possible.
+    """
+    for _ in range(CONFLICTS):
+        try:
+            with database_errors():
+                return await once()
+        except DatabaseError as error:
+            if failure_of(error) is not Failure.CONFLICT:
+                raise
+            await asyncio.sleep(random.uniform(0, 0.01))
+    with database_errors():
+        return await once()
 
 
 async def _leave_as_it_is(_connection: object) -> None:

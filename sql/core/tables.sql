@@ -65,6 +65,7 @@ CREATE TABLE flowstone_materializations (
     worker_id bigint,
     attempt integer NOT NULL DEFAULT 0,
     rescues integer NOT NULL DEFAULT 0,
+    has_wait boolean NOT NULL DEFAULT false,
     duration_ms integer,
     started_at timestamptz,
     finished_at timestamptz,
@@ -88,6 +89,7 @@ COMMENT ON TABLE flowstone_materializations IS 'One act of computing and storing
 COMMENT ON COLUMN flowstone_materializations.unmet IS 'Upstreams of its run that have not ended well; zero makes it ready.';
 COMMENT ON COLUMN flowstone_materializations.claim IS 'The fence: attempts of its job when it was last claimed.';
 COMMENT ON COLUMN flowstone_materializations.attempt IS 'What the author sees; a snooze gives it back.';
+COMMENT ON COLUMN flowstone_materializations.has_wait IS 'Whether flowstone_waits has a row of it.';
 COMMENT ON COLUMN flowstone_materializations.inputs IS 'Materializations whose values it loads, of its run or reused.';
 COMMENT ON COLUMN flowstone_materializations.follows IS 'Materializations that only come first (after=).';
 

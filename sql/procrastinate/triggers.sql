@@ -36,11 +36,13 @@ $$;
 
 -- One row per change of status that procrastinate records, and one 'scheduled' row per update of a job
 -- that waits for its date. The plan is made once per session, perhaps for a statement of one row, and
--- must also serve one of ten thousand: without nested loops it cannot become quadratic.
+-- must also serve one of ten thousand: joined by hash it cannot become quadratic, whatever the statement
+-- around it has switched off for itself.
 CREATE OR REPLACE FUNCTION flowstone_jobs_updated_v1() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 SET enable_nestloop = off
+SET enable_hashjoin = on
 AS $$
 BEGIN
     INSERT INTO procrastinate_events (job_id, type, at)

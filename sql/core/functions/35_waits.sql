@@ -39,13 +39,16 @@ BEGIN
             waiting_since = excluded.waiting_since,
             deadline_at = excluded.deadline_at,
             -- What woke the wait before this one is spent; what came since then is not.
-            woken_at = w.early_at,
+            woken_at = CASE WHEN w.early_at IS NOT NULL THEN clock_timestamp() END,
             payload = w.early_payload,
             early_at = NULL,
             early_payload = NULL
         RETURNING w.materialization_id, w.woken_at
     )
     SELECT array_agg(begun.materialization_id) INTO v_woken FROM begun WHERE begun.woken_at IS NOT NULL;
+
+    UPDATE flowstone_materializations m SET has_wait = true
+    WHERE m.id = ANY (p_settled) AND m.status = 'waiting' AND NOT m.has_wait;
 
     IF v_woken IS NOT NULL THEN
         UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (v_woken);
@@ -77,6 +80,9 @@ BEGIN
         UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = p_id AND j.status = 'todo';
         UPDATE flowstone_materializations m SET status = 'ready' WHERE m.id = p_id;
         PERFORM flowstone_notify_queues(ARRAY[p_id]);
+        PERFORM flowstone_notify_runs(ARRAY(
+            SELECT m.run_id FROM flowstone_materializations m WHERE m.id = p_id
+        ));
         RETURN true;
     END IF;
 
@@ -85,9 +91,13 @@ BEGIN
         VALUES (p_id, clock_timestamp(), p_payload::json)
         ON CONFLICT (materialization_id) DO UPDATE
         SET early_at = excluded.early_at, early_payload = excluded.early_payload
-        -- One that is ready because it was woken has its wake-up already.
-        WHERE w.early_at IS NULL AND v_status = 'running'
+        -- One that is ready because it was woken, and has not started since, has its wake-up already.
+        WHERE w.early_at IS NULL AND (
+            w.woken_at IS NULL
+            OR w.woken_at < (SELECT m.started_at FROM flowstone_materializations m WHERE m.id = p_id)
+        )
         RETURNING w.materialization_id INTO v_kept;
+        UPDATE flowstone_materializations m SET has_wait = true WHERE m.id = v_kept AND NOT m.has_wait;
         RETURN v_kept IS NOT NULL;
     END IF;
     RETURN false;

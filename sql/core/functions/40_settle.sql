@@ -31,6 +31,7 @@ DECLARE
     v_ended bigint[];
     v_without_value bigint[];
     v_back bigint[];
+    v_waited bigint[];
 BEGIN
     WITH settlement AS (
         SELECT *
@@ -89,7 +90,8 @@ BEGIN
         FROM job
         WHERE m.id = job.id
         RETURNING
-            m.id, m.run_id, m.asset, m.partition, m.status, m.inputs, m.dependents, m.optional_dependents, job.value
+            m.id, m.run_id, m.asset, m.partition, m.status, m.has_wait, m.inputs, m.dependents,
+            m.optional_dependents, job.value
     ),
     stored AS (
         INSERT INTO flowstone_values (materialization_id, size_bytes, value)
@@ -142,8 +144,9 @@ BEGIN
         array_agg(s.id),
         array_agg(s.id) FILTER (WHERE s.status NOT IN ('ready', 'waiting')),
         array_agg(s.id) FILTER (WHERE s.status IN ('failed', 'skipped', 'cancelled')),
-        array_agg(s.id) FILTER (WHERE s.status IN ('ready', 'waiting'))
-    INTO v_settled, v_ended, v_without_value, v_back
+        array_agg(s.id) FILTER (WHERE s.status IN ('ready', 'waiting')),
+        array_agg(s.id) FILTER (WHERE s.has_wait AND s.status NOT IN ('ready', 'waiting'))
+    INTO v_settled, v_ended, v_without_value, v_back, v_waited
     FROM settled s;
 
     IF v_without_value IS NOT NULL THEN
@@ -151,7 +154,9 @@ BEGIN
     END IF;
     IF v_ended IS NOT NULL THEN
         PERFORM flowstone_count_ended(v_ended);
-        DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_ended);
+    END IF;
+    IF v_waited IS NOT NULL THEN
+        DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_waited);
     END IF;
     IF v_back IS NOT NULL THEN
         PERFORM flowstone_begin_waits(v_back, p_ids, p_claims, p_events, p_delays, p_waits);

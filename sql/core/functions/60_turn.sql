@@ -50,6 +50,7 @@ CREATE FUNCTION flowstone_turn_v1(
     SET enable_hashjoin = off
     SET enable_mergejoin = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -73,11 +74,13 @@ BEGIN
             p_worker, p_ids, p_claims, p_events, p_values, p_ios, p_locations, p_versions, p_errors,
             p_delays, p_durations, p_waits
         );
-        RETURN QUERY
-        SELECT
-            'refused', r, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
-            NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL
-        FROM unnest(v_refused) r;
+        IF cardinality(v_refused) > 0 THEN
+            RETURN QUERY
+            SELECT
+                'refused', r, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL,
+                NULL::bigint[], NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL
+            FROM unnest(v_refused) r;
+        END IF;
     END IF;
 
     IF cardinality(p_slots) > 0 THEN
@@ -103,7 +106,7 @@ BEGIN
                 finished_at = NULL
             FROM job
             WHERE m.id = job.id AND m.status IN ('ready', 'waiting')
-            RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.queue,
+            RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.queue, m.has_wait,
                 job.place
         )
         SELECT
@@ -117,7 +120,7 @@ BEGIN
             c.queue
         FROM claimed c
         JOIN flowstone_runs r ON r.id = c.run_id
-        LEFT JOIN flowstone_waits w ON w.materialization_id = c.id
+        LEFT JOIN flowstone_waits w ON c.has_wait AND w.materialization_id = c.id
         LEFT JOIN LATERAL (
             SELECT
                 array_agg(u.id) AS ids,

@@ -20,6 +20,7 @@ CREATE FUNCTION flowstone_current_v1(p_assets text[], p_partitions text[], p_res
     SET enable_hashjoin = off
     SET enable_mergejoin = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     RETURN QUERY
@@ -136,6 +137,7 @@ CREATE FUNCTION flowstone_invalidate_v1(
     SET enable_hashjoin = off
     SET enable_mergejoin = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_count bigint;

@@ -8,6 +8,7 @@ CREATE FUNCTION flowstone_cancel_run_v1(p_run bigint)
     SET search_path FROM CURRENT
     SET enable_seqscan = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_jobs bigint[];
@@ -20,16 +21,23 @@ BEGIN
     END IF;
 
     LOOP
+        -- All jobs first, those that run too: whoever settles holds his jobs when he takes the rest.
         v_jobs := ARRAY(
             SELECT j.id
             FROM flowstone_materializations m
             JOIN procrastinate_jobs j ON j.id = m.id
-            WHERE m.run_id = p_run AND m.status IN ('ready', 'waiting') AND j.status = 'todo'
+            WHERE m.run_id = p_run
+                AND m.status IN ('ready', 'waiting', 'running')
+                AND j.status IN ('todo', 'doing')
             ORDER BY j.id
             FOR UPDATE OF j
         );
-        UPDATE procrastinate_jobs j SET status = 'cancelled'
-        WHERE j.id = ANY (v_jobs) AND j.status = 'todo';
+        UPDATE procrastinate_jobs j SET abort_requested = true
+        WHERE j.id = ANY (v_jobs) AND j.status = 'doing' AND NOT j.abort_requested;
+        v_jobs := ARRAY(
+            SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (v_jobs) AND j.status = 'todo'
+        );
+        UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = ANY (v_jobs);
 
         WITH open AS MATERIALIZED (
             SELECT m.id
@@ -53,15 +61,6 @@ BEGIN
             RETURNING m.id
         )
         SELECT v_all || coalesce(array_agg(cancelled.id), '{}') INTO v_all FROM cancelled;
-
-        UPDATE procrastinate_jobs j SET abort_requested = true
-        FROM (
-            SELECT m.id
-            FROM flowstone_materializations m
-            WHERE m.run_id = p_run AND m.status = 'running'
-            ORDER BY m.id
-        ) running
-        WHERE j.id = running.id AND j.status = 'doing' AND NOT j.abort_requested;
 
         EXIT WHEN NOT EXISTS (
             SELECT FROM flowstone_materializations m
