@@ -17,7 +17,7 @@ import asyncpg
 from bench.trial import Measurement, TrialError, peak_rss, report, require_count, trial_arguments
 from flowstone import Dep, FlowStone, Pipeline
 from flowstone.core.asset import Asset
-from flowstone.core.worker import WorkerOptions
+from flowstone.core.worker_options import WorkerOptions
 from flowstone.engine.dsn import for_asyncpg
 from flowstone.engine.schema import migrate
 

@@ -21,7 +21,7 @@ from flowstone.cli.exit_codes import ExitCode
 from flowstone.cli.output import warn
 from flowstone.cli.settings import Settings
 from flowstone.core.application import FlowStone
-from flowstone.core.worker import WorkerOptions
+from flowstone.core.worker_options import WorkerOptions
 
 SHORTEST_BACKOFF = 0.5
 LONGEST_BACKOFF = 30.0

@@ -1,8 +1,8 @@
 """
 The application: pipelines bound to a store, IO managers, resources and plugins.
 
-`run` computes here and now; `enqueue` leaves it to workers. Both plan in the same way and go through
-the same loop, in memory and on Postgres.
+`run` computes here and now; `enqueue` leaves it to workers. Both plan in the same way and go
+through the same loop, in memory and on Postgres.
 """
 
 import copy
@@ -11,38 +11,37 @@ from datetime import datetime
 from functools import partial
 from typing import Self, TypeAlias, TypeVar, Unpack, overload
 
-from flowstone.core import partition as partitions
 from flowstone.core import plugin as plugin_loading
+from flowstone.core import registries
 from flowstone.core.asset import Asset
 from flowstone.core.asset_status import AssetState, AssetStatus
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.io_manager import IOManager
 from flowstone.core.contracts.plugin import Plugin
-from flowstone.core.contracts.store import Current, Key, RunRecord, Store, StoredInput
+from flowstone.core.contracts.store import Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.definitions import build
-from flowstone.core.errors import NotStoredError
 from flowstone.core.executor import Executor
 from flowstone.core.graph import Format, render
 from flowstone.core.handle import RunHandle
 from flowstone.core.local_run import finish
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.planner import DEFAULT_QUEUE, Decision
-from flowstone.core import registries
 from flowstone.core.resources import Configured, Resources
+from flowstone.core.stored_values import StoredValues
 from flowstone.core.submission import (
-    ConfigLike,
     EnqueueArguments,
-    RequestOptions,
+    RequestArguments,
     RunArguments,
     Submissions,
 )
 from flowstone.core.telemetry import Telemetry
 from flowstone.core.threads import Threads
 from flowstone.core.values import DEFAULT_IO, Values
-from flowstone.core.worker import Worker, WorkerOptions
+from flowstone.core.worker import Worker
+from flowstone.core.worker_options import WorkerOptions
 
 T = TypeVar("T")
 
@@ -117,6 +116,7 @@ class FlowStone:
         self.schema = schema
         self.store = self._store(dsn, schema)
         self._values = Values(self.store, self.registries.io, self.codec, self.telemetry)
+        self._stored = StoredValues(self.definitions, self.store, self._values)
         self._submissions = Submissions(
             self.definitions, self.store, self._values, self.codec, self.telemetry
         )
@@ -167,25 +167,19 @@ class FlowStone:
     ) -> list[object]: ...
 
     async def run(
-        self,
-        target: Target[object] | list[Target[object]],
-        /,
-        *,
-        partition: object = None,
-        force: bool = False,
-        with_deps: bool = True,
-        io: str | None = None,
-        config: ConfigLike | None = None,
+        self, target: Target[object] | Sequence[Target[object]], /, **given: Unpack[RunArguments]
     ) -> object:
         """
         Compute the target in this process and return its value; of several targets, a list.
 
-        What is fresh is reused. On Postgres the run is durable: if this process dies, workers finish
-        it, and they may help while it lives.
+        What is fresh is reused. On Postgres the run is durable: if this process dies, workers
+        finish it, and they may help while it lives.
 
         Args:
+            partition: Which slice; None is an asset without partitions.
             force: Compute the target even if its value is fresh.
-            with_deps: Bring upstreams up to date first; otherwise they have to have a value.
+            with_deps: Bring upstreams up to date first (the default); otherwise they have to have
+                a value.
             io: Where the target's value goes.
             config: The target's configuration, or its fields.
 
@@ -195,16 +189,11 @@ class FlowStone:
             RunFailedError: Something failed; the cause is what failed last in this process.
             RunWaiting: Only an outside event can move the run, which goes on when it comes.
         """
-        request = self._submissions.request(
-            _listed(target),
-            [partitions.encode(partition)],
-            force=force,
-            with_deps=with_deps,
-            io=io,
-            config=config,
+        created = await self._submissions.create(
+            self._submissions.request_one(_listed(target), **given)
         )
-        created = await self._submissions.create(request)
-        return await self.finish(self._handle(created.run_id, several=isinstance(target, list)))
+        several = not isinstance(target, Asset | str)
+        return await self.finish(self._handle(created.run_id, several=several))
 
     async def finish(self, handle: RunHandle[T]) -> T:
         """Work on the handle's run in this process until it ends; returns and raises as `run`."""
@@ -221,20 +210,7 @@ class FlowStone:
     ) -> RunHandle[object]: ...
 
     async def enqueue(
-        self,
-        target: Target[object],
-        /,
-        *,
-        partition: object = None,
-        conn: object = None,
-        dedupe: str | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        at: datetime | None = None,
-        io: str | None = None,
-        config: ConfigLike | None = None,
-        force: bool = False,
-        with_deps: bool = True,
+        self, target: Target[object], /, **given: Unpack[EnqueueArguments]
     ) -> RunHandle[object]:
         """
         Leave the target to workers and return a handle at once.
@@ -249,37 +225,15 @@ class FlowStone:
 
         Other arguments and errors are those of `run`.
         """
-        return await self._enqueue(
-            target,
-            [partitions.encode(partition)],
-            several=False,
-            conn=conn,
-            dedupe=dedupe,
-            at=at,
-            queue=queue,
-            priority=priority,
-            io=io,
-            config=config,
-            force=force,
-            with_deps=with_deps,
-        )
+        return await self._enqueue([target], None, several=False, **given)
 
     async def enqueue_many(
         self,
         targets: Pipeline | Sequence[Target[object]],
         /,
         *,
-        partition: object = None,
         over: Iterable[object] | None = None,
-        conn: object = None,
-        dedupe: str | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        at: datetime | None = None,
-        io: str | None = None,
-        config: ConfigLike | None = None,
-        force: bool = False,
-        with_deps: bool = True,
+        **given: Unpack[EnqueueArguments],
     ) -> RunHandle[list[object]]:
         """
         Leave several targets, or a whole pipeline, to workers as one run.
@@ -293,62 +247,35 @@ class FlowStone:
         Other arguments and errors are those of `enqueue`.
         """
         listed = targets.assets if isinstance(targets, Pipeline) else targets
-        wanted = [partition] if over is None else over
-        return await self._enqueue(
-            listed,
-            [partitions.encode(it) for it in wanted],
-            several=True,
-            conn=conn,
-            dedupe=dedupe,
-            at=at,
-            queue=queue,
-            priority=priority,
-            io=io,
-            config=config,
-            force=force,
-            with_deps=with_deps,
-        )
+        return await self._enqueue(listed, over, several=True, **given)
 
     async def _enqueue(
         self,
-        target: Target[object] | Sequence[Target[object]],
-        partition_texts: Sequence[str],
+        targets: Sequence[Target[object]],
+        over: Iterable[object] | None,
+        /,
         *,
         several: bool,
-        conn: object,
-        dedupe: str | None,
-        at: datetime | None,
-        **options: Unpack[RequestOptions],
+        conn: object = None,
+        dedupe: str | None = None,
+        at: datetime | None = None,
+        **given: Unpack[RequestArguments],
     ) -> RunHandle[list[object]]:
-        request = self._submissions.request(_listed(target), partition_texts, **options)
+        request = self._submissions.request_over(targets, over, **given)
         created = await self._submissions.create(request, conn=conn, dedupe=dedupe, at=at)
         return self._handle(created.run_id, several=several, created=created.created)
 
     async def plan(
-        self,
-        target: Target[object] | Sequence[Target[object]],
-        /,
-        *,
-        partition: object = None,
-        force: bool = False,
-        with_deps: bool = True,
-        io: str | None = None,
-        config: ConfigLike | None = None,
+        self, target: Target[object] | Sequence[Target[object]], /, **given: Unpack[RunArguments]
     ) -> Sequence[Decision]:
         """
         Say what `run` with these arguments would compute, what it would reuse, and why.
 
         Upstreams come first. Writes nothing; raises as `run` does before it begins.
         """
-        request = self._submissions.request(
-            _listed(target),
-            [partitions.encode(partition)],
-            force=force,
-            with_deps=with_deps,
-            io=io,
-            config=config,
+        return await self._submissions.decide(
+            self._submissions.request_one(_listed(target), **given)
         )
-        return await self._submissions.decide(request)
 
     def handle(self, run_id: int) -> RunHandle[object]:
         """Return the handle of a run that is known by its id; nothing is looked up yet."""
@@ -366,8 +293,6 @@ class FlowStone:
         created = await self._submissions.create(request, retry_of=run_id)
         return self._handle(created.run_id, several=None)
 
-    # Stored values
-
     async def get(
         self, target: Target[T], /, *, partition: object = None, io: str | None = None
     ) -> T:
@@ -380,27 +305,18 @@ class FlowStone:
         Raises:
             NotStoredError: There is none, or it was invalidated.
         """
-        key, current = await self._current(target, partition, io)
-        if current is None or current.invalidated:
-            slice_ = f"[{key.partition}]" if key.partition else ""
-            raise NotStoredError(f"{key.asset}{slice_} has no value; run it first")
-        asset = self.definitions.get(target)
-        source = StoredInput(
-            key.asset, current.materialization_id, current.io, current.location, None
-        )
-        value = await self._values.load(source, key.partition, asset.value_type)
-        return value  # type: ignore[return-value]  # decoded as the asset's own value type
+        return await self._stored.get(target, partition, io)
 
     async def exists(
         self, target: Target[object], /, *, partition: object = None, io: str | None = None
     ) -> bool:
         """Return whether there is a stored value that was not invalidated; rows decide."""
-        _, current = await self._current(target, partition, io)
+        _, current = await self._stored.current(target, partition, io)
         return current is not None and not current.invalidated
 
     async def status(self, target: Target[object], /, *, partition: object = None) -> AssetStatus:
         """Say where one partition of an asset stands."""
-        key, current = await self._current(target, partition, None)
+        key, current = await self._stored.current(target, partition, None)
         history = await self.store.history(key, limit=1)
         state = AssetState.MISSING
         if current is not None:
@@ -433,25 +349,12 @@ class FlowStone:
             downstream: Also what was made from it, however far.
             io: Only a value that this IO manager holds.
         """
-        keys = self._submissions.keys(target, partition)
+        keys = self._stored.keys(target, partition)
         return await self.store.invalidate(keys, downstream=downstream, io=self._holder(io))
-
-    async def _current(
-        self, target: Target[object], partition: object, io: str | None
-    ) -> tuple[Key, Current | None]:
-        keys = self._submissions.keys(target, partition)
-        found, _ = await self.store.current(keys)
-        for key in keys:
-            current = found.get(key)
-            if current is not None and (io is None or current.io == self._values.holder(io)):
-                return key, current
-        return keys[0], None
 
     def _holder(self, io: str | None) -> str | None:
         """Return what the store calls it: None is any, the empty text is the store itself."""
         return None if io is None else self._values.holder(io) or ""
-
-    # The rest
 
     def graph(self, pipeline: Pipeline | None = None, *, format: Format = "ascii") -> str:
         """
@@ -490,26 +393,9 @@ class FlowStone:
     def _handle(
         self, run_id: int, *, several: bool | None, created: bool = True
     ) -> RunHandle[list[object]]:
-        load = partial(self._results, several=several)
+        load = partial(self._stored.results, several=several)
         return RunHandle(self.store, run_id, load, created=created)
 
-    async def _results(self, record: RunRecord, *, several: bool | None) -> list[object]:
-        outputs = await self.store.outputs(record.run_id, record.targets)
-        values: list[object] = []
-        for key in record.targets:
-            source = outputs.get(key)
-            annotation = self.definitions.get(key.asset).value_type
-            values.append(
-                None
-                if source is None
-                else await self._values.load(source, key.partition, annotation)
-            )
-        if several or (several is None and len(values) != 1):
-            return values
-        return values[0]  # type: ignore[return-value]  # one target: the handle is typed by it
 
-
-def _listed(
-    target: Target[object] | Sequence[Target[object]],
-) -> Sequence[Target[object]]:
-    return target if isinstance(target, Sequence) and not isinstance(target, str) else [target]
+def _listed(target: Target[object] | Sequence[Target[object]]) -> Sequence[Target[object]]:
+    return [target] if isinstance(target, Asset | str) else target

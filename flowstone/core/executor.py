@@ -87,9 +87,7 @@ class Executor:
         asset = self._definitions.find(claim.asset)
         if asset is None:
             logger.warning("Asset %s is unknown to this worker; handed back", claim.asset)
-            return Settlement(
-                claim.id, claim.claim, Event.HANDED_BACK, delay=UNKNOWN_ASSET_DELAY
-            )
+            return Settlement(claim.id, claim.claim, Event.HANDED_BACK, delay=UNKNOWN_ASSET_DELAY)
         options = run_options.parse(claim.options).of(asset.full_name)
         if not listens(self._telemetry, "materialization"):
             return await self._attempt(asset, claim, options)
@@ -115,13 +113,13 @@ class Executor:
     def not_storable(self, settlement: Settlement, error: FlowStoneError) -> Settlement:
         """Return the settlement that takes the place of one which the store refused."""
         refused = ValueNotStorableError(f"the store refused the result: {error}")
-        return Settlement(
-            settlement.id,
-            settlement.claim,
-            Event.FAILED,
-            error=json.dumps(describe(refused, with_traceback=False)),
-            duration_ms=settlement.duration_ms,
-        )
+        failed = _failure(settlement.id, settlement.claim, refused)
+        failed.duration_ms = settlement.duration_ms
+        return failed
+
+    def broken_down(self, claim: Claim, error: Exception) -> Settlement:
+        """Return the settlement of an attempt that ended outside the author's code."""
+        return _failure(claim.id, claim.claim, self._normalizer.normalize(error))
 
     async def _attempt(
         self, asset: Asset[..., object], claim: Claim, options: AssetOptions
@@ -155,9 +153,7 @@ class Executor:
         settlement.duration_ms = int((time.perf_counter() - began) * 1000)
         return settlement
 
-    async def _outcome(
-        self, asset: Asset[..., object], claim: Claim, attempt: Attempt
-    ) -> Outcome:
+    async def _outcome(self, asset: Asset[..., object], claim: Claim, attempt: Attempt) -> Outcome:
         strategy = asset.strategy or _PLAIN
         assert isinstance(strategy, Strategy), "refused when the application was built"
         if asset.options.timeout is None:
@@ -204,9 +200,7 @@ class Executor:
                 )
             case Waiting(on, state, timeout, external):
                 wait = Wait(on, self._codec.encode(state), external)
-                return Settlement(
-                    claim.id, claim.claim, Event.WAITED, delay=timeout, wait=wait
-                )
+                return Settlement(claim.id, claim.claim, Event.WAITED, delay=timeout, wait=wait)
             case Skipped(reason):
                 return Settlement(claim.id, claim.claim, Event.SKIPPED, error=_said(reason))
             case Cancelled(reason):
@@ -249,6 +243,10 @@ class Executor:
             error=json.dumps(describe(error)),
             delay=delay,
         )
+
+
+def _failure(id_: int, claim: int, error: FlowStoneError) -> Settlement:
+    return Settlement(id_, claim, Event.FAILED, error=json.dumps(describe(error)))
 
 
 def _said(reason: str) -> str | None:

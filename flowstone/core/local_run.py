@@ -10,7 +10,8 @@ from flowstone.core.errors import RunFailedError, RunWaiting
 from flowstone.core.executor import Executor
 from flowstone.core.handle import RunHandle
 from flowstone.core.status import Status
-from flowstone.core.worker import Worker, WorkerOptions
+from flowstone.core.worker import Worker
+from flowstone.core.worker_options import WorkerOptions
 
 T = TypeVar("T")
 

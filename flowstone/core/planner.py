@@ -1,6 +1,6 @@
 """
-What a run has to compute, what it can reuse, and why. ``app.plan`` and ``app.run`` share it, so what
-the plan says is what the run does.
+What a run has to compute, what it can reuse, and why. ``app.plan`` and ``app.run`` share it, so
+what the plan says is what the run does.
 
 A stored value is fresh when it was not invalidated, was made by this version of the code (and
 configuration), and from the current values of everything upstream. Whatever is not fresh runs, and
@@ -156,9 +156,7 @@ class Planner:
             steps[key] = step
         return NewRun(
             targets=[
-                Key(name, partition)
-                for partition in request.partitions
-                for name in request.targets
+                Key(name, partition) for partition in request.partitions for name in request.targets
             ],
             steps=list(steps.values()),
             reused=[

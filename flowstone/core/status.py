@@ -10,8 +10,8 @@ The state machine of a materialization, the same for every kind of asset and in 
                                                        └─▶ cancelled
     pending ─▶ upstream_failed | skipped | cancelled
 
-Whatever is not in `TRANSITIONS` is illegal: a store leaves the row as it is and reports the settlement
-as refused. Source: DESIGN §5.
+Whatever is not in `TRANSITIONS` is illegal: a store leaves the row as it is and reports the
+settlement as refused. Source: DESIGN §5.
 """
 
 from enum import IntEnum, StrEnum

@@ -1,14 +1,14 @@
-"""From what somebody asks for to a run that is written: names resolved, options checked, planned."""
+"""From what somebody asks for to a run that is written: resolved, checked, planned."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeAlias, TypedDict
+from typing import TypeAlias, TypedDict, Unpack
 
 from flowstone.core import partition as partitions
 from flowstone.core.asset import Asset, AssetRef
 from flowstone.core.config import Config
 from flowstone.core.contracts.codec import Codec
-from flowstone.core.contracts.store import CreatedRun, Key, RunRecord, Store
+from flowstone.core.contracts.store import CreatedRun, RunRecord, Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.definitions import Definitions
 from flowstone.core.errors import InvalidOptionError
@@ -33,25 +33,19 @@ class RunArguments(TypedDict, total=False):
     config: ConfigLike | None
 
 
-class EnqueueArguments(RunArguments, total=False):
+class RequestArguments(RunArguments, total=False):
+    """What decides how a request is planned, and where it goes."""
+
+    queue: str | None
+    priority: int | None
+
+
+class EnqueueArguments(RequestArguments, total=False):
     """What ``app.enqueue`` takes beside its target."""
 
     conn: object
     dedupe: str | None
-    queue: str | None
-    priority: int | None
     at: datetime | None
-
-
-class RequestOptions(TypedDict, total=False):
-    """What decides how a request is planned."""
-
-    force: bool
-    with_deps: bool
-    io: str | None
-    config: ConfigLike | None
-    queue: str | None
-    priority: int | None
 
 
 class Submissions:
@@ -72,11 +66,19 @@ class Submissions:
         self._codec = codec
         self._telemetry = telemetry
 
-    def request(
+    def request_one(
+        self, targets: Sequence[AssetRef], /, **given: Unpack[RequestArguments]
+    ) -> Request:
+        """Return the request for one partition; see `request_over`."""
+        return self.request_over(targets, None, **given)
+
+    def request_over(
         self,
-        targets: Iterable[AssetRef],
-        partition_texts: Sequence[str],
+        targets: Sequence[AssetRef],
+        over: Iterable[object] | None,
+        /,
         *,
+        partition: object = None,
         force: bool = False,
         with_deps: bool = True,
         io: str | None = None,
@@ -87,11 +89,18 @@ class Submissions:
         """
         Return the request, checked as far as it can be without the store.
 
+        Args:
+            over: Partitions to take instead of the one; None is the one.
+
         Raises:
             UnknownAssetError: There is no such asset.
+            InvalidPartitionError: A partition is of no known type.
             InvalidOptionError: An option has no effect or a wrong value; it is named.
             NotRegisteredError: There is no such IO manager.
         """
+        if over is not None and partition is not None:
+            raise InvalidOptionError("give partition= or over=, not both")
+        partition_texts = [partitions.encode(it) for it in ([partition] if over is None else over)]
         found = [self._definitions.get(target) for target in targets]
         if not found:
             raise InvalidOptionError("nothing is asked for: name at least one asset")
@@ -194,14 +203,6 @@ class Submissions:
             )
             for name in (*names, *request.targets)
         }
-
-    def keys(
-        self, target: AssetRef, partition: object
-    ) -> list[Key]:
-        """Return the keys under which the target's value may be stored, the present name first."""
-        asset = self._definitions.get(target)
-        text = partitions.encode(partition)
-        return [Key(name, text) for name in (asset.full_name, *asset.options.aliases)]
 
 
 def _is_dedupe(value: object) -> bool:

@@ -76,3 +76,23 @@ class Wakeups:
     def topics(self) -> frozenset[str]:
         """What somebody watches at this moment."""
         return frozenset(self._watches)
+
+
+class Changes:
+    """Tells everybody who waits at this moment that something has changed; nothing is kept."""
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def publish(self) -> None:
+        """Wake all who wait."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Return at the next `publish`."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter

@@ -1,14 +1,12 @@
 """
-The loop over a store that computes assets: ``app.run`` is this loop over one run, ``flowstone
-worker`` is this loop for ever. There is no other execution path.
+The loop over a store that computes assets. ``app.run`` is this loop over one run, ``flowstone
+worker`` is this loop for ever; there is no other execution path.
 
 Each turn settles what has finished and claims what is next, in one call. When nothing waits, a turn
-is immediate; under load completions gather while a turn is under way, with no timer. Two turns may
-be under way at once, so that this process computes while the store works.
+is immediate; under load completions gather while a turn is under way, with no timer.
 
 A store that cannot be reached is waited for: settlements are kept, and once it answers the worker
-asks what it owns and hands back what it does not know, because the reply to a claim may have been
-lost.
+asks what it owns and hands back what it does not know: the reply to a claim may have been lost.
 """
 
 import asyncio
@@ -16,10 +14,8 @@ import logging
 import os
 import random
 import socket
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from flowstone.core.contracts.store import (
@@ -34,39 +30,15 @@ from flowstone.core.contracts.store import (
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.errors import DatabaseError
 from flowstone.core.executor import Executor
+from flowstone.core.slots import LANES, Slots
 from flowstone.core.status import Event
+from flowstone.core.wakeups import EVERYTHING, Changes
+from flowstone.core.worker_options import WorkerOptions
 
 logger = logging.getLogger(__name__)
 
-LANES = 2
 SHORTEST_BACKOFF = 0.05
 LONGEST_BACKOFF = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """
-    How a worker works.
-
-    Attributes:
-        queues: Slots by queue: how many materializations of it run at once here.
-        run_id: Work on this run only, whatever the queue, with ``slots`` at once.
-        drain: Stop when nothing is left that is due.
-        lease: A worker that has not beaten for this long is taken over. Must be the same on all
-            workers of a schema, and well below procrastinate's 30 s.
-        poll_interval: How long a lost wake-up can delay work.
-        shutdown_timeout: How long a stop waits for what runs before it hands it back.
-        max_rescues: A materialization that has cost this many workers their life fails.
-    """
-
-    queues: Mapping[str, int] = field(default_factory=dict)
-    run_id: int | None = None
-    slots: int = 0
-    drain: bool = False
-    lease: timedelta = timedelta(seconds=15)
-    poll_interval: timedelta = timedelta(seconds=5)
-    shutdown_timeout: timedelta = timedelta(seconds=30)
-    max_rescues: int = 5
 
 
 class Worker:
@@ -79,9 +51,10 @@ class Worker:
         self._executor = executor
         self._telemetry = telemetry
         self._options = options
-        self._slots = {"": options.slots} if options.run_id is not None else dict(options.queues)
+        by_queue = {"": options.slots} if options.run_id is not None else options.queues
+        self._queues = [queue for queue in by_queue if queue]
+        self._slots = Slots(by_queue)
         self._worker_id = 0
-        self._free = dict(self._slots)
         self._running: dict[int, tuple[Claim, asyncio.Task[None]]] = {}
         self._finished: list[Settlement] = []
         self._turns = 0
@@ -91,17 +64,17 @@ class Worker:
         self._stopping = False
         self._aborting: set[int] = set()
         self._must_reconcile = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self._changes = Changes()
         self._backoff = SHORTEST_BACKOFF
 
     def stop(self) -> None:
         """Take no more work; `run` returns when what runs has ended or was handed back."""
         self._stopping = True
-        self._changed()
+        self._changes.publish()
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs, nothing waits to be settled, and nothing more was claimable."""
+        """Whether nothing runs or waits to be settled, and nothing more was claimable."""
         return not (self._running or self._finished or self._turns or self._hungry)
 
     async def run(self) -> None:
@@ -111,7 +84,7 @@ class Worker:
         Raises:
             DatabaseError: One that waiting cannot mend.
         """
-        await self._store.listen([queue for queue in self._slots if queue])
+        await self._store.listen(self._queues)
         await self._register()
         try:
             async with self._background():
@@ -128,22 +101,20 @@ class Worker:
     async def wait_idle(self) -> None:
         """Return at the next moment when `is_idle` holds, or when the worker has stopped."""
         while not (self.is_idle or self._stopping):
-            await self._wait_changed()
+            await self._changes.wait()
 
     def look_again(self) -> None:
         """Say that there may be something to claim."""
         self._hungry = True
         self._rumors += 1
-        self._changed()
-
-    # Turns
+        self._changes.publish()
 
     async def _lane(self, number: int) -> None:
         while not self._is_over():
             if self._wants_turn(number):
                 await self._turn()
             else:
-                await self._wait_changed()
+                await self._changes.wait()
 
     def _is_over(self) -> bool:
         if self._options.drain and self.is_idle and not self._must_reconcile:
@@ -151,17 +122,17 @@ class Worker:
         return self._stopping and not (self._running or self._finished or self._turns)
 
     def _wants_turn(self, number: int) -> bool:
-        free = 0 if self._stopping else sum(self._free.values())
+        free = 0 if self._stopping else self._slots.free
         if self._turns == 0:
             return bool(self._finished) or (self._hungry and free > 0) or self._must_reconcile
         # The other lane is at it; join in only for a load that is worth a turn of its own.
-        worth = max(1, sum(self._slots.values()) // 2)
+        worth = self._slots.half
         return number > 0 and (len(self._finished) >= worth or (self._hungry and free >= worth))
 
     async def _turn(self) -> None:
         settlements, self._finished = self._finished, []
         # Even with nothing else in sight: what this turn settles may make successors ready.
-        offered = {} if self._stopping else self._offer()
+        offered = {} if self._stopping else self._slots.offer()
         self._turns += 1
         try:
             if self._must_reconcile:
@@ -179,19 +150,9 @@ class Worker:
             await self._recover(error, settlements)
         finally:
             for queue, slots in offered.items():
-                self._free[queue] += slots
+                self._slots.give_back(queue, slots)
             self._turns -= 1
-            self._changed()
-
-    def _offer(self) -> dict[str, int]:
-        """Reserve free slots for a turn; at most half of each queue's, so that turns overlap."""
-        offered = {}
-        for queue, free in self._free.items():
-            slots = min(free, max(1, -(-self._slots[queue] // LANES)))
-            if slots > 0:
-                offered[queue] = slots
-                self._free[queue] -= slots
-        return offered
+            self._changes.publish()
 
     def _capacity(self, offered: Mapping[str, int]) -> Capacity:
         run_id = self._options.run_id
@@ -211,8 +172,10 @@ class Worker:
         for job in turn.malformed:
             logger.error("Job %s belongs to no materialization: %s", job.job_id, job.arguments)
         for claim in turn.claims:
-            queue = self._queue_of(claim)
-            offered[queue] -= 1
+            if self._stopping:
+                self._finished.append(Settlement(claim.id, claim.claim, Event.HANDED_BACK))
+                continue
+            offered[self._queue_of(claim)] -= 1
             task = asyncio.create_task(self._execute(claim))
             self._running[claim.id] = (claim, task)
         if turn.next_due is not None:
@@ -227,16 +190,21 @@ class Worker:
         seconds = min(delay.total_seconds(), 3600.0)
         self._due = asyncio.get_running_loop().call_later(seconds, self.look_again)
 
-    # Bodies
-
     async def _execute(self, claim: Claim) -> None:
         settlement: Settlement | None = None
         try:
             settlement = await self._executor.execute(claim)
+        except Exception as error:
+            # Not the author's code, which the executor answers for: a telemetry emitter, or a bug.
+            logger.exception("Attempt %s at %s broke down", claim.attempt, claim.asset)
+            settlement = self._executor.broken_down(claim, error)
         except asyncio.CancelledError:
             if claim.id in self._aborting:
                 settlement = Settlement(
-                    claim.id, claim.claim, Event.CANCELLED, error='{"message": "stopped on request"}'
+                    claim.id,
+                    claim.claim,
+                    Event.CANCELLED,
+                    error='{"message": "stopped on request"}',
                 )
             elif self._stopping:
                 settlement = Settlement(claim.id, claim.claim, Event.HANDED_BACK)
@@ -251,19 +219,17 @@ class Worker:
         self._aborting.discard(claim.id)
         if settlement is not None:
             self._finished.append(settlement)
+        # A thread cannot be stopped: its slot is busy for as long as it is.
         lingering = self._executor.lingering(claim)
         if lingering is None:
             self._give_slot_back(claim)
         else:
-            # A thread cannot be stopped: its slot is busy for as long as it is.
             lingering.add_done_callback(lambda _: self._give_slot_back(claim))
-        self._changed()
+        self._changes.publish()
 
     def _give_slot_back(self, claim: Claim) -> None:
-        self._free[self._queue_of(claim)] += 1
-        self._changed()
-
-    # When the store does not answer as it should
+        self._slots.give_back(self._queue_of(claim))
+        self._changes.publish()
 
     async def _recover(self, error: DatabaseError, settlements: Sequence[Settlement]) -> None:
         if error.retryable:
@@ -331,11 +297,8 @@ class Worker:
         await asyncio.sleep(self._backoff * random.uniform(0.5, 1.0))
         self._hungry = True
 
-    # Life
-
     async def _register(self) -> None:
-        queues = [queue for queue in self._slots if queue]
-        info = WorkerInfo(socket.gethostname(), os.getpid(), queues)
+        info = WorkerInfo(socket.gethostname(), os.getpid(), self._queues)
         while True:
             try:
                 self._worker_id = await self._store.register_worker(info)
@@ -346,7 +309,7 @@ class Worker:
                 logger.warning("The store does not answer (%s); trying again", error)
                 await self._back_off()
         self._telemetry.execute(
-            "worker.start", {}, {"worker_id": self._worker_id, "queues": dict(self._slots)}
+            "worker.start", {}, {"worker_id": self._worker_id, "queues": dict(self._slots.total)}
         )
 
     async def _say_goodbye(self) -> None:
@@ -373,14 +336,14 @@ class Worker:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hear_wakeups(self) -> None:
-        topics = [f"queue:{queue}" for queue in self._slots if queue]
+        topics = [f"queue:{queue}" for queue in self._queues]
         if self._options.run_id is not None:
             topics.append(f"run:{self._options.run_id}")
         poll = self._options.poll_interval.total_seconds()
         with self._store.wakeups.watch([*topics, "abort"]) as watch:
             while True:
                 heard = await watch.wait(poll * random.uniform(0.8, 1.0))
-                if "abort" in heard or "*" in heard:
+                if "abort" in heard or EVERYTHING in heard:
                     await self._abort_requested()
                 if heard != {"abort"}:
                     self.look_again()
@@ -424,22 +387,9 @@ class Worker:
     async def _end_in_time(self) -> None:
         """After a stop, cut short what has not ended in time."""
         while not self._stopping:
-            await self._wait_changed()
-        deadline = time.monotonic() + self._options.shutdown_timeout.total_seconds()
-        while self._running and (left := deadline - time.monotonic()) > 0:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._wait_changed()
+            await self._changes.wait()
+        running = [task for _, task in self._running.values()]
+        if running:
+            await asyncio.wait(running, timeout=self._options.shutdown_timeout.total_seconds())
         for _, task in list(self._running.values()):
             task.cancel()
-
-    def _changed(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def _wait_changed(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter

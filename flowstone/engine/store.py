@@ -312,7 +312,9 @@ class PostgresStore(Store):
             "flowstone_lineage_v1", ("text", "text"), key.asset, key.partition
         )
         upstream = [Key(row["asset"], row["partition"]) for row in found if row["is_upstream"]]
-        downstream = [Key(row["asset"], row["partition"]) for row in found if not row["is_upstream"]]
+        downstream = [
+            Key(row["asset"], row["partition"]) for row in found if not row["is_upstream"]
+        ]
         return upstream, downstream
 
     # Calls
@@ -347,7 +349,7 @@ async def after_conflicts(once: Callable[[], Awaitable[T]]) -> T:
     """
     Return what a statement returns, repeated when a deadlock or a conflict undid all of it.
 
-    The lock order makes them rare; where two batches touch the same dependents they remain possible.
+    The lock order makes them rare; two batches that touch the same dependents may still meet.
     """
     for _ in range(CONFLICTS):
         try:

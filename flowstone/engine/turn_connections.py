@@ -1,8 +1,8 @@
 """
 The connections that turns run on: their own, and nothing between them and the wire.
 
-A pool's bookkeeping around each statement costs about as much as a small turn's reply, and reading or
-enqueueing must neither wait for a turn nor make one wait.
+A pool's bookkeeping around each statement costs about as much as a small turn's reply, and reading
+or enqueueing must neither wait for a turn nor make one wait.
 """
 
 from collections.abc import AsyncIterator

@@ -12,287 +12,55 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar
 
+from flowstone.core.contracts.store_records import (
+    Capacity,
+    Claim,
+    CreatedRun,
+    Current,
+    JsonText,
+    Key,
+    Malformed,
+    MaterializationRecord,
+    NewRun,
+    PlannedStep,
+    Rescued,
+    Reused,
+    RunRecord,
+    Settlement,
+    StoredInput,
+    Turn,
+    Wait,
+    WorkerInfo,
+)
 from flowstone.core.errors import FlowStoneError
-from flowstone.core.outcome import Wake
-from flowstone.core.status import Event, RunStatus, Status
+from flowstone.core.status import RunStatus
 from flowstone.core.wakeups import Wakeups
 
-JsonText = str
-"""A JSON document as text, already checked by the codec."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
-    """One slice of one asset: its full name and its encoded partition (empty: none)."""
-
-    asset: str
-    partition: str
-
-
-@dataclass(slots=True)
-class Current:
-    """
-    The value that an asset's partition has now.
-
-    Attributes:
-        materialization_id: The materialization that produced it.
-        io: The IO manager that holds it; None when the store itself does.
-        location: Where that manager put it; None when the store holds the value.
-        version: Code (and configuration) that produced it.
-        upstreams: Materializations that it was made from or after.
-        invalidated: Whether somebody declared it stale since.
-    """
-
-    materialization_id: int
-    io: str | None
-    location: JsonText | None
-    version: str
-    upstreams: Sequence[int]
-    materialized_at: datetime
-    invalidated: bool
-
-
-@dataclass(slots=True)
-class PlannedStep:
-    """
-    One materialization of a new run, with the id it will have.
-
-    Attributes:
-        unmet: How many of its upstreams are steps of this run; zero is ready at once.
-        inputs: Materializations whose values are loaded, of this run or reused.
-        follows: Materializations that only have to come first.
-        dependents: Steps of this run that need this one to succeed.
-        optional_dependents: Steps of this run that go on without it.
-        reason: Why it runs, for people.
-    """
-
-    id: int
-    key: Key
-    queue: str
-    priority: int
-    reason: str
-    unmet: int = 0
-    inputs: list[int] = field(default_factory=list)
-    follows: list[int] = field(default_factory=list)
-    dependents: list[int] = field(default_factory=list)
-    optional_dependents: list[int] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Reused:
-    """A stored value that a new run takes as it is, and why it may."""
-
-    materialization_id: int
-    key: Key
-    reason: str
-
-
-@dataclass(slots=True)
-class NewRun:
-    """
-    A planned run, ready to be written.
-
-    Attributes:
-        targets: What was asked for.
-        options: The run's JSON-safe options (RunConfig), or None when there are none.
-        dedupe: A repeat with the same text returns the first run, for as long as that is kept.
-        at: Not before this instant; None is at once.
-        retry_of: The run that this one repeats.
-    """
-
-    targets: Sequence[Key]
-    steps: Sequence[PlannedStep]
-    reused: Sequence[Reused]
-    options: JsonText | None = None
-    dedupe: str | None = None
-    at: datetime | None = None
-    retry_of: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CreatedRun:
-    """The run's id, and whether it is new (False: ``dedupe`` found an earlier one)."""
-
-    run_id: int
-    created: bool
-
-
-@dataclass(slots=True)
-class StoredInput:
-    """
-    A value that a claimed materialization depends on.
-
-    Attributes:
-        value: The JSON text when the store holds it and it is small; None otherwise: load it
-            through the IO manager ``io``, or with `Store.values` when ``io`` is None.
-    """
-
-    asset: str
-    materialization_id: int
-    io: str | None
-    location: JsonText | None
-    value: JsonText | None
-
-
-@dataclass(slots=True)
-class Claim:
-    """
-    A materialization that this worker owns until it settles it.
-
-    Attributes:
-        claim: The fence: grows whenever the job leaves a worker, a snooze included.
-        attempt: What the author sees: 1 for the first; a snooze gives it back.
-        options: The run's options as JSON text, or None.
-        wake: Why a waiting materialization goes on; None on a first start.
-    """
-
-    id: int
-    claim: int
-    run_id: int
-    asset: str
-    partition: str
-    attempt: int
-    inputs: Sequence[StoredInput] = ()
-    options: JsonText | None = None
-    wake: Wake | None = None
-    queue: str = ""
-
-
-@dataclass(slots=True)
-class Wait:
-    """What a materialization that settles as waiting waits for; see `outcome.Waiting`."""
-
-    on: str
-    state: JsonText
-    external: bool
-
-
-@dataclass(slots=True)
-class Settlement:
-    """
-    What became of a claim.
-
-    Attributes:
-        event: One of the settling events (`Event.settles`).
-        value: JSON text for the store's own value table; None when an IO manager has it.
-        error: The failure, as JSON; also for a retry, and the reason of a skip or cancel.
-        delay: With a retry, snooze or hand-back: not before this much later; with a wait: its
-            deadline (None: no deadline).
-        duration_ms: How long the attempt took, in milliseconds.
-    """
-
-    id: int
-    claim: int
-    event: Event
-    value: JsonText | None = None
-    io: str | None = None
-    location: JsonText | None = None
-    version: str = ""
-    error: JsonText | None = None
-    delay: timedelta | None = None
-    wait: Wait | None = None
-    duration_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """
-    What a worker has room for.
-
-    Attributes:
-        queues: Free slots by queue.
-        run_id: Take from this run only, whatever the queue; ``slots`` says how many.
-    """
-
-    queues: Mapping[str, int] = field(default_factory=dict)
-    run_id: int | None = None
-    slots: int = 0
-
-
-@dataclass(slots=True)
-class Malformed:
-    """A job in our queue that no materialization belongs to; the store has failed it."""
-
-    job_id: int
-    arguments: str
-
-
-@dataclass(slots=True)
-class Turn:
-    """
-    What one turn brought.
-
-    Attributes:
-        refused: Ids of settlements whose claim was no longer this worker's; nothing of them was
-            written.
-        next_due: When the next timed job falls due, if no claim was returned and one is waiting.
-    """
-
-    claims: Sequence[Claim] = ()
-    refused: Sequence[int] = ()
-    malformed: Sequence[Malformed] = ()
-    next_due: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """How a worker introduces itself."""
-
-    host: str
-    pid: int
-    queues: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Rescued:
-    """Work taken back from a worker that stopped beating."""
-
-    worker_id: int
-    materialization_ids: Sequence[int]
-
-
-@dataclass(slots=True)
-class RunRecord:
-    """A run as it stands; ``counts`` has the number of its materializations by status."""
-
-    run_id: int
-    status: RunStatus
-    targets: Sequence[Key]
-    options: JsonText | None
-    created_at: datetime
-    finished_at: datetime | None
-    counts: Mapping[Status, int]
-    reused_count: int
-    retry_of: int | None
-
-
-@dataclass(slots=True)
-class MaterializationRecord:
-    """
-    A materialization as it stands.
-
-    Attributes:
-        error: JSON of the last failure, or the reason of a skip or cancel.
-        waiting_on: What it waits for, while it waits.
-        external: Whether only an outside event can end that wait.
-    """
-
-    id: int
-    run_id: int
-    key: Key
-    status: Status
-    attempt: int
-    reason: str
-    error: JsonText | None
-    waiting_on: str | None
-    external: bool
-    started_at: datetime | None
-    finished_at: datetime | None
-    duration_ms: int | None
+__all__ = [
+    "Capacity",
+    "Claim",
+    "CreatedRun",
+    "Current",
+    "JsonText",
+    "Key",
+    "Malformed",
+    "MaterializationRecord",
+    "NewRun",
+    "PlannedStep",
+    "Rescued",
+    "Reused",
+    "RunRecord",
+    "Settlement",
+    "Store",
+    "StoredInput",
+    "Turn",
+    "Wait",
+    "WorkerInfo",
+    "WorkerLostError",
+]
 
 
 class WorkerLostError(FlowStoneError):
@@ -405,7 +173,7 @@ class Store(ABC):
         """
         Take back what workers own that have not beaten for ``lease``.
 
-        A materialization that was rescued ``max_rescues`` times fails instead: it kills its workers.
+        A materialization that was rescued ``max_rescues`` times fails instead: it kills workers.
         """
 
     @abstractmethod

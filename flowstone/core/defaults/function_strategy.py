@@ -17,7 +17,7 @@ class FunctionStrategy(Strategy):
 
 
 def outcome_of(result: object) -> Outcome:
-    """Return what a function's return value means; all but `Skip`, `Snooze`, `Cancel` is a value."""
+    """Return what a function's result means; all but `Skip`, `Snooze` and `Cancel` is a value."""
     match result:
         case Skip(reason):
             return Skipped(reason)

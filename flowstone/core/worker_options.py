@@ -1,0 +1,31 @@
+"""How a worker works."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """
+    How a worker works.
+
+    Attributes:
+        queues: Slots by queue: how many materializations of it run at once here.
+        run_id: Work on this run only, whatever the queue, with ``slots`` at once.
+        drain: Stop when nothing is left that is due.
+        lease: A worker that has not beaten for this long is taken over. Must be the same on all
+            workers of a schema, and well below procrastinate's 30 s.
+        poll_interval: How long a lost wake-up can delay work.
+        shutdown_timeout: How long a stop waits for what runs before it hands it back.
+        max_rescues: A materialization that has cost this many workers their life fails.
+    """
+
+    queues: Mapping[str, int] = field(default_factory=dict)
+    run_id: int | None = None
+    slots: int = 0
+    drain: bool = False
+    lease: timedelta = timedelta(seconds=15)
+    poll_interval: timedelta = timedelta(seconds=5)
+    shutdown_timeout: timedelta = timedelta(seconds=30)
+    max_rescues: int = 5
