@@ -3,19 +3,25 @@ Produce data reliably from Python with nothing but Postgres.
 
 Define assets, run `flowstone worker`, enqueue inside your own transactions, and read the state of
 every run in SQL. Without Postgres the same pipelines run in memory.
+
+Names are imported when they are first used: a module that only defines assets loads no engine.
 """
 
-from flowstone.core.application import FlowStone
-from flowstone.core.asset import Asset, Definition
-from flowstone.core.config import Config
-from flowstone.core.context import Context
-from flowstone.core.dependency import Dep, Requires
-from flowstone.core.errors import FlowStoneError, RunFailedError, RunWaiting
-from flowstone.core.handle import RunHandle
-from flowstone.core.pipeline import Pipeline
-from flowstone.core.results import Cancel, Skip, Snooze
-from flowstone.core.retry import Retry
-from flowstone.core.run_sync import run_sync
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+if _TYPE_CHECKING:
+    from flowstone.core.application import FlowStone
+    from flowstone.core.asset import Asset, Definition
+    from flowstone.core.config import Config
+    from flowstone.core.context import Context
+    from flowstone.core.dependency import Dep, Requires
+    from flowstone.core.errors import FlowStoneError, RunFailedError, RunWaiting
+    from flowstone.core.handle import RunHandle
+    from flowstone.core.pipeline import Pipeline
+    from flowstone.core.results import Cancel, Skip, Snooze
+    from flowstone.core.retry import Retry
+    from flowstone.core.run_sync import run_sync
 
 __all__ = [
     "Asset",
@@ -38,3 +44,36 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Asset": "asset",
+    "Cancel": "results",
+    "Config": "config",
+    "Context": "context",
+    "Definition": "asset",
+    "Dep": "dependency",
+    "FlowStone": "application",
+    "FlowStoneError": "errors",
+    "Pipeline": "pipeline",
+    "Requires": "dependency",
+    "Retry": "retry",
+    "RunFailedError": "errors",
+    "RunHandle": "handle",
+    "RunWaiting": "errors",
+    "Skip": "results",
+    "Snooze": "results",
+    "run_sync": "run_sync",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'flowstone' has no attribute '{name}'")
+    value: object = getattr(_import_module(f"flowstone.core.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

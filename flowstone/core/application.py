@@ -125,9 +125,8 @@ class FlowStone:
         if dsn is None:
             return MemoryStore()
         scheme, has_scheme, _ = dsn.partition("://")
-        # libpq's other spellings: postgres://, key=value, and SQLAlchemy's postgresql+driver://.
-        name = scheme.partition("+")[0] if has_scheme else "postgresql"
-        name = "postgresql" if name == "postgres" else name
+        # Also postgres://, key=value, and SQLAlchemy's postgresql+driver://.
+        name = scheme.partition("+")[0] if has_scheme and scheme != "postgres" else "postgresql"
         if name not in self.registries.stores:
             plugin_loading.install([plugin_loading.load(name)], self.registries)
         return self.registries.stores.instance(name, {"dsn": dsn, "schema": schema})
@@ -223,7 +222,7 @@ class FlowStone:
             priority: Of the whole run; by default what each asset says.
             at: Not before this instant, which needs a time zone.
 
-        Other arguments and errors are those of `run`.
+        The rest is as in `run`.
         """
         return await self._enqueue([target], None, several=False, **given)
 
