@@ -82,6 +82,10 @@ def demo_command(settings: Settings, fresh: bool, page: Path | None, psql: bool)
     `flowstone worker` computes them on an embedded Postgres (or on --dsn, in a schema of their
     own). Both end with the demo; the data is kept, and what is fresh is reused the next time.
     """
+    if settings.app is not None:
+        raise click.UsageError("--app: the demo has a pipeline of its own; leave it out")
+    if psql and (fresh or page is not None):
+        raise click.UsageError("--psql does nothing but open psql; leave --fresh and --html out")
     if page is not None and not page.absolute().parent.is_dir():
         raise click.BadParameter(f"there is no folder {page.parent}", param_hint="--html")
     folder = DemoFolder.open()

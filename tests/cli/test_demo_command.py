@@ -222,12 +222,22 @@ class TestFresh:
             assert select(server.dsn(), "SELECT 1").rows == [(1,)]
 
 
-class TestThePage:
-    def test_needs_a_folder_and_says_so_before_anything_starts(self, folder: DemoFolder) -> None:
-        ended = flowstone("demo", "--html", "nowhere/page.html")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["--html", "nowhere/page.html"], id="a page in a folder that is not there"),
+        pytest.param(["--app", "shop:app"], id="another application"),
+        pytest.param(["--psql", "--fresh"], id="psql and something else"),
+    ],
+)
+def test_what_it_cannot_do_is_refused_before_anything_starts(
+    folder: DemoFolder, arguments: list[str]
+) -> None:
+    ended = flowstone("demo", *arguments)
 
-        assert ended.exit_code == 2
-        assert not folder.server.exists()
+    assert ended.exit_code == 2
+    assert arguments[0] in ended.stderr
+    assert not folder.server.exists()
 
 
 @pytest.mark.parametrize("statement", [progress_statement, assets_statement])
