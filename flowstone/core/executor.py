@@ -213,7 +213,9 @@ class Executor:
     ) -> Settlement:
         error = self._normalizer.normalize(raised)
         retry = asset.options.retry or DEFAULT_RETRY
-        again = claim.attempt < retry.max_attempts and retry.is_retryable(error)
+        # What is no Exception, such as an exit, is an end and no mishap.
+        is_mishap = isinstance(raised, Exception) and retry.is_retryable(error)
+        again = is_mishap and claim.attempt < retry.max_attempts
         delay = retry.delay(claim.attempt) if again else None
         self.last_error = error
         logger.log(

@@ -71,6 +71,10 @@ async def _work_until_ended(handle: RunHandle[T], store: Store, worker: Worker) 
                     if waits:
                         raise RunWaiting(handle.run_id, waits)
                 await watch.wait(OTHERS_SECONDS)
+    except asyncio.CancelledError:
+        # Nobody here waits for the run any longer: what runs is stopped and handed back.
+        working.cancel()
+        raise
     finally:
         worker.stop()
         await working

@@ -1,0 +1,50 @@
+"""Every scenario plays twice: in memory, and on Postgres."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from flowstone import FlowStone
+from tests.application.stage import MemoryStage, PostgresStage, Stage
+from tests.conftest import a_database
+
+AppOf = Callable[..., Awaitable[FlowStone]]
+
+STORES = ["memory", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(scope="session")
+def shared_database(server_dsn: str, template_database: str) -> Iterator[str]:
+    """One database for all scenarios; each finds it empty and leaves it so."""
+    with a_database(server_dsn, template_database) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def admin(shared_database: str) -> Iterator[psycopg.Connection[Any]]:
+    options = "-c search_path=flowstone -c lock_timeout=5s"
+    with psycopg.connect(shared_database, autocommit=True, options=options) as connection:
+        yield connection
+
+
+@pytest.fixture(params=STORES)
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """An empty store, and time that a test can let pass."""
+    if request.param == "memory":
+        stage: Stage = MemoryStage()
+    else:
+        dsn = request.getfixturevalue("shared_database")
+        stage = PostgresStage(dsn, request.getfixturevalue("admin"))
+    yield stage
+    await stage.close()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert left == set(), "tasks are left over"
+
+
+@pytest.fixture
+def app_of(stage: Stage) -> AppOf:
+    """``await app_of(pipeline, **options)`` opens an application over the scenario's store."""
+    return stage.app

@@ -1,0 +1,567 @@
+"""Running assets here and now: what is computed, in which order, and what comes back."""
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections import Counter
+
+import pytest
+
+from flowstone import Context, Dep, Pipeline, RunFailedError
+from flowstone.core.errors import (
+    DependencyNotReadyError,
+    InvalidOptionError,
+    RunCancelledError,
+    UnknownAssetError,
+)
+from tests.application.conftest import AppOf
+from tests.application.stage import drain, eventually, newest_run, statuses, steps
+
+
+def sums() -> tuple[Pipeline, Counter[str]]:
+    """numbers → doubled → total, and how often each was computed."""
+    p, computed = Pipeline("sums"), Counter[str]()
+
+    @p.asset
+    async def numbers() -> list[int]:
+        computed["numbers"] += 1
+        return [1, 2, 3, 4, 5]
+
+    @p.asset
+    def doubled(numbers: list[int] = Dep(numbers)) -> list[int]:
+        computed["doubled"] += 1
+        return [number * 2 for number in numbers]
+
+    @p.asset
+    async def total(doubled: list[int] = Dep(doubled)) -> int:
+        computed["total"] += 1
+        return sum(doubled)
+
+    return p, computed
+
+
+class TestOneTarget:
+    @pytest.mark.conformance(142)
+    async def test_an_asset_is_computed_and_its_value_returned(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+
+        @p.asset
+        async def greeting() -> str:
+            return "Hello, World!"
+
+        app = await app_of(p)
+
+        assert await app.run(greeting) == "Hello, World!"
+        assert await app.run("greeting") == "Hello, World!"
+        assert await app.run("p.greeting") == "Hello, World!"
+
+    @pytest.mark.conformance(125, 143)
+    async def test_what_it_depends_on_is_computed_first(self, app_of: AppOf) -> None:
+        p, computed = sums()
+        app = await app_of(p)
+
+        assert await app.run("total") == 30
+        assert computed == {"numbers": 1, "doubled": 1, "total": 1}
+
+    @pytest.mark.conformance(94)
+    async def test_a_stored_upstream_is_loaded_and_the_result_stored(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+
+        @p.asset
+        async def base() -> str:
+            return "value"
+
+        @p.asset
+        async def target(base: str = Dep(base)) -> tuple[str, str]:
+            return "result", base
+
+        app = await app_of(p)
+        await app.run(base, partition="p1")
+
+        assert await app.run(target, partition="p1", with_deps=False) == ("result", "value")
+        assert await app.get(target, partition="p1") == ("result", "value")
+
+    @pytest.mark.conformance(104)
+    async def test_a_success_is_recorded_with_what_it_was_made_from(self, app_of: AppOf) -> None:
+        p, _ = sums()
+        app = await app_of(p)
+        await app.run("total")
+        status = await app.status("doubled")
+        assert status.latest is not None
+
+        upstream, downstream = await app.store.lineage(status.latest.key)
+
+        assert [key.asset for key in upstream] == ["sums.numbers"]
+        assert [key.asset for key in downstream] == ["sums.total"]
+        assert status.latest.status == "succeeded"
+
+    async def test_none_is_a_value(self, app_of: AppOf) -> None:
+        p, calls = Pipeline("p"), Counter[str]()
+
+        @p.asset
+        async def nothing() -> None:
+            calls["nothing"] += 1
+
+        @p.asset
+        async def told(nothing: None = Dep(nothing)) -> str:
+            return f"got {nothing}"
+
+        app = await app_of(p)
+
+        assert await app.run(told) == "got None"
+        assert await app.exists(nothing)
+        assert await app.run(nothing) is None
+        assert calls == {"nothing": 1}
+
+    async def test_an_asset_is_still_the_function_it_was(self, app_of: AppOf) -> None:
+        p, _ = sums()
+        await app_of(p)
+        numbers, doubled, total = p.assets
+
+        assert await numbers() == [1, 2, 3, 4, 5]  # type: ignore[misc]
+        assert doubled([1]) == [2]
+        assert await total([2, 3]) == 5  # type: ignore[misc]
+
+
+class TestSharedUpstreams:
+    async def test_what_a_diamond_shares_is_computed_once(self, app_of: AppOf) -> None:
+        p, computed = Pipeline("p"), Counter[str]()
+
+        @p.asset
+        async def top() -> int:
+            computed["top"] += 1
+            return 1
+
+        @p.asset
+        async def left(top: int = Dep(top)) -> int:
+            return top + 1
+
+        @p.asset
+        def right(top: int = Dep(top)) -> int:
+            return top + 2
+
+        @p.asset
+        async def bottom(
+            left: int = Dep(left), right: int = Dep(right), top: int = Dep(top)
+        ) -> int:
+            return left * 100 + right * 10 + top
+
+        app = await app_of(p)
+
+        assert await app.run(bottom) == 231
+        assert computed == {"top": 1}
+
+    async def test_several_targets_are_one_run_and_a_list(self, app_of: AppOf) -> None:
+        p, computed = sums()
+        other = Pipeline("other")
+
+        @other.asset
+        async def largest(numbers: list[int] = Dep("sums.numbers", type=list[int])) -> int:
+            return max(numbers)
+
+        app = await app_of(p, other)
+
+        assert await app.run(["total", largest, "numbers"]) == [30, 5, [1, 2, 3, 4, 5]]
+        assert computed["numbers"] == 1
+        assert len(await app.store.runs()) == 1
+
+    async def test_a_target_named_twice_is_computed_once(self, app_of: AppOf) -> None:
+        p, computed = sums()
+        app = await app_of(p)
+
+        assert await app.run(["numbers", "sums.numbers"]) == [[1, 2, 3, 4, 5]]
+        assert computed == {"numbers": 1}
+
+    async def test_a_wide_and_a_deep_graph_are_computed_whole(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+        for number in range(150):
+            p.asset(name=f"leaf_{number}")(lambda: None)
+        previous = p.asset(name="link_0")(lambda: 0)
+        for number in range(1, 40):
+
+            @p.asset(name=f"link_{number}")
+            async def link(before: int = Dep(previous)) -> int:
+                return before + 1
+
+            previous = link
+        app = await app_of(p)
+
+        handle = await app.enqueue_many(p)
+        await app.finish(handle)
+
+        assert (await handle.result())[:151] == [None] * 150 + [0]
+        assert await app.get(previous) == 39
+
+
+class TestWithoutUpstreams:
+    @pytest.mark.conformance(95, 150)
+    async def test_an_upstream_without_a_value_is_named_and_nothing_written(
+        self, app_of: AppOf
+    ) -> None:
+        p, computed = sums()
+        app = await app_of(p)
+
+        with pytest.raises(DependencyNotReadyError) as caught:
+            await app.run("total", with_deps=False, partition="p2")
+
+        assert caught.value.missing == ("sums.doubled",)
+        assert (caught.value.asset, caught.value.partition) == ("sums.total", "p2")
+        assert computed == {}
+        assert await app.store.runs() == []
+
+    async def test_all_that_is_missing_is_named(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+        one = p.asset(name="one")(lambda: 1)
+        two = p.asset(name="two")(lambda: 2)
+
+        @p.asset
+        async def both(one: int = Dep(one), two: int = Dep(two)) -> int:
+            return one + two
+
+        app = await app_of(p)
+
+        with pytest.raises(DependencyNotReadyError, match=r"\[p.one, p.two\]"):
+            await app.run(both, with_deps=False)
+
+    async def test_an_upstream_is_taken_as_it_is_stored(self, app_of: AppOf) -> None:
+        p, computed = sums()
+        app = await app_of(p)
+        await app.run("doubled")
+        await app.run("numbers", force=True)
+
+        assert await app.run("total", with_deps=False) == 30
+        assert computed == {"numbers": 2, "doubled": 1, "total": 1}
+
+    async def test_an_invalidated_upstream_counts_as_missing(self, app_of: AppOf) -> None:
+        p, _ = sums()
+        app = await app_of(p)
+        await app.run("doubled")
+        await app.invalidate("doubled")
+
+        with pytest.raises(DependencyNotReadyError):
+            await app.run("total", with_deps=False)
+
+
+class TestUnknownTargets:
+    @pytest.mark.conformance(118, 144)
+    @pytest.mark.parametrize(
+        "ask", ["run", "enqueue", "plan", "get", "exists", "status", "invalidate"]
+    )
+    async def test_every_question_about_one_names_what_was_meant(
+        self, app_of: AppOf, ask: str
+    ) -> None:
+        p = Pipeline("p")
+        p.asset(name="greeting")(lambda: "hello")
+        app = await app_of(p)
+
+        with pytest.raises(UnknownAssetError) as caught:
+            await getattr(app, ask)("greting")
+
+        assert caught.value.suggestion in ("greeting", "p.greeting")
+        assert "p.greeting" in caught.value.context["available"]  # type: ignore[operator]
+        assert "Did you mean" in str(caught.value)
+        assert await app.store.runs() == []
+
+    async def test_an_asset_of_another_application_is_unknown(self, app_of: AppOf) -> None:
+        p, _ = sums()
+        stranger = Pipeline("stranger").asset(name="stranger")(lambda: 1)
+        app = await app_of(p)
+
+        with pytest.raises(UnknownAssetError, match=r"stranger\.stranger"):
+            await app.run(stranger)
+
+    async def test_asking_for_nothing_is_refused(self, app_of: AppOf) -> None:
+        p, _ = sums()
+        app = await app_of(p)
+
+        with pytest.raises(InvalidOptionError, match="name at least one asset"):
+            await app.run([])
+        assert await app.store.runs() == []
+
+
+class TestFailures:
+    @pytest.mark.conformance(160)
+    async def test_what_needs_a_failed_asset_is_not_computed(self, app_of: AppOf) -> None:
+        p, computed = Pipeline("p"), Counter[str]()
+
+        @p.asset
+        async def numbers() -> list[int]:
+            raise ValueError("no numbers today")
+
+        @p.asset
+        async def doubled(numbers: list[int] = Dep(numbers)) -> list[int]:
+            computed["doubled"] += 1
+            return numbers
+
+        @p.asset
+        async def total(doubled: list[int] = Dep(doubled)) -> int:
+            computed["total"] += 1
+            return 0
+
+        app = await app_of(p)
+
+        with pytest.raises(RunFailedError, match=r"p\.numbers: .*no numbers today") as caught:
+            await app.run(total)
+
+        assert [failure.asset for failure in caught.value.failures] == ["p.numbers"]
+        assert computed == {}
+        assert await statuses(app, caught.value.run_id) == {
+            "numbers": "failed",
+            "doubled": "upstream_failed",
+            "total": "upstream_failed",
+        }
+        latest = (await app.status(total)).latest
+        assert latest is not None
+        assert "upstream p.doubled upstream failed" in (latest.error or "")
+
+    @pytest.mark.conformance(97, 146)
+    async def test_what_a_function_raised_is_the_cause_and_is_logged(
+        self, app_of: AppOf, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        p = Pipeline("p")
+        mistake = ValueError("Intentional error")
+
+        @p.asset
+        def failing() -> int:
+            raise mistake
+
+        app = await app_of(p)
+
+        with caplog.at_level(logging.ERROR), pytest.raises(RunFailedError) as caught:
+            await app.run(failing)
+
+        cause = caught.value.__cause__
+        assert cause is not None
+        assert cause.__cause__ is mistake
+        assert str(cause) == "Asset execution failed: ValueError: Intentional error"
+        (record,) = [it for it in caplog.records if "FlowStone error" in it.getMessage()]
+        assert "Asset execution failed" in record.getMessage()
+        assert record.exc_info is not None
+        assert record.exc_info[1] is mistake
+
+    @pytest.mark.conformance(145)
+    async def test_a_failure_is_logged_with_asset_partition_run_and_attempt(
+        self, app_of: AppOf, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        p = Pipeline("p")
+
+        @p.asset
+        async def failing() -> int:
+            raise RuntimeError("intentional_failure")
+
+        app = await app_of(p)
+
+        with caplog.at_level(logging.ERROR), pytest.raises(RunFailedError) as caught:
+            await app.run(failing, partition="p1")
+
+        (record,) = [it for it in caplog.records if "FlowStone error" in it.getMessage()]
+        assert record.getMessage() == (
+            f"FlowStone error in p.failing[p1], run {caught.value.run_id}, attempt 1: "
+            "Asset execution failed: intentional_failure"
+        )
+
+    async def test_a_failure_leaves_what_does_not_need_it_alone(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+
+        @p.asset
+        async def failing() -> int:
+            raise ValueError("no")
+
+        @p.asset
+        async def fine() -> int:
+            return 1
+
+        app = await app_of(p)
+
+        with pytest.raises(RunFailedError):
+            await app.run([failing, fine])
+
+        assert await app.get(fine) == 1
+
+    async def test_what_the_row_keeps_of_an_error_can_be_read(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+
+        @p.asset
+        async def failing() -> int:
+            try:
+                raise KeyError("id")
+            except KeyError as error:
+                raise LookupError("bad \x00 \ud800 record") from error
+
+        app = await app_of(p)
+        with pytest.raises(RunFailedError) as caught:
+            await app.run(failing)
+
+        (failure,) = await app.handle(caught.value.run_id).failures()
+
+        assert failure.error["type"] == "LookupError"
+        assert failure.error["code"] == "execution_error"
+        assert failure.error["retryable"] is False
+        assert "bad \\x00 \\ud800 record" in str(failure.error["message"])
+        assert "KeyError: 'id'" in str(failure.error["traceback"])
+
+    @pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()], ids=repr)
+    async def test_a_function_cannot_stop_its_worker(
+        self, app_of: AppOf, error: BaseException
+    ) -> None:
+        p = Pipeline("p")
+
+        @p.asset(retry=3)
+        async def failing() -> int:
+            raise error
+
+        @p.asset(retry=3)
+        def failing_in_a_thread() -> int:
+            raise error
+
+        @p.asset
+        async def fine() -> int:
+            return 1
+
+        app = await app_of(p)
+        handle = await app.enqueue_many(p)
+        await drain(app)
+
+        assert await statuses(app, handle.run_id) == {
+            "failing": "failed",
+            "failing_in_a_thread": "failed",
+            "fine": "succeeded",
+        }
+
+
+class TestThreads:
+    async def test_plain_functions_run_beside_the_event_loop(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+        loop_went_on = threading.Event()
+        threads: set[int] = set()
+
+        @p.asset
+        def waits_for_the_loop() -> bool:
+            threads.add(threading.get_ident())
+            return loop_went_on.wait(10)
+
+        @p.asset
+        async def the_loop() -> None:
+            threads.add(threading.get_ident())
+            loop_went_on.set()
+
+        app = await app_of(p)
+
+        assert await app.run([waits_for_the_loop, the_loop]) == [True, None]
+        assert len(threads) == 2
+        assert threading.get_ident() in threads
+
+    async def test_a_plain_function_that_returns_an_awaitable_is_awaited(
+        self, app_of: AppOf
+    ) -> None:
+        p = Pipeline("p")
+
+        async def later() -> int:
+            return 7
+
+        p.asset(name="wrapped")(lambda: later())  # noqa: PLW0108 - a plain function on purpose
+        app = await app_of(p)
+
+        assert await app.run("wrapped") == 7
+
+    async def test_context_variables_of_the_caller_are_seen(self, app_of: AppOf) -> None:
+        tenant = contextvars.ContextVar("tenant", default="nobody")
+        p = Pipeline("p")
+
+        @p.asset
+        def in_a_thread() -> str:
+            return tenant.get()
+
+        @p.asset
+        async def in_the_loop() -> str:
+            seen = tenant.get()
+            tenant.set("changed")
+            return seen
+
+        app = await app_of(p)
+        tenant.set("acme")
+
+        assert await app.run([in_a_thread, in_the_loop]) == ["acme", "acme"]
+        assert tenant.get() == "acme"
+
+
+class TestContext:
+    @pytest.mark.conformance(83)
+    async def test_a_function_knows_its_asset_partition_run_and_attempt(
+        self, app_of: AppOf
+    ) -> None:
+        p = Pipeline("p")
+        seen: list[Context] = []
+
+        @p.asset
+        def told(ctx: Context) -> None:
+            seen.append(ctx)
+
+        app = await app_of(p)
+        await app.run(told, partition="p1")
+
+        (ctx,) = seen
+        record = await newest_run(app)
+        (step,) = (await steps(app, record.run_id)).values()
+        assert (ctx.asset, ctx.partition, ctx.attempt) == ("p.told", "p1", 1)
+        assert (ctx.run_id, ctx.materialization_id) == (record.run_id, step.id)
+        assert not ctx.is_cancelled()
+
+
+class TestAtTheSameTime:
+    async def test_runs_of_one_target_do_not_disturb_each_other(self, app_of: AppOf) -> None:
+        p, _ = sums()
+        app = await app_of(p)
+
+        values = await asyncio.gather(*[app.run("total", partition="x") for _ in range(5)])
+
+        assert values == [30] * 5
+        assert await app.get("total", partition="x") == 30
+
+    async def test_a_run_that_is_given_up_lets_go_of_its_work_at_once(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+        began, stopped, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        @p.asset
+        async def slow() -> str:
+            began.set()
+            try:
+                await may_end.wait()
+            finally:
+                stopped.set()
+            return "done"
+
+        app = await app_of(p)
+        running = asyncio.create_task(app.run(slow))
+        await asyncio.wait_for(began.wait(), 10)
+
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(running, 5)
+
+        assert stopped.is_set()
+        record = await newest_run(app)
+        assert await statuses(app, record.run_id) == {"slow": "ready"}
+
+        may_end.set()
+        assert await app.finish(app.handle(record.run_id)) == "done"
+
+    async def test_a_cancelled_run_raises_for_the_one_who_runs_it(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+        began = asyncio.Event()
+
+        @p.asset
+        async def endless() -> None:
+            began.set()
+            await asyncio.Event().wait()
+
+        app = await app_of(p)
+        running = asyncio.create_task(app.run(endless))
+        await asyncio.wait_for(began.wait(), 10)
+        record = await eventually(lambda: newest_run(app))
+
+        assert await app.handle(record.run_id).cancel() == 1
+
+        with pytest.raises(RunCancelledError):
+            await asyncio.wait_for(running, 10)
