@@ -1,6 +1,8 @@
 """The pins are exact, complete, and within what pyproject.toml allows."""
 
+import ast
 import importlib.metadata
+import sys
 import tomllib
 from collections.abc import Iterator
 
@@ -8,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.architecture.sources import ROOT
+from tests.architecture.sources import ROOT, modules
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -55,7 +57,12 @@ def needed(requirements: list[str]) -> Iterator[Requirement]:
         ),
         pytest.param(
             ["requirements.txt", "requirements-dev.txt"],
-            [*pins("requirements-dev.txt"), "pyright[nodejs]"],
+            [
+                *pins("requirements-dev.txt"),
+                *PROJECT["project"]["optional-dependencies"]["testing"],
+                "pyright[nodejs]",
+                "sqlalchemy[asyncio]",
+            ],
             id="test",
         ),
     ],
@@ -68,3 +75,37 @@ def test_everything_needed_is_pinned_in_the_range_asked_for(
 
     assert {name for name, _ in required} - pinned.keys() == set()
     assert [f"{name}{span}" for name, span in required if pinned[name] not in span] == []
+
+
+def test_everything_imported_is_asked_for() -> None:
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    asked_for = [*PROJECT["project"]["dependencies"], *(text for extra in extras for text in extra)]
+    names = {canonicalize_name(Requirement(text).name) for text in asked_for}
+    providers = importlib.metadata.packages_distributions()
+
+    missing = {
+        package
+        for package in _imported() - sys.stdlib_module_names - {"flowstone"}
+        if not names & {canonicalize_name(name) for name in providers.get(package, ())}
+    }
+
+    assert missing == set()
+
+
+def _imported() -> set[str]:
+    """Return the top-level packages that the package's modules import, wherever they do."""
+    return {
+        name.partition(".")[0]
+        for module in modules()
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        for name in _names(node)
+    }
+
+
+def _names(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import():
+            return [alias.name for alias in node.names]
+        case ast.ImportFrom(module=str(origin)):
+            return [origin]
+    return []
