@@ -36,11 +36,12 @@ def current_project() -> Project:
     Raises:
         click.UsageError: The file cannot be read, or says something that means nothing.
     """
-    return _project(Path.cwd())
+    return project_of(Path.cwd())
 
 
 @lru_cache(maxsize=8)
-def _project(folder: Path) -> Project:
+def project_of(folder: Path) -> Project:
+    """Return the project that a folder belongs to; looked up once in a process."""
     for candidate in (folder, *folder.parents):
         file = candidate / "pyproject.toml"
         if file.is_file():

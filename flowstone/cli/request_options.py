@@ -1,6 +1,7 @@
 """What may be asked for on the command line: targets, a partition, a configuration."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -13,6 +14,8 @@ from flowstone.core.application import FlowStone
 from flowstone.core.asset import Asset
 from flowstone.core.errors import FlowStoneError, UnknownAssetError
 from flowstone.core.submission import RunArguments
+
+_LIKE_A_DATE = r"\d{4}-\d{2}-\d{2}([T ].*)?"
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -105,9 +108,15 @@ def _read_partition(
     ctx: click.Context, option: click.Parameter, text: str | None
 ) -> partitions.Partition:
     try:
-        return partitions.decode(text)
+        partition = partitions.decode(text)
     except FlowStoneError as error:
         raise click.BadParameter(str(error), ctx=ctx, param=option) from error
+    if text and text == partition and re.fullmatch(_LIKE_A_DATE, text):
+        encoded = partitions.encode(partition)
+        raise click.BadParameter(
+            f"{text!r} looks like a date and is none; as a text it is {encoded}", ctx, option
+        )
+    return partition
 
 
 def _read_config(

@@ -28,7 +28,8 @@ from flowstone.core.application import FlowStone
 from flowstone.core.errors import DatabaseError, InvalidOptionError
 from flowstone.core.options import OptionReader
 from flowstone.core.planner import DEFAULT_QUEUE
-from flowstone.core.worker import Worker, WorkerOptions
+from flowstone.core.worker import Worker
+from flowstone.core.worker_options import WorkerOptions
 
 MOST_SLOTS = 10_000
 LEASES = (timedelta(seconds=1), timedelta(seconds=25))
@@ -171,9 +172,7 @@ def _read_queues(texts: Sequence[str], concurrency: int) -> dict[str, int]:
             name, colon, number = part.strip().rpartition(":")
             if not colon or not number.isdecimal():
                 name, number = part.strip(), str(concurrency)
-            if reader.queue(name) is None:
-                reader.objections.append("expected name or name:slots")
-            elif not 1 <= int(number) <= MOST_SLOTS:
+            if reader.queue(name) and not 1 <= int(number) <= MOST_SLOTS:
                 reader.objections.append(f"queue {name!r}: give 1 to {MOST_SLOTS} slots")
             queues[name] = int(number)
     if reader.objections:

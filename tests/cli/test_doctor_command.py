@@ -1,0 +1,126 @@
+"""``flowstone doctor`` finds what is wrong, and says what mends it."""
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.cli.invocation import Process, flowstone
+
+
+def findings(*arguments: object) -> dict[str, Any]:
+    ended = flowstone("doctor", *arguments, "-o", "json")
+    return {
+        **{it["check"]: it for it in ended.document["items"]},
+        "exit_code": ended.exit_code,
+    }
+
+
+def test_where_all_is_well_it_says_so(reading: Path) -> None:
+    ended = flowstone("doctor")
+
+    assert ended.exit_code == 0
+    lines = {
+        line.split()[1]: line.split()[0] for line in ended.stdout.splitlines() if line[0] != " "
+    }
+    assert lines == {
+        **dict.fromkeys(["Python", "FlowStone", "packages", "embedded", "application"], "ok"),
+        **dict.fromkeys(["database", "server", "tables", "procrastinate", "triggers"], "ok"),
+        "workers": "warn",
+    }
+    assert "→ flowstone worker" in ended.stdout
+
+
+def test_a_worker_is_shown_with_its_queues_and_its_last_beat(durable: Path) -> None:
+    with Process("worker", "-q", "etl,slow:3") as worker:
+        worker.says("serves etl")
+        flowstone("enqueue", "slow", "--wait", "--timeout", "200ms")
+        found = findings()
+        (durable / "go").touch()
+
+    (worker_,) = [it for check, it in found.items() if check.startswith("worker ")]
+    assert worker_["level"] == "ok"
+    assert f":{worker.popen.pid} serves etl, slow, runs 1, beat 0s ago" in worker_["message"]
+    assert found["queue slow"]["message"] == "0 due, 0 later, 1 running"
+
+
+def test_a_worker_that_is_silent_is_a_warning(durable: Path, dsn: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "SELECT flowstone.flowstone_register_worker_v1('host', 7, '{default}');"
+            "UPDATE flowstone.flowstone_workers SET heartbeat_at = now() - interval '1 hour'"
+        )
+
+    (worker,) = [it for check, it in findings().items() if check.startswith("worker ")]
+
+    assert worker["level"] == "warn"
+    assert worker["message"] == "dead? host:7 serves default, runs 0, beat 3600s ago"
+
+
+def test_work_that_nobody_serves_is_a_warning_with_the_command(durable: Path) -> None:
+    flowstone("enqueue", "report", "--queue", "a b")
+
+    found = findings()["queue a b"]
+
+    assert found["level"] == "warn"
+    assert found["message"].startswith("1 due, 0 later, 0 running")
+    assert found["mend"] == "flowstone worker -q 'a b'"
+
+
+@pytest.mark.parametrize(
+    ("statement", "check", "mend"),
+    [
+        ("DROP SCHEMA flowstone CASCADE", "tables", "flowstone db migrate"),
+        (
+            "UPDATE flowstone.alembic_version SET version_num = '9999_later'",
+            "tables",
+            "pip install --upgrade flowstone",
+        ),
+        (
+            "ALTER TABLE flowstone.procrastinate_jobs DISABLE TRIGGER flowstone_jobs_updated",
+            "triggers",
+            "flowstone db triggers batched",
+        ),
+        ("ALTER TABLE flowstone.procrastinate_jobs ADD COLUMN x int", "procrastinate", None),
+    ],
+    ids=["absent", "ahead", "triggers", "procrastinate"],
+)
+def test_a_database_that_does_not_fit_fails_with_what_mends_it(
+    durable: Path, dsn: str, statement: str, check: str, mend: str | None
+) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute(statement.encode())
+
+    found = findings()
+
+    assert found["exit_code"] == 3
+    assert (found[check]["level"], found[check]["mend"]) == ("fail", mend)
+
+
+def test_stock_triggers_are_right_but_slower(durable: Path) -> None:
+    flowstone("db", "triggers", "stock")
+
+    found = findings()
+
+    assert found["exit_code"] == 0
+    assert found["triggers"]["level"] == "warn"
+    assert found["triggers"]["mend"] == "flowstone db triggers batched"
+
+
+def test_a_database_that_nobody_answers_for_fails_without_its_password(project: Path) -> None:
+    ended = flowstone("doctor", "--dsn", "postgresql://me:secret@127.0.0.1:1/x")
+
+    assert ended.exit_code == 3
+    assert "fail  database       postgresql://me@127.0.0.1:1/x: " in ended.stdout
+    assert "secret" not in ended.stdout + ended.stderr
+
+
+def test_an_application_that_cannot_be_imported_fails_and_the_rest_is_examined(
+    reading: Path,
+) -> None:
+    found = findings("--app", "nowhere:app")
+
+    assert found["exit_code"] == 3
+    assert found["application"]["level"] == "fail"
+    assert found["tables"]["level"] == "ok"
