@@ -43,13 +43,15 @@ class Listener:
         self._wakeups = wakeups
         self._is_own = is_own
         self._channels = {f"flowstone#{schema}"}
-        self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        # Made anew by `start`: a store may be opened again in another event loop.
+        self._changed = asyncio.Event()
         self._listening = asyncio.Event()
 
     async def start(self) -> None:
         """Begin to listen; returns once it does, or once the first try has failed."""
         if self._task is None:
+            self._changed, self._listening = asyncio.Event(), asyncio.Event()
             self._task = asyncio.create_task(self._keep_listening(), name="flowstone-listener")
             await self._listening.wait()
 

@@ -51,7 +51,7 @@ from flowstone.engine.turn_connections import TurnConnections
 INPUT_BYTES = 32 * 1024
 """A claim brings values up to this size; larger ones are loaded when they are needed."""
 
-MOST_ROWS = 1_000_000
+LARGEST_ID = 2**63 - 1
 CONFLICTS = 10
 
 T = TypeVar("T")
@@ -242,45 +242,30 @@ class PostgresStore(Store):
         return {row["materialization_id"]: row["value"] for row in found}
 
     async def run(self, run_id: int) -> RunRecord:
-        found = await self._runs(run_id, None, None, 1)
+        found = await self._fetch("flowstone_run_v1", ("bigint",), run_id)
         if not found:
             raise RunNotFoundError(run_id)
-        return found[0]
+        return rows.run_from(found[0])
 
     async def runs(
         self, *, status: RunStatus | None = None, limit: int = 20, before: int | None = None
     ) -> Sequence[RunRecord]:
-        return await self._runs(None, status, before, limit)
-
-    async def _runs(
-        self, run_id: int | None, status: RunStatus | None, before: int | None, limit: int
-    ) -> Sequence[RunRecord]:
         found = await self._fetch(
             "flowstone_runs_v1",
-            ("bigint", "text", "bigint", "integer"),
-            run_id,
+            ("text", "bigint", "integer"),
             status.value if status else None,
-            before,
+            LARGEST_ID if before is None else before,
             limit,
         )
         return [rows.run_from(row) for row in found]
 
     async def materializations(self, run_id: int) -> Sequence[MaterializationRecord]:
-        return await self._materializations(run_id, None, None, MOST_ROWS)
+        found = await self._fetch("flowstone_materializations_v1", ("bigint",), run_id)
+        return [rows.materialization_from(row) for row in found]
 
     async def history(self, key: Key, *, limit: int = 20) -> Sequence[MaterializationRecord]:
-        return await self._materializations(None, key.asset, key.partition, limit)
-
-    async def _materializations(
-        self, run_id: int | None, asset: str | None, partition: str | None, limit: int
-    ) -> Sequence[MaterializationRecord]:
         found = await self._fetch(
-            "flowstone_materializations_v1",
-            ("bigint", "text", "text", "integer"),
-            run_id,
-            asset,
-            partition,
-            limit,
+            "flowstone_history_v1", ("text", "text", "integer"), key.asset, key.partition, limit
         )
         return [rows.materialization_from(row) for row in found]
 

@@ -96,6 +96,8 @@ COMMENT ON COLUMN flowstone_materializations.follows IS 'Materializations that o
 -- Serves reading one run, run-scoped claims, and one row per (run, asset, partition).
 CREATE UNIQUE INDEX flowstone_materializations_by_run
     ON flowstone_materializations (run_id, asset, partition);
+-- Serves the history of one partition of an asset, newest first.
+CREATE INDEX flowstone_materializations_by_key ON flowstone_materializations (asset, partition, id);
 
 CREATE TABLE flowstone_values (
     materialization_id bigint PRIMARY KEY,

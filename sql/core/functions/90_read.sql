@@ -1,7 +1,7 @@
 -- What Python reads. People read the views.
 
--- Runs, newest first: one (p_run), or a page of those with a status below p_before.
-CREATE FUNCTION flowstone_runs_v1(p_run bigint, p_status text, p_before bigint, p_limit integer)
+-- One run.
+CREATE FUNCTION flowstone_run_v1(p_run bigint)
     RETURNS TABLE (
         run_id bigint, status text, targets text, options text, created_at timestamptz,
         finished_at timestamptz, counts text, reused_count bigint, retry_of bigint
@@ -21,38 +21,82 @@ AS $$
         (SELECT count(*) FROM flowstone_reused u WHERE u.run_id = r.id),
         r.retry_of
     FROM flowstone_runs r
-    WHERE (p_run IS NULL OR r.id = p_run)
-        AND (p_status IS NULL OR r.status = p_status::flowstone_run_status)
-        AND (p_before IS NULL OR r.id < p_before)
-    ORDER BY r.id DESC
-    LIMIT p_limit;
+    WHERE r.id = p_run;
 $$;
 
--- Materializations of a run as planned, or of a key newest first.
-CREATE FUNCTION flowstone_materializations_v1(
-    p_run bigint, p_asset text, p_partition text, p_limit integer
-)
+-- Runs below p_before, newest first; with p_status only those that have it.
+CREATE FUNCTION flowstone_runs_v1(p_status text, p_before bigint, p_limit integer)
     RETURNS TABLE (
-        id bigint, run_id bigint, asset text, partition text, status text, attempt integer, reason text,
-        error text, waiting_on text, is_external boolean, started_at timestamptz, finished_at timestamptz,
-        duration_ms integer
+        run_id bigint, status text, targets text, options text, created_at timestamptz,
+        finished_at timestamptz, counts text, reused_count bigint, retry_of bigint
     )
     LANGUAGE plpgsql
     STABLE
     SET search_path FROM CURRENT
 AS $$
+#variable_conflict use_column
 BEGIN
-    RETURN QUERY
+    IF p_status IS NULL THEN
+        RETURN QUERY
+        SELECT one.*
+        FROM (SELECT r.id FROM flowstone_runs r WHERE r.id < p_before ORDER BY r.id DESC LIMIT p_limit) page
+        CROSS JOIN LATERAL flowstone_run_v1(page.id) one
+        ORDER BY page.id DESC;
+    ELSE
+        RETURN QUERY
+        SELECT one.*
+        FROM (
+            SELECT r.id
+            FROM flowstone_runs r
+            WHERE r.status = p_status::flowstone_run_status AND r.id < p_before
+            ORDER BY r.id DESC
+            LIMIT p_limit
+        ) page
+        CROSS JOIN LATERAL flowstone_run_v1(page.id) one
+        ORDER BY page.id DESC;
+    END IF;
+END;
+$$;
+
+-- Materializations of a run, as planned.
+CREATE FUNCTION flowstone_materializations_v1(p_run bigint)
+    RETURNS TABLE (
+        id bigint, run_id bigint, asset text, partition text, status text, attempt integer, reason text,
+        error text, waiting_on text, is_external boolean, started_at timestamptz, finished_at timestamptz,
+        duration_ms integer
+    )
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
     SELECT
         m.id, m.run_id, m.asset, m.partition, m.status::text, m.attempt, m.reason, m.error::text,
         w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms
     FROM flowstone_materializations m
     LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
-    WHERE (p_run IS NULL OR m.run_id = p_run)
-        AND (p_asset IS NULL OR (m.asset = p_asset AND m.partition = p_partition))
-    ORDER BY CASE WHEN p_run IS NULL THEN -m.id ELSE m.id END
+    WHERE m.run_id = p_run
+    ORDER BY m.id;
+$$;
+
+-- Materializations of a key, newest first.
+CREATE FUNCTION flowstone_history_v1(p_asset text, p_partition text, p_limit integer)
+    RETURNS TABLE (
+        id bigint, run_id bigint, asset text, partition text, status text, attempt integer, reason text,
+        error text, waiting_on text, is_external boolean, started_at timestamptz, finished_at timestamptz,
+        duration_ms integer
+    )
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT
+        m.id, m.run_id, m.asset, m.partition, m.status::text, m.attempt, m.reason, m.error::text,
+        w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms
+    FROM flowstone_materializations m
+    LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
+    WHERE m.asset = p_asset AND m.partition = p_partition
+    ORDER BY m.id DESC
     LIMIT p_limit;
-END;
 $$;
 
 -- Small values that the engine holds.
