@@ -182,16 +182,15 @@ class Planner:
     def _stored(
         self, found: Mapping[Key, Current], partition: str, names: Iterable[str]
     ) -> dict[str, Current]:
-        stored: dict[str, Current] = {}
         if not found:
-            return stored
-        for name in names:
-            for known in (name, *self._assets[name].options.aliases):
-                current = found.get(Key(known, partition))
-                if current is not None:
-                    stored[name] = current
-                    break
-        return stored
+            return {}
+        stored = {name: self._found(found, Key(name, partition)) for name in names}
+        return {name: current for name, current in stored.items() if current is not None}
+
+    def _found(self, found: Mapping[Key, Current], key: Key) -> Current | None:
+        """Return what is stored under the asset's name, or else under a former one."""
+        names = (key.asset, *self._assets[key.asset].options.aliases)
+        return next(filter(None, (found.get(Key(name, key.partition)) for name in names)), None)
 
     def _stale(
         self,
@@ -213,7 +212,7 @@ class Planner:
             same_code = current.version.partition("+")[0] == version.partition("+")[0]
             return "configuration changed" if same_code else "code changed"
         if current.io != holders[name]:
-            return f"stored in {current.io or 'the database'}, wanted in {holders[name] or 'it'}"
+            return f"kept in {current.io or 'the store'}, wanted in {holders[name] or 'the store'}"
         for upstream in self._dag.upstream[name]:
             if upstream in running:
                 return f"upstream {upstream} runs"
@@ -248,7 +247,7 @@ class Planner:
     ) -> None:
         before = steps.get(upstream)
         if before is None:
-            current = decided.get(upstream) or found.get(upstream)
+            current = decided.get(upstream) or self._found(found, upstream)
             if current is None or current.invalidated:
                 return
             id_ = current.materialization_id

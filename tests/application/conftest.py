@@ -13,7 +13,10 @@ from tests.conftest import a_database
 
 AppOf = Callable[..., Awaitable[FlowStone]]
 
-STORES = ["memory", pytest.param("postgres", marks=pytest.mark.postgres)]
+POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
+
+on_postgres = pytest.mark.parametrize("stage", [POSTGRES], indirect=True)
+"""For what only a database has."""
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +33,7 @@ def admin(shared_database: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=["memory", POSTGRES])
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """An empty store, and time that a test can let pass."""
     if request.param == "memory":

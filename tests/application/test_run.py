@@ -245,22 +245,17 @@ class TestWithoutUpstreams:
 
 class TestUnknownTargets:
     @pytest.mark.conformance(118, 144)
-    @pytest.mark.parametrize(
-        "ask", ["run", "enqueue", "plan", "get", "exists", "status", "invalidate"]
-    )
-    async def test_every_question_about_one_names_what_was_meant(
-        self, app_of: AppOf, ask: str
-    ) -> None:
+    async def test_every_question_about_one_names_what_was_meant(self, app_of: AppOf) -> None:
         p = Pipeline("p")
         p.asset(name="greeting")(lambda: "hello")
         app = await app_of(p)
 
-        with pytest.raises(UnknownAssetError) as caught:
-            await getattr(app, ask)("greting")
+        for ask in ("run", "enqueue", "plan", "get", "exists", "status", "invalidate"):
+            with pytest.raises(UnknownAssetError, match="Did you mean") as caught:
+                await getattr(app, ask)("greting")
+            assert caught.value.suggestion in ("greeting", "p.greeting")
+            assert "p.greeting" in caught.value.available
 
-        assert caught.value.suggestion in ("greeting", "p.greeting")
-        assert "p.greeting" in caught.value.context["available"]  # type: ignore[operator]
-        assert "Did you mean" in str(caught.value)
         assert await app.store.runs() == []
 
     async def test_an_asset_of_another_application_is_unknown(self, app_of: AppOf) -> None:
