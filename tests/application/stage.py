@@ -3,8 +3,8 @@
 import asyncio
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from flowstone.core.contracts.store import MaterializationRecord, RunRecord
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.registries import Registries
 from flowstone.core.telemetry import PREFIX
+from flowstone.core.worker import Worker
 from flowstone.core.worker_options import WorkerOptions
 
 SLOTS = 20
@@ -156,6 +157,18 @@ async def drain(app: FlowStone, **queues: int) -> None:
     """Work until nothing is due; by default on the queue ``default``."""
     options = WorkerOptions(queues=queues or {"default": SLOTS}, drain=True)
     await app.worker(options).run()
+
+
+@asynccontextmanager
+async def working(app: FlowStone, **queues: int) -> AsyncIterator[Worker]:
+    """Let a worker run meanwhile, by default on the queue ``default``."""
+    worker = app.worker(WorkerOptions(queues=queues or {"default": SLOTS}))
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        await asyncio.wait_for(task, 10)
 
 
 async def newest_run(app: FlowStone) -> RunRecord:
