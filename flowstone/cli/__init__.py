@@ -19,8 +19,12 @@ None for success, and raises FlowStone's errors as they are.
 import os
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from typing import NoReturn
+
+PATIENCE_SECONDS = 0.5
+"""How long threads have that are about to end by themselves."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -36,15 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _leave_threads_behind() -> None:
     """
-    Exit at once if threads are left that run functions which were given up.
+    Exit now if threads are left that run functions which were given up.
 
     A plain function that has timed out or was cancelled cannot be stopped, and the interpreter
     would wait for it.
     """
     ended = sys.exception()
-    if isinstance(ended, SystemExit) and any(
-        it.name.startswith("flowstone_") for it in threading.enumerate()
-    ):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    threads = [it for it in threading.enumerate() if it.name.startswith("flowstone_")]
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if isinstance(ended, SystemExit) and any(it.is_alive() for it in threads):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(ended.code if isinstance(ended.code, int) else 1)

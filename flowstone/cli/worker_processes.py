@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from flowstone.cli.exit_codes import ExitCode
 from flowstone.cli.output import warn
@@ -82,19 +83,23 @@ class WorkerProcesses:
 
     async def _live(self) -> int:
         """Start a process and return what it ended with; a signal's number is negative."""
-        child = await asyncio.create_subprocess_exec(
-            *self._command,
-            env=self._environment,
-            stdin=asyncio.subprocess.PIPE,
-            process_group=0,  # Ctrl-C in the terminal is ours to hand on
-        )
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *self._command,
+                env=self._environment,
+                stdin=asyncio.subprocess.PIPE,
+                process_group=0,  # Ctrl-C in the terminal is ours to hand on
+            )
+        except OSError as error:
+            warn(f"a worker process cannot be started: {error}")
+            return ExitCode.ENVIRONMENT
         self._children.add(child)
         try:
             for _ in self._stops:  # arrived while it was being started
-                child.send_signal(signal.SIGTERM)
+                _send(child, signal.SIGTERM)
             return await child.wait()
         except asyncio.CancelledError:
-            child.kill()
+            _send(child, signal.SIGKILL)
             raise
         finally:
             self._children.discard(child)
@@ -103,20 +108,23 @@ class WorkerProcesses:
         self._stops.append(code)
         self._stopped.set()
         for child in self._children:
-            child.send_signal(signal.SIGTERM)
+            _send(child, signal.SIGTERM)
         if len(self._stops) == 2:
             asyncio.get_running_loop().call_later(LAST_SECONDS, self._kill)
 
     def _kill(self) -> None:
         for child in self._children:
-            child.kill()
+            _send(child, signal.SIGKILL)
 
     async def _wait_stopped(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopped.wait()
-        except TimeoutError:
-            pass  # it is time for the next try
+
+
+def _send(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it has just ended
+        child.send_signal(number)
 
 
 def _command(settings: Settings, options: WorkerOptions, concurrency: int) -> Sequence[str]:

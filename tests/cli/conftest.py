@@ -14,7 +14,6 @@ from tests.conftest import a_database
 
 SHOP = """\
 import asyncio
-import threading
 from pathlib import Path
 
 from flowstone import Cancel, Config, Dep, FlowStone, Pipeline, Retry, Skip
@@ -73,13 +72,6 @@ async def slow() -> str:
     while not Path("go").exists():
         await asyncio.sleep(0.01)
     return "done"
-
-
-@other.asset
-def stuck() -> int:
-    Path("began").touch()
-    threading.Event().wait()
-    return 1
 
 
 app = FlowStone([sales, other])

@@ -15,11 +15,11 @@ class TestWhatTheAttributeMayBe:
     @pytest.mark.parametrize(
         ("chosen", "assets"),
         [
-            ("shop:app", 10),
-            ("shop", 10),
+            ("shop:app", 9),
+            ("shop", 9),
             ("shop:sales", 2),
-            ("shop:app.pipelines", 10),
-            ("shop:only", 8),
+            ("shop:app.pipelines", 9),
+            ("shop:only", 7),
         ],
     )
     def test_an_application_a_pipeline_or_several(

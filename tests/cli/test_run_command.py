@@ -12,6 +12,27 @@ from tests.cli.invocation import Process, eventually, flowstone
 
 BROKEN_LINE = SHOP.splitlines().index('    raise ValueError("negative total")') + 1
 
+DESK = """\
+from flowstone import Definition, Pipeline
+from flowstone.core.contracts.strategy import Execution, Strategy
+from flowstone.core.outcome import Outcome, Stored, Waiting, Wake
+
+
+class Approval(Strategy):
+    async def start(self, execution: Execution) -> Outcome:
+        return Waiting("approval")
+
+    async def resume(self, execution: Execution, wake: Wake) -> Outcome:
+        return Stored(wake.payload)
+
+
+def trade() -> int: ...
+
+
+desk = Pipeline("desk")
+desk.asset(Definition(trade, strategy=Approval()))
+"""
+
 
 class TestWithoutADatabase:
     def test_the_value_goes_to_stdout_and_all_else_to_stderr(self, project: Path) -> None:
@@ -138,6 +159,16 @@ class TestWithoutADatabase:
         assert by_iso.stdout == by_tag.stdout == '"date 2025-01-15"\n'
         assert json.loads(text.stdout) == "str o'; DROP TABLE x"
 
+    def test_what_waits_for_somebody_is_no_failure_and_exits_with_4(self, project: Path) -> None:
+        (project / "desk.py").write_text(DESK)
+
+        ended = flowstone("run", "trade", "--memory", "--app", "desk:desk")
+
+        assert (ended.exit_code, ended.stdout) == (4, "")
+        assert "desk.trade  waits for approval" in ended.stderr
+        assert "run 1 waits: desk.trade for approval" in ended.stderr
+        assert "error" not in ended.stderr
+
     def test_memory_and_a_database_exclude_each_other(self, project: Path) -> None:
         ended = flowstone("run", "report", "--memory", "--dsn", "postgresql://localhost/x")
 
@@ -170,8 +201,6 @@ class TestOnPostgres:
     ) -> None:
         with Process("run", "slow") as process:
             eventually((durable / "began").exists, "the asset begins")
-            process.signal(number)
-            process.says("once more to stop at once")
             process.signal(number)
             ended = process.ends()
 
