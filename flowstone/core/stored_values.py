@@ -31,10 +31,11 @@ class StoredValues:
     ) -> tuple[Key, Current | None]:
         """Return what is stored, invalidated or not; with ``io`` only what that manager holds."""
         keys = self.keys(target, partition)
+        holder = None if io is None else self._values.holder(io)
         found, _ = await self._store.current(keys)
         for key in keys:
             current = found.get(key)
-            if current is not None and (io is None or current.io == self._values.holder(io)):
+            if current is not None and (io is None or current.io == holder):
                 return key, current
         return keys[0], None
 

@@ -1,13 +1,16 @@
 """Values on their way between an asset and the IO manager that keeps them."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.io_manager import Address, IOManager
 from flowstone.core.contracts.store import JsonText, Store, StoredInput
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
-from flowstone.core.errors import NotStoredError
+from flowstone.core.errors import NotStoredError, StorageError
 from flowstone.core.registry import Registry
 from flowstone.core.telemetry import listens
 
@@ -23,6 +26,7 @@ class Kept:
     value: JsonText | None = None
     io: str | None = None
     location: JsonText | None = None
+    size_bytes: int = 0
 
 
 class Values:
@@ -31,6 +35,10 @@ class Values:
 
     ``default`` is the store itself unless the application registered a manager under that name: the
     value is then written in the very transaction that settles its materialization.
+
+    Args:
+        normalizer: What the exceptions of IO managers become; others than those it knows are a
+            `StorageError`.
     """
 
     def __init__(
@@ -39,11 +47,13 @@ class Values:
         managers: Registry[IOManager],
         codec: Codec,
         telemetry: TelemetryEmitter,
+        normalizer: ErrorNormalizer | None = None,
     ) -> None:
         self._store = store
         self._managers = managers
         self._codec = codec
         self._telemetry = telemetry
+        self._normalizer = normalizer or ErrorNormalizer()
 
     def holder(self, io: str) -> str | None:
         """
@@ -64,6 +74,7 @@ class Values:
         Raises:
             ValueNotStorableError: The value cannot be kept as it is.
             NotRegisteredError: No IO manager has this name.
+            StorageError: The IO manager failed.
         """
         holder = self.holder(io)
         if not listens(self._telemetry, "io.store"):
@@ -71,16 +82,19 @@ class Values:
         facts = self._facts(address.asset, address.partition, holder)
         with self._telemetry.span("io.store", facts) as measurements:
             kept = await self._store_value(holder, address, value)
-            measurements["size_bytes"] = len(kept.value or "")
+            measurements["size_bytes"] = kept.size_bytes or _bytes(kept.value)
             return kept
 
     async def _store_value(self, holder: str | None, address: Address, value: object) -> Kept:
         if holder is None:
             return Kept(self._codec.encode(value, max_bytes=MAX_BYTES))
-        written = await self._managers.instance(holder).store(address, value)
+        manager = self._managers.instance(holder)
+        with self._failures():
+            written = await manager.store(address, value)
         if written.inline is not None:
             return Kept(written.inline)
-        return Kept(None, holder, json.dumps(written.location))
+        location = self._codec.encode(written.location)
+        return Kept(None, holder, location, written.size_bytes or 0)
 
     async def load(self, source: StoredInput, partition: str, annotation: object) -> object:
         """
@@ -89,6 +103,7 @@ class Values:
         Raises:
             NotStoredError: It is gone.
             ValueNotReadableError: It is not what the annotation says.
+            StorageError: The IO manager failed.
         """
         if not listens(self._telemetry, "io.load"):
             if source.value is not None:
@@ -96,20 +111,42 @@ class Values:
             return await self._load_value(source, annotation)
         facts = self._facts(source.asset, partition, source.io)
         with self._telemetry.span("io.load", facts) as measurements:
-            measurements["size_bytes"] = len(source.value or "")
+            if source.io is None:
+                source = replace(source, value=await self._text(source))
+            measurements["size_bytes"] = _bytes(source.value)
             return await self._load_value(source, annotation)
 
     async def _load_value(self, source: StoredInput, annotation: object) -> object:
-        if source.io is not None:
-            manager = self._managers.instance(source.io)
+        if source.io is None:
+            return self._codec.decode(await self._text(source), annotation)
+        manager = self._managers.instance(source.io)
+        with self._failures():
             return await manager.load(json.loads(source.location or "null"), annotation)
-        text = source.value
-        if text is None:
-            found = await self._store.values([source.materialization_id])
-            text = found.get(source.materialization_id)
-        if text is None:
-            raise NotStoredError(f"the value of {source.asset} is no longer stored")
-        return self._codec.decode(text, annotation)
+
+    async def _text(self, source: StoredInput) -> JsonText:
+        """Return what the store holds; a claim brings it only when it is small."""
+        if source.value is not None:
+            return source.value
+        found = await self._store.values([source.materialization_id])
+        try:
+            return found[source.materialization_id]
+        except KeyError:
+            gone = f"the value of {source.asset} is no longer stored"
+            raise NotStoredError(gone) from None
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            storage_error = self._normalizer.normalize(error, otherwise=StorageError)
+            if storage_error is error:
+                raise
+            raise storage_error from error
 
     def _facts(self, asset: str, partition: str, holder: str | None) -> dict[str, object]:
         return {"asset": asset, "partition": partition, "io_manager": holder or DEFAULT_IO}
+
+
+def _bytes(text: str | None) -> int:
+    return len(text.encode("utf-8", "replace")) if text else 0
