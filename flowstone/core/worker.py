@@ -32,6 +32,7 @@ from flowstone.core.errors import DatabaseError
 from flowstone.core.executor import Executor
 from flowstone.core.slots import LANES, Slots
 from flowstone.core.status import Event
+from flowstone.core.underway import Underway
 from flowstone.core.wakeups import EVERYTHING, Changes
 from flowstone.core.worker_options import WorkerOptions
 
@@ -55,14 +56,13 @@ class Worker:
         self._queues = [queue for queue in by_queue if queue]
         self._slots = Slots(by_queue)
         self._worker_id = 0
-        self._running: dict[int, tuple[Claim, asyncio.Task[None]]] = {}
+        self._running = Underway(executor.abort)
         self._finished: list[Settlement] = []
         self._turns = 0
         self._hungry = True
         self._rumors = 0
         self._due: asyncio.TimerHandle | None = None
         self._stopping = False
-        self._aborting: set[int] = set()
         self._must_reconcile = False
         self._changes = Changes()
         self._backoff = SHORTEST_BACKOFF
@@ -125,9 +125,11 @@ class Worker:
         free = 0 if self._stopping else self._slots.free
         if self._turns == 0:
             return bool(self._finished) or (self._hungry and free > 0) or self._must_reconcile
+        if number == 0 or self._must_reconcile:
+            return False
         # The other lane is at it; join in only for a load that is worth a turn of its own.
         worth = self._slots.half
-        return number > 0 and (len(self._finished) >= worth or (self._hungry and free >= worth))
+        return len(self._finished) >= worth or (self._hungry and free >= worth)
 
     async def _turn(self) -> None:
         settlements, self._finished = self._finished, []
@@ -176,8 +178,7 @@ class Worker:
                 self._finished.append(Settlement(claim.id, claim.claim, Event.HANDED_BACK))
                 continue
             offered[self._queue_of(claim)] -= 1
-            task = asyncio.create_task(self._execute(claim))
-            self._running[claim.id] = (claim, task)
+            self._running.begin(claim, self._execute)
         if turn.next_due is not None:
             self._look_again_in(turn.next_due)
 
@@ -190,16 +191,18 @@ class Worker:
         seconds = min(delay.total_seconds(), 3600.0)
         self._due = asyncio.get_running_loop().call_later(seconds, self.look_again)
 
-    async def _execute(self, claim: Claim) -> None:
+    async def _execute(self, claim: Claim, earlier: asyncio.Task[None] | None) -> None:
         settlement: Settlement | None = None
         try:
+            if earlier is not None:
+                await asyncio.wait([earlier])
             settlement = await self._executor.execute(claim)
         except Exception as error:
             # Not the author's code, which the executor answers for: a telemetry emitter, or a bug.
             logger.exception("Attempt %s at %s broke down", claim.attempt, claim.asset)
             settlement = self._executor.broken_down(claim, error)
         except asyncio.CancelledError:
-            if claim.id in self._aborting:
+            if self._running.is_asked_to_stop(claim):
                 settlement = Settlement(
                     claim.id,
                     claim.claim,
@@ -215,8 +218,7 @@ class Worker:
             self._end(claim, settlement)
 
     def _end(self, claim: Claim, settlement: Settlement | None) -> None:
-        self._running.pop(claim.id, None)
-        self._aborting.discard(claim.id)
+        self._running.end(claim)
         if settlement is not None:
             self._finished.append(settlement)
         # A thread cannot be stopped: its slot is busy for as long as it is.
@@ -268,11 +270,12 @@ class Worker:
 
     async def _reconcile(self, settlements: Sequence[Settlement]) -> None:
         """Hand back what the store says is ours and we know nothing of."""
-        known = {*self._running, *(s.id for s in settlements), *(s.id for s in self._finished)}
+        ours: list[Claim | Settlement] = [*self._running.claims, *settlements, *self._finished]
+        known = {(it.id, it.claim) for it in ours}
         unknown = [
             Settlement(id_, claim, Event.HANDED_BACK)
             for id_, claim in await self._store.owned(self._worker_id)
-            if id_ not in known
+            if (id_, claim) not in known
         ]
         if unknown:
             await self._store.turn(self._worker_id, unknown, Capacity())
@@ -286,11 +289,10 @@ class Worker:
             self._worker_id,
             len(self._running) + len(settlements),
         )
+        self._must_reconcile = True  # No other turn, until we know who we are.
         self._finished.clear()
-        for _, task in list(self._running.values()):
-            task.cancel()
+        self._running.stop_all()
         await self._register()
-        self._hungry = True
 
     async def _back_off(self) -> None:
         self._backoff = min(LONGEST_BACKOFF, self._backoff * 2)
@@ -315,10 +317,8 @@ class Worker:
     async def _say_goodbye(self) -> None:
         if self._due is not None:
             self._due.cancel()
-        tasks = [task for _, task in self._running.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._running.stop_all()
+        await self._running.wait()
         with suppress(DatabaseError):
             await self._store.unregister_worker(self._worker_id)
         self._telemetry.execute("worker.stop", {}, {"worker_id": self._worker_id})
@@ -349,13 +349,16 @@ class Worker:
                     self.look_again()
 
     async def _keep_house(self) -> None:
-        """Take over from dead workers, and look for stop requests whose wake-up was lost."""
+        """Take over from dead workers, and look for what got lost: stop requests, and claims."""
         interval = self._options.lease.total_seconds() / 2
         while True:
             await asyncio.sleep(interval * random.uniform(0.5, 1.0))
             try:
                 await self._rescue()
                 await self._abort_requested()
+                # A turn whose connection was lost may have gone on, and claimed, after we asked.
+                self._must_reconcile = True
+                self._changes.publish()
             except DatabaseError as error:
                 logger.warning("Housekeeping will be tried again: %s", error)
 
@@ -377,19 +380,11 @@ class Worker:
         except DatabaseError as error:
             logger.warning("Stop requests will be looked for again: %s", error)
             return
-        for id_ in ids:
-            if id_ in self._running and id_ not in self._aborting:
-                self._aborting.add(id_)
-                claim, task = self._running[id_]
-                self._executor.abort(claim)
-                task.cancel()
+        self._running.stop(ids)
 
     async def _end_in_time(self) -> None:
         """After a stop, cut short what has not ended in time."""
         while not self._stopping:
             await self._changes.wait()
-        running = [task for _, task in self._running.values()]
-        if running:
-            await asyncio.wait(running, timeout=self._options.shutdown_timeout.total_seconds())
-        for _, task in list(self._running.values()):
-            task.cancel()
+        await self._running.wait(self._options.shutdown_timeout.total_seconds())
+        self._running.stop_all()

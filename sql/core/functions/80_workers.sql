@@ -72,8 +72,14 @@ BEGIN
         ORDER BY j.id
         FOR UPDATE OF j
     ) j;
+    -- While this waited for the locks a job may have been settled, and claimed by somebody else.
+    v_ids := ARRAY(
+        SELECT m.id
+        FROM flowstone_materializations m
+        WHERE m.id = ANY (v_ids) AND m.status = 'running' AND m.worker_id = ANY (p_workers)
+    );
 
-    IF v_ids IS NOT NULL THEN
+    IF v_ids <> '{}' THEN
         RETURN QUERY
         SELECT m.worker_id, m.id FROM flowstone_materializations m WHERE m.id = ANY (v_ids) ORDER BY m.id;
 
@@ -156,7 +162,16 @@ BEGIN
         ORDER BY w.id
         FOR UPDATE SKIP LOCKED
     ) w;
-    IF v_dead IS NOT NULL THEN
+    -- A turn that was under way when its worker was given up claims for nobody.
+    v_dead := v_dead || ARRAY(
+        SELECT DISTINCT m.worker_id
+        FROM procrastinate_jobs j
+        JOIN flowstone_materializations m ON m.id = j.id
+        WHERE j.status = 'doing'
+            AND m.status = 'running'
+            AND NOT EXISTS (SELECT FROM flowstone_workers w WHERE w.id = m.worker_id)
+    );
+    IF v_dead <> '{}' THEN
         RETURN QUERY SELECT * FROM flowstone_take_over(v_dead, true, p_max_rescues);
     END IF;
 END;
