@@ -1,0 +1,54 @@
+"""What the pages under docs/ have their reader run does run."""
+
+import importlib
+import shlex
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import click
+import procrastinate
+import pytest
+
+from tests.docs.code_blocks import blocks
+
+
+def run(page: str) -> Mapping[str, Any]:
+    """Run a page's Python, piece by piece, as one program; return what it has defined."""
+    program = ModuleType("program")
+    for block in blocks(page, "python"):
+        code = compile("\n" * (block.line - 1) + block.text, page, "exec")
+        exec(code, vars(program))  # the page's own assertions are the test
+    return vars(program)
+
+
+def test_the_concepts_are_a_program_that_holds() -> None:
+    defined = run("docs/concepts.md")
+
+    assert set(defined) >= {"shop", "orders", "spent", "best"}
+
+
+async def test_a_task_of_procrastinate_s_runs_beside_us(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWSTONE_DSN", dsn)
+    app: procrastinate.App = run("docs/operating.md")["mail"]
+
+    async with app.open_async():
+        job = await app.tasks["program.send"].defer_async(to="Ada")
+        await app.run_worker_async(queues=["mail"], wait=False, install_signal_handlers=False)
+        status = await app.job_manager.get_job_status_async(job)
+
+    assert status is procrastinate.jobs.Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "line", [it for b in blocks("docs/operating.md", "sh") for it in b.text.splitlines()]
+)
+def test_a_command_is_one(line: str) -> None:
+    program, name, *arguments = shlex.split(line, comments=True)
+    module = importlib.import_module(f"flowstone.cli.{name}_command")
+    command: click.Command = getattr(module, f"{name}_command")
+
+    assert program == "flowstone"
+    command.make_context(name, arguments)
