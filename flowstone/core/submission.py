@@ -1,6 +1,8 @@
 """From what somebody asks for to a run that is written: resolved, checked, planned."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import TypeAlias, TypedDict, Unpack
 
@@ -8,10 +10,10 @@ from flowstone.core import partition as partitions
 from flowstone.core.asset import Asset, AssetRef
 from flowstone.core.config import Config
 from flowstone.core.contracts.codec import Codec
-from flowstone.core.contracts.store import CreatedRun, RunRecord, Store
+from flowstone.core.contracts.store import CreatedRun, Current, Key, RunRecord, Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.definitions import Definitions
-from flowstone.core.errors import InvalidOptionError
+from flowstone.core.errors import InvalidOptionError, ValueNotStorableError
 from flowstone.core.options import OptionReader
 from flowstone.core.planner import Action, Decision, Planner, Request
 from flowstone.core.run_options import AssetOptions, RunOptions, parse
@@ -128,21 +130,64 @@ class Submissions:
     def _configs(
         self, targets: Sequence[Asset[..., object]], config: ConfigLike | None
     ) -> Mapping[str, Mapping[str, object]]:
-        """Return the configuration's JSON-safe fields for each target that takes it."""
+        """
+        Return the configuration's JSON-safe fields for each target that takes it.
+
+        One that says nothing but the defaults is left out: it is the same as none.
+        """
         if config is None:
             return {}
-        configs: dict[str, Mapping[str, object]] = {}
-        for asset in targets:
-            wanted = asset.config_type
-            if wanted is None or (isinstance(config, Config) and not isinstance(config, wanted)):
-                continue
-            given = config.dump(self._codec) if isinstance(config, Config) else config
-            parsed = wanted.parse(given, self._codec, asset=asset.full_name)
-            configs[asset.full_name] = parsed.dump(self._codec)
-        if not configs:
+        if not isinstance(config, Config | Mapping):
+            raise InvalidOptionError(f"config={config!r} must be a Config, or its fields by name")
+        takers = [
+            asset
+            for asset in targets
+            if asset.config_type is not None
+            and (not isinstance(config, Config) or isinstance(config, asset.config_type))
+        ]
+        if not takers:
             names = ", ".join(asset.full_name for asset in targets)
             raise InvalidOptionError(f"config: {names} takes no such configuration")
-        return configs
+        given = self._json_safe(config)
+        configs = {asset.full_name: self._full_config(asset, given) for asset in takers}
+        return {
+            asset.full_name: configs[asset.full_name]
+            for asset in takers
+            if not self._are_defaults(asset, configs[asset.full_name])
+        }
+
+    def _json_safe(self, config: Config | Mapping[str, object]) -> Mapping[str, object]:
+        if isinstance(config, Config):
+            config = {it.name: getattr(config, it.name) for it in fields(config) if it.init}
+        safe: dict[str, object] = {}
+        for name, value in config.items():
+            try:
+                safe[name] = json.loads(self._codec.encode(value))
+            except ValueNotStorableError as error:
+                raise InvalidOptionError(
+                    f"config: '{name}' cannot be stored: at {error.path}: {error.why}"
+                ) from error
+        return safe
+
+    def _full_config(
+        self, asset: Asset[..., object], given: Mapping[str, object]
+    ) -> Mapping[str, object]:
+        assert asset.config_type is not None
+        parsed = asset.config_type.parse(given, self._codec, asset=asset.full_name)
+        return parsed.dump(self._codec)
+
+    def _are_defaults(self, asset: Asset[..., object], config: Mapping[str, object]) -> bool:
+        try:
+            return config == self._full_config(asset, {})
+        except InvalidOptionError:  # a field has no default
+            return False
+
+    def _require_configs(self, request: Request, decisions: Sequence[Decision]) -> None:
+        """Refuse a run in which an asset would have to do without a field that has no default."""
+        for name in {it.key.asset for it in decisions if it.action is Action.RUN}:
+            asset = self._definitions.assets[name]
+            if asset.config_type is not None and not request.options.of(name).config:
+                asset.config_type.parse({}, self._codec, asset=name)
 
     def again(self, record: RunRecord) -> Request:
         """Return the request that the run was made for, as far as its targets still exist."""
@@ -157,7 +202,12 @@ class Submissions:
     async def decide(self, request: Request) -> Sequence[Decision]:
         """Return what a run of this request would do now."""
         found, _ = await self._store.current(self._planner.keys(request))
-        return self._planner.decide(request, found, self._holders(request))
+        return self._decide(request, found)
+
+    def _decide(self, request: Request, found: Mapping[Key, Current]) -> Sequence[Decision]:
+        decisions = self._planner.decide(request, found, self._holders(request))
+        self._require_configs(request, decisions)
+        return decisions
 
     async def create(
         self,
@@ -172,7 +222,8 @@ class Submissions:
         Plan the request and write its run; on ``conn`` it is the caller's commit that counts.
 
         Raises:
-            InvalidOptionError: ``at`` has no time zone, or ``dedupe`` is not a short text.
+            InvalidOptionError: ``at`` has no time zone, ``dedupe`` is not a short text, or an asset
+                has to run without a field of its configuration that has no default.
             DependencyNotReadyError: Without ``with_deps``, an upstream has no value.
         """
         if at is not None and at.tzinfo is None:
@@ -183,7 +234,7 @@ class Submissions:
             )
         keys = self._planner.keys(request)
         found, ids = await self._store.current(keys, reserve=len(keys), conn=conn)
-        decisions = self._planner.decide(request, found, self._holders(request))
+        decisions = self._decide(request, found)
         run = self._planner.build(request, decisions, found, ids)
         run.dedupe, run.at, run.retry_of = dedupe, at, retry_of
         created = await self._store.create_run(run, conn=conn)
