@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 QUEUE_CHANNEL = "procrastinate_queue_v1#"
 KEEPALIVE_SECONDS = 30.0
+SHORTEST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 30.0
 
 
@@ -47,6 +48,7 @@ class Listener:
         # Made anew by `start`: a store may be opened again in another event loop.
         self._changed = asyncio.Event()
         self._listening = asyncio.Event()
+        self._backoff = SHORTEST_BACKOFF_SECONDS
 
     async def start(self) -> None:
         """Begin to listen; returns once it does, or once the first try has failed."""
@@ -69,7 +71,6 @@ class Listener:
         self._changed.set()
 
     async def _keep_listening(self) -> None:
-        backoff = 0.1
         while True:
             try:
                 await self._listen()
@@ -77,11 +78,11 @@ class Listener:
                 logger.warning(
                     "LISTEN connection lost (%s); polling until it is back, next try in %.1fs",
                     error,
-                    backoff,
+                    self._backoff,
                 )
             self._listening.set()
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+            await asyncio.sleep(self._backoff)
+            self._backoff = min(self._backoff * 2, LONGEST_BACKOFF_SECONDS)
 
     async def _listen(self) -> None:
         """Listen until the connection is lost, then raise."""
@@ -104,6 +105,7 @@ class Listener:
                 self._wakeups.publish_all()
                 heard |= added
             self._listening.set()
+            self._backoff = SHORTEST_BACKOFF_SECONDS
             with suppress(TimeoutError):
                 async with asyncio.timeout(KEEPALIVE_SECONDS):
                     await self._changed.wait()

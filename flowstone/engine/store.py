@@ -338,13 +338,13 @@ async def after_conflicts(once: Callable[[], Awaitable[T]]) -> T:
     """
     for _ in range(CONFLICTS):
         try:
-            with database_errors():
+            with connection_errors():
                 return await once()
         except DatabaseError as error:
             if failure_of(error) is not Failure.CONFLICT:
                 raise
             await asyncio.sleep(random.uniform(0, 0.01))
-    with database_errors():
+    with connection_errors():
         return await once()
 
 
