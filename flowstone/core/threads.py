@@ -16,34 +16,46 @@ class Threads:
 
     def __init__(self, count: int) -> None:
         self._pool = ThreadPoolExecutor(max_workers=max(1, count), thread_name_prefix="flowstone")
-        self._running: dict[int, Future[object]] = {}
+        self._running: dict[int, set[Future[object]]] = {}
 
     async def run(self, owner: int, function: Callable[[], object]) -> object:
-        """Return what the function returns, with the caller's context variables."""
+        """
+        Return what the function returns, with the caller's context variables.
+
+        An owner may have several functions running at once.
+        """
         context = contextvars.copy_context()
         future: Future[object] = self._pool.submit(context.run, function)
-        self._running[owner] = future
-        result = await asyncio.wrap_future(future)
-        del self._running[owner]
-        return result
+        running = self._running.setdefault(owner, set())
+        running.add(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            if future.done():
+                running.discard(future)
+                # After `lingering` the owner's next attempt has a set of its own.
+                if not running and self._running.get(owner) is running:
+                    del self._running[owner]
 
     def lingering(self, owner: int) -> "asyncio.Future[None] | None":
-        """Return a future that is done when the owner's abandoned thread returns, if it has one."""
-        future = self._running.pop(owner, None)
-        if future is None or future.done():
+        """Return a future that is done when the owner's abandoned threads return, if any run."""
+        left = {future for future in self._running.pop(owner, ()) if not future.done()}
+        if not left:
             return None
         loop = asyncio.get_running_loop()
         returned: asyncio.Future[None] = loop.create_future()
 
-        def tell() -> None:
-            if not returned.done():
+        def tell(future: Future[object]) -> None:
+            left.discard(future)
+            if not (left or returned.done()):
                 returned.set_result(None)
 
-        def on_return(_: object) -> None:
+        def on_return(future: Future[object]) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(tell)
+                loop.call_soon_threadsafe(tell, future)
 
-        future.add_done_callback(on_return)
+        for future in tuple(left):
+            future.add_done_callback(on_return)
         return returned
 
     def close(self) -> None:

@@ -455,7 +455,7 @@ class TestThreads:
         async def later() -> int:
             return 7
 
-        p.asset(name="wrapped")(lambda: later())  # noqa: PLW0108 - a plain function on purpose
+        p.asset(name="wrapped")(lambda: later())
         app = await app_of(p)
 
         assert await app.run("wrapped") == 7

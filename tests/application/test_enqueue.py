@@ -1,0 +1,519 @@
+"""Leaving work to workers: what is written when, and what a worker makes of it."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import psycopg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from flowstone import Context, Dep, Pipeline
+from flowstone.core.defaults.memory_io import MemoryIO
+from flowstone.core.errors import InvalidOptionError, RunNotFoundError, UnknownAssetError
+from flowstone.core.worker_options import WorkerOptions
+from flowstone.engine.dsn import for_asyncpg, for_sqlalchemy
+from tests.application.conftest import AppOf, on_postgres
+from tests.application.stage import (
+    PostgresStage,
+    Stage,
+    drain,
+    eventually,
+    statuses,
+    steps,
+    working,
+)
+
+NASTY = "a'; DROP TABLE flowstone_runs; -- \" %s {} $1"
+
+
+def pipeline(computed: list[str] | None = None) -> Pipeline:
+    p = Pipeline("p")
+    names = [] if computed is None else computed
+
+    @p.asset
+    async def base(ctx: Context) -> str:
+        names.append(f"base {ctx.partition}")
+        return f"base of {ctx.partition}"
+
+    @p.asset
+    def report(base: str = Dep(base)) -> str:
+        names.append("report")
+        return f"report on {base}"
+
+    return p
+
+
+class TestHandOver:
+    @pytest.mark.conformance(173)
+    async def test_the_handle_is_there_at_once_and_the_value_afterwards(
+        self, app_of: AppOf
+    ) -> None:
+        computed: list[str] = []
+        app = await app_of(pipeline(computed))
+
+        handle = await app.enqueue("report", partition="x")
+
+        assert handle.created
+        assert (await handle.status()).status == "running"
+        assert await statuses(app, handle.run_id) == {"base[x]": "ready", "report[x]": "pending"}
+        assert computed == []
+
+        await drain(app)
+
+        assert computed == ["base x", "report"]
+        assert await handle.result() == "report on base of x"
+        assert await app.get("report", partition="x") == "report on base of x"
+
+    async def test_another_application_does_the_work(self, app_of: AppOf) -> None:
+        app, worker = await app_of(pipeline()), await app_of(pipeline())
+        handle = await app.enqueue_many(["base", "report"])
+
+        await drain(worker)
+
+        assert await handle.result() == ["base of None", "report on base of None"]
+
+    async def test_a_whole_pipeline_is_one_run(self, app_of: AppOf) -> None:
+        p, computed = Pipeline("p"), []
+
+        @p.asset
+        async def shared() -> int:
+            computed.append("shared")
+            return 1
+
+        @p.asset
+        async def left(shared: int = Dep(shared)) -> int:
+            return shared + 1
+
+        @p.asset
+        async def right(shared: int = Dep(shared)) -> int:
+            return shared + 2
+
+        app = await app_of(p)
+        handle = await app.enqueue_many(p)
+        await drain(app)
+
+        assert await handle.result() == [1, 2, 3]
+        assert computed == ["shared"]
+
+    @pytest.mark.conformance(141)
+    async def test_none_means_the_default_everywhere(self, app_of: AppOf) -> None:
+        p = Pipeline("p", queue="etl", priority=3)
+        p.asset(name="it", io="lake")(lambda: 1)
+        app = await app_of(p, io={"lake": MemoryIO()})
+
+        handle = await app.enqueue(
+            "it",
+            partition=None,
+            io=None,
+            config=None,
+            queue=None,
+            priority=None,
+            dedupe=None,
+            at=None,
+            conn=None,
+        )
+        await drain(app, etl=1)
+
+        assert await handle.result() == 1
+        assert (await app.status("it")).io == "lake"
+
+    @pytest.mark.conformance(133)
+    async def test_a_run_without_options_uses_the_assets_own(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+        handle = await app.enqueue("base")
+
+        assert (await handle.status()).options is None
+        await drain(app)
+        assert await handle.result() == "base of None"
+
+    async def test_partitions_and_one_partition_do_not_go_together(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+
+        with pytest.raises(InvalidOptionError, match="partition= or over="):
+            await app.enqueue_many(["base"], over=["a"], partition="b")
+
+    async def test_an_unknown_option_is_refused(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+
+        for ask in (app.run, app.enqueue, app.enqueue_many, app.plan):
+            with pytest.raises(TypeError, match="prioritty"):
+                await ask(["base"], prioritty=1)  # type: ignore[operator]
+
+        assert await app.store.runs() == []
+
+
+class TestDedupe:
+    @pytest.mark.conformance(134)
+    async def test_a_repeat_is_the_first_run_and_is_computed_once(self, app_of: AppOf) -> None:
+        computed: list[str] = []
+        app = await app_of(pipeline(computed))
+
+        handles = await asyncio.gather(
+            *[app.enqueue("base", partition="x", dedupe=NASTY) for _ in range(5)]
+        )
+        await drain(app)
+        again = await app.enqueue("base", partition="x", dedupe=NASTY, force=True)
+
+        assert len({handle.run_id for handle in [*handles, again]}) == 1
+        assert sorted(handle.created for handle in handles) == [False] * 4 + [True]
+        assert not again.created
+        assert computed == ["base x"]
+        assert [await handle.result() for handle in handles] == ["base of x"] * 5
+
+    async def test_another_text_is_another_run(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+
+        first, second = [await app.enqueue("base", dedupe=text) for text in ("a", "b")]
+
+        assert first.run_id != second.run_id
+
+    @pytest.mark.parametrize("dedupe", ["", "x" * 1025, "a\0b", 7], ids=ascii)
+    async def test_what_is_no_short_text_is_refused(self, app_of: AppOf, dedupe: Any) -> None:
+        app = await app_of(pipeline())
+
+        with pytest.raises(InvalidOptionError, match="dedupe"):
+            await app.enqueue("base", dedupe=dedupe)
+
+        assert await app.store.runs() == []
+
+
+class TestWhen:
+    async def test_nothing_begins_before_its_time(self, app_of: AppOf, stage: Stage) -> None:
+        computed: list[str] = []
+        app = await app_of(pipeline(computed))
+        handle = await app.enqueue("report", at=datetime.now(UTC) + timedelta(hours=1))
+
+        await drain(app)
+        await stage.advance("59m")
+        await drain(app)
+        assert computed == []
+
+        await stage.advance("2m")
+        await drain(app)
+        assert await handle.result() == "report on base of None"
+
+    async def test_a_worker_that_waits_begins_in_time(self, app_of: AppOf, stage: Stage) -> None:
+        app = await app_of(pipeline())
+        async with working(app):
+            handle = await app.enqueue("base", at=datetime.now(UTC) + timedelta(hours=1))
+            await stage.advance("1h")
+
+            assert await handle.result(10) == "base of None"
+
+    async def test_a_time_that_has_passed_is_now(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+        handle = await app.enqueue("base", at=datetime(2000, 1, 1, tzinfo=UTC))
+
+        await drain(app)
+
+        assert await handle.result() == "base of None"
+
+    async def test_a_time_without_a_zone_is_refused(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+
+        with pytest.raises(InvalidOptionError, match=r"at=.* needs a time zone"):
+            await app.enqueue("base", at=datetime(2030, 1, 1))
+
+        assert await app.store.runs() == []
+
+
+class TestWhere:
+    async def test_a_queue_of_the_call_takes_the_whole_run(self, app_of: AppOf) -> None:
+        p = pipeline()
+        p.asset(name="elsewhere", queue="gpu")(lambda: 1)
+        app = await app_of(p)
+        handle = await app.enqueue_many(["report", "elsewhere"], queue=NASTY[:40])
+
+        await drain(app, default=1, gpu=1)
+        assert set((await statuses(app, handle.run_id)).values()) == {"ready", "pending"}
+
+        await drain(app, **{NASTY[:40]: 2})
+        assert await handle.result() == ["report on base of None", 1]
+
+    async def test_without_one_each_asset_says_where(self, app_of: AppOf) -> None:
+        p = Pipeline("p", queue="etl")
+        p.asset(name="here")(lambda: 1)
+        p.asset(name="there", queue="gpu")(lambda: 2)
+        app = await app_of(p)
+        handle = await app.enqueue_many(p)
+
+        await drain(app, etl=1)
+        assert await statuses(app, handle.run_id) == {"here": "succeeded", "there": "ready"}
+
+        await drain(app, gpu=1)
+        assert await handle.result() == [1, 2]
+
+    async def test_a_worker_without_options_serves_every_queue_that_an_asset_names(
+        self, app_of: AppOf
+    ) -> None:
+        p = Pipeline("p")
+        p.asset(name="here")(lambda: 1)
+        p.asset(name="there", queue="gpu")(lambda: 2)
+        app = await app_of(p)
+        worker = app.worker()
+        task = asyncio.create_task(worker.run())
+
+        handle = await app.enqueue_many(p)
+
+        assert await handle.result(10) == [1, 2]
+        worker.stop()
+        await task
+
+    async def test_higher_priorities_come_first_and_then_older_work(self, app_of: AppOf) -> None:
+        p, order = Pipeline("p"), []
+
+        @p.asset
+        async def normal(ctx: Context) -> None:
+            order.append(f"normal {ctx.partition}")
+
+        @p.asset(priority=5)
+        async def urgent(ctx: Context) -> None:
+            order.append(f"urgent {ctx.partition}")
+
+        app = await app_of(p)
+        await app.enqueue(normal, partition="1")
+        await app.enqueue(normal, partition="2")
+        await app.enqueue(urgent, partition="1")
+        await app.enqueue(normal, partition="3", priority=9)
+        await app.enqueue(urgent, partition="2", priority=-1)
+
+        await drain(app, default=1)
+
+        assert order == ["normal 3", "urgent 1", "normal 1", "normal 2", "urgent 2"]
+
+    @pytest.mark.parametrize(
+        "option",
+        [{"queue": ""}, {"queue": "x" * 41}, {"queue": 7}, {"priority": 2**31}, {"priority": "1"}],
+        ids=repr,
+    )
+    async def test_what_is_no_queue_or_priority_is_named(
+        self, app_of: AppOf, option: dict[str, Any]
+    ) -> None:
+        app = await app_of(pipeline())
+
+        with pytest.raises(InvalidOptionError, match=next(iter(option))):
+            await app.enqueue("base", **option)
+
+        assert await app.store.runs() == []
+
+
+class TestWorkers:
+    async def test_draining_takes_all_that_is_due_and_then_ends(self, app_of: AppOf) -> None:
+        computed: list[str] = []
+        app = await app_of(pipeline(computed))
+        handle = await app.enqueue_many(["report"], over=range(100))
+        later = await app.enqueue("base", at=datetime.now(UTC) + timedelta(days=1))
+
+        await asyncio.wait_for(drain(app, default=7), 20)
+
+        assert (await handle.status()).status == "succeeded"
+        assert len(computed) == 200
+        assert (await later.status()).status == "running"
+
+    async def test_two_workers_share_the_work_and_do_nothing_twice(self, app_of: AppOf) -> None:
+        computed: list[str] = []
+        p = pipeline(computed)
+        first, second = await app_of(p), await app_of(p)
+        handle = await first.enqueue_many(["report"], over=range(60))
+
+        await asyncio.gather(drain(first, default=5), drain(second, default=5))
+
+        assert (await handle.status()).status == "succeeded"
+        assert len(computed) == len(set(computed)) + 59 == 120
+
+    async def test_a_stop_hands_back_what_does_not_end_in_time(self, app_of: AppOf) -> None:
+        p, began = Pipeline("p"), asyncio.Event()
+
+        @p.asset
+        async def endless() -> None:
+            began.set()
+            await asyncio.Event().wait()
+
+        app = await app_of(p)
+        handle = await app.enqueue(endless)
+        options = WorkerOptions(queues={"default": 1}, shutdown_timeout=timedelta(0))
+        worker = app.worker(options)
+        task = asyncio.create_task(worker.run())
+        await asyncio.wait_for(began.wait(), 10)
+
+        worker.stop()
+        await asyncio.wait_for(task, 10)
+
+        (step,) = (await steps(app, handle.run_id)).values()
+        assert (step.status, step.attempt) == ("ready", 0)
+
+    @pytest.mark.conformance(127)
+    async def test_an_asset_that_a_worker_does_not_know_is_left_to_another(
+        self, app_of: AppOf, stage: Stage, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        new = pipeline()
+        new.asset(name="brand_new")(lambda: "new")
+        app, old = await app_of(new), await app_of(pipeline())
+        handle = await app.enqueue_many(["brand_new", "base"])
+
+        with caplog.at_level(logging.WARNING):
+            await drain(old)
+
+        assert "Asset p.brand_new is unknown to this worker" in caplog.text
+        found = await steps(app, handle.run_id)
+        assert found["base"].status == "succeeded"
+        assert (found["brand_new"].status, found["brand_new"].attempt) == ("ready", 0)
+
+        await drain(app)
+        assert (await steps(app, handle.run_id))["brand_new"].status == "ready"
+        await stage.advance("31s")
+        await drain(app)
+        assert await handle.result() == ["new", "base of None"]
+        with pytest.raises(UnknownAssetError):
+            await old.get("brand_new")
+
+    @on_postgres
+    async def test_a_malformed_job_fails_alone_and_the_worker_goes_on(
+        self, app_of: AppOf, stage: PostgresStage, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = await app_of(pipeline())
+        arguments = [
+            {},
+            {"run_id": "x'; --", "asset": 7},
+            [1, {"run_id": None}],
+            {"run_id": 2**80, "asset": "p.base", "partition": "\u2028"},
+        ]
+        async with working(app):
+            for each in arguments:
+                stage.admin.execute(
+                    """
+                    INSERT INTO procrastinate_jobs (queue_name, task_name, priority, args)
+                    VALUES ('default', 'flowstone:materialize', 0, %s::jsonb)
+                    """,
+                    [json.dumps(each)],
+                )
+            await eventually(
+                lambda: (
+                    stage.admin.execute(
+                        "SELECT count(*) FROM procrastinate_jobs WHERE status = 'failed'"
+                    ).fetchone()
+                    == (4,)
+                )
+            )
+
+            assert await (await app.enqueue("report")).result(10) == "report on base of None"
+
+        assert caplog.text.count("belongs to no materialization") == 4
+
+
+class TestJobs:
+    @on_postgres
+    @pytest.mark.conformance(128, 129)
+    async def test_a_job_carries_keys_and_nothing_else(
+        self, app_of: AppOf, stage: PostgresStage
+    ) -> None:
+        app = await app_of(pipeline())
+        handle = await app.enqueue("base", partition=NASTY, queue="etl", priority=3)
+
+        (job,) = stage.admin.execute(
+            "SELECT task_name, queue_name, priority, args FROM procrastinate_jobs"
+        ).fetchall()
+
+        arguments = {"run_id": handle.run_id, "asset": "p.base", "partition": NASTY}
+        assert job == ("flowstone:materialize", "etl", 3, arguments)
+        await drain(app, etl=1)
+        assert await handle.result() == f"base of {NASTY}"
+
+
+Begin = Callable[[str], AbstractAsyncContextManager[tuple[Any, Callable[[], Awaitable[None]]]]]
+
+
+@asynccontextmanager
+async def asyncpg_transaction(dsn: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(**for_asyncpg(dsn))
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection, transaction.commit
+    await connection.close()
+
+
+@asynccontextmanager
+async def psycopg_transaction(dsn: str) -> AsyncIterator[Any]:
+    connection = await psycopg.AsyncConnection.connect(dsn)
+    yield connection, connection.commit
+    await connection.close()
+
+
+@asynccontextmanager
+async def sqlalchemy_connection(dsn: str) -> AsyncIterator[Any]:
+    engine = create_async_engine(for_sqlalchemy(dsn), poolclass=NullPool)
+    async with engine.connect() as connection:
+        yield connection, connection.commit
+
+
+@asynccontextmanager
+async def sqlalchemy_session(dsn: str) -> AsyncIterator[Any]:
+    url = for_sqlalchemy(dsn).replace("+psycopg", "+asyncpg")
+    async with AsyncSession(create_async_engine(url, poolclass=NullPool)) as session:
+        yield session, session.commit
+
+
+DRIVERS: dict[str, Begin] = {
+    "asyncpg": asyncpg_transaction,
+    "psycopg": psycopg_transaction,
+    "sqlalchemy connection": sqlalchemy_connection,
+    "sqlalchemy session": sqlalchemy_session,
+}
+
+
+@on_postgres
+@pytest.mark.parametrize("begin", DRIVERS.values(), ids=DRIVERS)
+class TestInTheCallersTransaction:
+    async def test_a_commit_makes_it_run_exactly_once(
+        self, app_of: AppOf, stage: PostgresStage, begin: Begin
+    ) -> None:
+        computed: list[str] = []
+        app = await app_of(pipeline(computed))
+        async with working(app), begin(stage.dsn) as (connection, commit):
+            handle = await app.enqueue("report", conn=connection, partition=NASTY)
+            again = await app.enqueue("report", conn=connection, partition="x", dedupe="once")
+            repeated = await app.enqueue("report", conn=connection, partition="x", dedupe="once")
+            with pytest.raises(RunNotFoundError):
+                await handle.status()
+            assert await app.store.runs() == []
+            assert computed == []
+
+            await commit()
+
+            assert await handle.result(10) == f"report on base of {NASTY}"
+            assert await again.result(10) == await repeated.result(10) == "report on base of x"
+        assert again.run_id == repeated.run_id
+        assert sorted(computed) == [f"base {NASTY}", "base x", "report", "report"]
+
+    async def test_without_a_commit_nothing_is_left(
+        self, app_of: AppOf, stage: PostgresStage, begin: Begin
+    ) -> None:
+        app = await app_of(pipeline())
+        async with begin(stage.dsn) as (connection, _):
+            handle = await app.enqueue_many(
+                ["report"], over=["a", "b"], conn=connection, dedupe="once", config=None
+            )
+
+        await drain(app)
+
+        assert await app.store.runs() == []
+        with pytest.raises(RunNotFoundError):
+            await handle.wait(1)
+        assert stage.admin.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == (0,)
+        assert (await app.enqueue("report", dedupe="once")).created
+
+
+async def test_what_is_no_connection_is_refused_by_name(app_of: AppOf) -> None:
+    app = await app_of(pipeline())
+
+    with pytest.raises(InvalidOptionError, match="conn"):
+        await app.enqueue("base", conn=object())
+
+    assert await app.store.runs() == []
