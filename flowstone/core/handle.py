@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from flowstone.core import duration
 from flowstone.core.contracts.store import RunRecord, Store
+from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.error_record import read_record
 from flowstone.core.errors import (
     FailedMaterialization,
@@ -38,9 +39,11 @@ class RunHandle(Generic[T_co]):
         load: Callable[[RunRecord], Awaitable[T_co]],
         *,
         created: bool = True,
+        telemetry: TelemetryEmitter | None = None,
     ) -> None:
         self._store = store
         self._load = load
+        self._telemetry = telemetry
         self.run_id = run_id
         self.created = created
 
@@ -71,6 +74,8 @@ class RunHandle(Generic[T_co]):
             async with asyncio.timeout(None if limit is None else limit.total_seconds()):
                 while not (record := await self.status()).status.is_terminal:
                     await watch.wait(POLL_SECONDS)
+                if self._telemetry is not None:
+                    tell_end(self._telemetry, record)
                 return record
         assert limit is not None
         raise HandleTimeoutError(self.run_id, limit)
@@ -119,3 +124,14 @@ class RunHandle(Generic[T_co]):
             for it in await self._store.materializations(self.run_id)
             if it.status is Status.WAITING and it.external and it.waiting_on
         ]
+
+
+def tell_end(telemetry: TelemetryEmitter, record: RunRecord) -> None:
+    """Tell that a run has ended, as the one who waited for it sees it."""
+    assert record.finished_at is not None
+    taken = record.finished_at - record.created_at
+    telemetry.execute(
+        "run.stop",
+        {"duration": taken / timedelta(milliseconds=1)},
+        {"run_id": record.run_id, "status": record.status.value},
+    )

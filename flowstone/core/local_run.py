@@ -8,7 +8,7 @@ from flowstone.core.contracts.store import RunRecord, Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.errors import RunFailedError, RunWaiting
 from flowstone.core.executor import Executor
-from flowstone.core.handle import RunHandle
+from flowstone.core.handle import RunHandle, tell_end
 from flowstone.core.status import Status
 from flowstone.core.worker import Worker
 from flowstone.core.worker_options import WorkerOptions
@@ -44,6 +44,7 @@ async def finish(
                 store, executor, telemetry, WorkerOptions(run_id=handle.run_id, slots=SLOTS)
             )
             record = await _work_until_ended(handle, store, worker)
+        tell_end(telemetry, record)
         return await handle.value_of(record)
     except RunFailedError as error:
         if executor.last_error is not None:

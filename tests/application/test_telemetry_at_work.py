@@ -1,0 +1,290 @@
+"""What is told while assets run, in which order, and with which facts."""
+
+import ast
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flowstone
+from flowstone import Dep, FlowStone, Pipeline, Retry, RunFailedError, Skip
+from flowstone.core.contracts.resource import Resource
+from flowstone.core.contracts.store import Capacity, Settlement, WorkerInfo
+from flowstone.core.errors import AssetFunctionError
+from flowstone.core.status import Event
+from flowstone.core.telemetry import Telemetry
+from flowstone.core.telemetry_catalogue import EVENTS
+from flowstone.core.worker_options import WorkerOptions
+from tests.application.conftest import AppOf
+from tests.application.stage import Heard, Stage, eventually, newest_run, working
+
+SOURCES = Path(flowstone.__file__).parent
+ATTEMPT = ["materialization.start", "materialization.stop", "materialization.exception", "error"]
+
+
+def pipeline() -> Pipeline:
+    p = Pipeline("p")
+
+    @p.asset
+    async def fine() -> int:
+        return 1
+
+    @p.asset
+    async def failing(fine: int = Dep(fine)) -> int:
+        raise ValueError("no")
+
+    @p.asset
+    async def skipped() -> Skip:
+        return Skip()
+
+    return p
+
+
+class TestAttempts:
+    @pytest.mark.conformance(100)
+    async def test_a_success_is_a_start_and_then_a_stop(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+        heard = Heard(app, ATTEMPT)
+
+        await app.run("fine", partition="x")
+
+        run_id = (await newest_run(app)).run_id
+        facts = {"asset": "p.fine", "partition": "x", "run_id": run_id}
+        assert heard.names == ["materialization.start", "materialization.stop"]
+        assert [metadata for _, _, metadata in heard.events] == [facts, facts]
+        ((started, _),) = heard.of("materialization.start")
+        ((stopped, _),) = heard.of("materialization.stop")
+        assert started["system_time"] > 0
+        assert stopped["duration"] >= 0
+
+    @pytest.mark.conformance(101, 106)
+    async def test_a_failure_is_an_exception_and_one_error_and_no_stop(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+        await app.run("fine")
+        heard = Heard(app, ATTEMPT)
+
+        with pytest.raises(RunFailedError) as caught:
+            await app.run("failing")
+
+        facts = {"asset": "p.failing", "partition": "", "run_id": caught.value.run_id}
+        assert heard.names == ["materialization.start", "materialization.exception", "error"]
+        ((measured, told),) = heard.of("materialization.exception")
+        assert measured["duration"] >= 0
+        assert isinstance(told["error"], AssetFunctionError)
+        assert {name: told[name] for name in facts} == facts
+        ((measured, told),) = heard.of("error")
+        assert measured == {"count": 1}
+        assert told == {**facts, "type": "execution_error", "retryable": False}
+
+    @pytest.mark.conformance(119)
+    async def test_an_error_is_an_event_and_a_line_in_the_log(
+        self, app_of: AppOf, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = await app_of(pipeline())
+        heard = Heard(app, ["error"])
+
+        with caplog.at_level(logging.ERROR), pytest.raises(RunFailedError):
+            await app.run("failing")
+
+        ((measured, facts),) = heard.of("error")
+        assert (measured["count"], facts["type"]) == (1, "execution_error")
+        assert [it.levelname for it in caplog.records if "p.failing" in it.getMessage()] == [
+            "ERROR"
+        ]
+
+    async def test_every_attempt_is_told(self, app_of: AppOf) -> None:
+        p, failures = Pipeline("p"), [ValueError(), ValueError()]
+
+        @p.asset(retry=Retry(3, base=0))
+        def shaky() -> int:
+            if failures:
+                raise failures.pop()
+            return 1
+
+        app = await app_of(p)
+        heard = Heard(app, ATTEMPT)
+
+        await app.run(shaky)
+
+        failed = ["materialization.start", "materialization.exception", "error"]
+        assert heard.names == [*failed, *failed, "materialization.start", "materialization.stop"]
+
+    async def test_what_was_skipped_has_stopped(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+        heard = Heard(app, ATTEMPT)
+
+        await app.run("skipped")
+
+        assert heard.names == ["materialization.start", "materialization.stop"]
+
+
+class TestRuns:
+    async def test_a_run_begins_and_ends(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+        heard = Heard(app, ["run.start", "run.stop"])
+
+        await app.run("fine")
+        with pytest.raises(RunFailedError):
+            await app.run(["failing", "skipped"])
+
+        first, second = [record.run_id for record in reversed(await app.store.runs())]
+        assert [(name, dict(facts)) for name, _, facts in heard.events] == [
+            ("run.start", {"run_id": first, "targets": ["p.fine"]}),
+            ("run.stop", {"run_id": first, "status": "succeeded"}),
+            ("run.start", {"run_id": second, "targets": ["p.failing", "p.skipped"]}),
+            ("run.stop", {"run_id": second, "status": "failed"}),
+        ]
+        assert [measured["count"] for measured, _ in heard.of("run.start")] == [1, 2]
+        assert all(measured["duration"] >= 0 for measured, _ in heard.of("run.stop"))
+
+    async def test_a_repeat_of_a_deduplicated_run_begins_nothing(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+        heard = Heard(app, ["run.start"])
+
+        for _ in range(3):
+            await app.enqueue("fine", dedupe="once")
+
+        assert heard.names == ["run.start"]
+
+
+class Counting:
+    """An emitter of one's own, with only what the protocol asks for."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def execute(
+        self, event: str, measurements: Mapping[str, float], metadata: Mapping[str, object]
+    ) -> None:
+        self.names.append(event)
+
+    @contextmanager
+    def span(
+        self, event: str, metadata: Mapping[str, object]
+    ) -> Iterator[MutableMapping[str, float]]:
+        self.names.append(f"{event}.start")
+        yield {}
+        self.names.append(f"{event}.stop")
+
+
+class TestEmitters:
+    async def test_a_handler_that_fails_harms_nothing(
+        self, app_of: AppOf, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = await app_of(pipeline())
+
+        def broken(*_: object) -> None:
+            raise ValueError("handler")
+
+        app.telemetry.attach(broken)  # type: ignore[attr-defined]
+
+        assert await app.run("fine") == 1
+        assert "a telemetry handler failed on flowstone.materialization.start" in caplog.text
+
+    async def test_another_emitter_takes_the_place_of_ours(self, app_of: AppOf) -> None:
+        emitter = Counting()
+        app = await app_of(pipeline(), telemetry=emitter)
+
+        await app.run("fine")
+
+        assert emitter.names == [
+            "run.start",
+            "worker.start",
+            "materialization.start",
+            "io.store.start",
+            "io.store.stop",
+            "materialization.stop",
+            "worker.stop",
+            "run.stop",
+            "io.load.start",
+            "io.load.stop",
+        ]
+
+
+class Broken(Resource[int]):
+    async def setup(self, config: Mapping[str, Any]) -> int:
+        raise ValueError("no")
+
+
+class TestCatalogue:
+    async def test_every_event_is_told_by_something(self, stage: Stage) -> None:
+        telemetry, heard = Telemetry(), Heard()
+        telemetry.attach(heard)
+        p, release = pipeline(), asyncio.Event()
+
+        @p.asset
+        async def unstorable() -> object:
+            return object()
+
+        @p.asset
+        async def unreadable(fine: str = Dep("p.fine", type=str)) -> str:
+            return fine
+
+        @p.asset
+        async def slow() -> None:
+            await release.wait()
+
+        async with stage.build(p, telemetry=telemetry, resources={int: Broken()}) as app:
+            await app.run(["fine", "skipped"])
+            for target in ("failing", "unstorable", "unreadable"):
+                with pytest.raises(RunFailedError):
+                    await app.run(target)
+            await _lose_a_worker(app, heard)
+            await _settle_behind_the_back_of_its_worker(app, heard, release)
+
+        assert set(heard.names) == {spec.name for spec in EVENTS}
+
+    def test_nothing_else_is_told(self) -> None:
+        known = {spec.name for spec in EVENTS}
+        spans = {name.removesuffix(".exception") for name in known if name.endswith(".exception")}
+
+        told = {call for file in SOURCES.rglob("*.py") for call in _told(file)}
+
+        assert {name for method, name in told if method == "execute"} <= known
+        assert {name for method, name in told if method == "span"} <= spans
+        assert len(told) > 10
+
+
+async def _lose_a_worker(app: FlowStone, heard: Heard) -> None:
+    await app.enqueue("fine", force=True)
+    dead = await app.store.register_worker(WorkerInfo("host", 1, ["default"]))
+    turn = await app.store.turn(dead, [], Capacity(queues={"default": 1}))
+    assert len(turn.claims) == 1
+    worker = app.worker(WorkerOptions(queues={"default": 1}, lease=timedelta(milliseconds=60)))
+    task = asyncio.create_task(worker.run())
+    await eventually(lambda: "rescue" in heard.names)
+    worker.stop()
+    await task
+
+
+async def _settle_behind_the_back_of_its_worker(
+    app: FlowStone, heard: Heard, release: asyncio.Event
+) -> None:
+    handle = await app.enqueue("slow")
+    earlier = len(heard.of("worker.start"))
+    async with working(app):
+        ((_, facts),) = await eventually(lambda: heard.of("worker.start")[earlier:])
+        worker_id = int(str(facts["worker_id"]))
+        ((id_, claim),) = await eventually(lambda: app.store.owned(worker_id))
+        behind = Settlement(id_, claim, Event.HANDED_BACK)
+        assert not (await app.store.turn(worker_id, [behind], Capacity())).refused
+        release.set()
+        await handle.result(10)
+
+
+def _told(file: Path) -> Iterator[tuple[str, str]]:
+    """Find the calls of an emitter: ``telemetry.execute("name", …)`` and ``….span("name", …)``."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(
+                    value=ast.Name(id="telemetry") | ast.Attribute(attr="_telemetry"), attr=method
+                ),
+                args=[ast.Constant(value=str(name)), *_],
+            ) if method in ("execute", "span"):
+                yield method, name
