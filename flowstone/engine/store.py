@@ -8,8 +8,8 @@ No statement depends on the session, which lets a transaction-mode PgBouncer sit
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -338,14 +338,23 @@ async def after_conflicts(once: Callable[[], Awaitable[T]]) -> T:
     """
     for _ in range(CONFLICTS):
         try:
-            with connection_errors():
+            with connection_errors(), _losses():
                 return await once()
         except DatabaseError as error:
             if failure_of(error) is not Failure.CONFLICT:
                 raise
             await asyncio.sleep(random.uniform(0, 0.01))
-    with connection_errors():
+    with connection_errors(), _losses():
         return await once()
+
+
+@contextmanager
+def _losses() -> Iterator[None]:
+    """Say what asyncpg means when it loses a connection amid an exchange: it is out of step."""
+    try:
+        yield
+    except asyncpg.InternalClientError as error:
+        raise ConnectionResetError(str(error)) from error
 
 
 async def _leave_as_it_is(_connection: object) -> None:
