@@ -15,7 +15,7 @@ AppOf = Callable[..., Awaitable[FlowStone]]
 
 POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
 
-on_postgres = pytest.mark.parametrize("stage", [POSTGRES], indirect=True)
+on_postgres = pytest.mark.parametrize("empty_stage", [POSTGRES], indirect=True)
 """For what only a database has."""
 
 
@@ -34,17 +34,27 @@ def admin(shared_database: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture(params=["memory", POSTGRES])
-async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """An empty store, and time that a test can let pass."""
+def empty_stage(request: pytest.FixtureRequest) -> Stage:
     if request.param == "memory":
-        stage: Stage = MemoryStage()
-    else:
-        dsn = request.getfixturevalue("shared_database")
-        stage = PostgresStage(dsn, request.getfixturevalue("admin"))
-    yield stage
-    await stage.close()
+        return MemoryStage()
+    dsn = request.getfixturevalue("shared_database")
+    return PostgresStage(dsn, request.getfixturevalue("admin"))
+
+
+@pytest.fixture
+async def stage(empty_stage: Stage) -> AsyncIterator[Stage]:
+    """An empty store, and time that a test can let pass."""
+    yield empty_stage
+    await empty_stage.close()
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert left == set(), "tasks are left over"
+
+
+@pytest.fixture
+def sync_stage(empty_stage: Stage) -> Iterator[Stage]:
+    """The same for a test without an event loop."""
+    yield empty_stage
+    asyncio.run(empty_stage.close())
 
 
 @pytest.fixture

@@ -257,6 +257,17 @@ class TestWhichOne:
         with pytest.raises(NotRegisteredError, match="no IO manager is registered as 'lake'"):
             stage.build(pipeline(io="lake"))
 
+    async def test_its_name_may_have_any_character(self, app_of: AppOf) -> None:
+        name = "la'ke\"; DROP TABLE flowstone_runs; -- %s {} $1 ü"
+        app = await app_of(pipeline(), io={name: Shelf()})
+        handle = await app.enqueue("total", io=name)
+
+        await drain(app)
+
+        assert await handle.result() == 1
+        assert (await app.status("total")).io == name
+        assert await app.invalidate("total", io=name) == 1
+
     async def test_a_value_of_a_manager_that_is_no_longer_there_cannot_be_read(
         self, app_of: AppOf
     ) -> None:

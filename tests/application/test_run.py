@@ -96,6 +96,17 @@ class TestOneTarget:
         assert [key.asset for key in downstream] == ["sums.total"]
         assert status.latest.status == "succeeded"
 
+    async def test_names_may_be_of_any_script(self, app_of: AppOf) -> None:
+        p = Pipeline("größe")
+        p.asset(name="số_lượng")(lambda: 1)
+        app = await app_of(p)
+        handle = await app.enqueue("số_lượng")
+
+        await drain(app)
+
+        assert await handle.result() == 1
+        assert await app.get("größe.số_lượng") == 1
+
     async def test_none_is_a_value(self, app_of: AppOf) -> None:
         p, calls = Pipeline("p"), Counter[str]()
 
