@@ -105,9 +105,9 @@ class Definitions:
 
         Raises:
             UnknownAssetError: There is none, or it belongs to a pipeline that was not given.
-            DefinitionError: Several pipelines have an asset of that name.
+            DefinitionError: Several pipelines have an asset of that name, or it is no asset at all.
         """
-        name = asset.full_name if isinstance(asset, Asset) else asset
+        name = _name(asset)
         found = self.find(name)
         if found is not None:
             return found
@@ -119,3 +119,12 @@ class Definitions:
         if not candidates:
             raise UnknownAssetError(name, self.assets)
         return self.assets[candidates[0]]
+
+
+def _name(asset: object) -> str:
+    if isinstance(asset, Asset):
+        return asset.full_name
+    if isinstance(asset, str):
+        return asset
+    shown = getattr(asset, "__name__", repr(asset))
+    raise DefinitionError(f"'{shown}' is no asset; is @pipeline.asset missing?")

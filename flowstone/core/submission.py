@@ -102,6 +102,8 @@ class Submissions:
         """
         if over is not None and partition is not None:
             raise InvalidOptionError("give partition= or over=, not both")
+        if isinstance(over, str) or not (over is None or isinstance(over, Iterable)):
+            raise InvalidOptionError(f"over={over!r} must be a list of partitions: over=[...]")
         partition_texts = [partitions.encode(it) for it in ([partition] if over is None else over)]
         found = [self._definitions.get(target) for target in targets]
         if not found:
@@ -222,12 +224,14 @@ class Submissions:
         Plan the request and write its run; on ``conn`` it is the caller's commit that counts.
 
         Raises:
-            InvalidOptionError: ``at`` has no time zone, ``dedupe`` is not a short text, or an asset
+            InvalidOptionError: ``at`` is no instant, ``dedupe`` is not a short text, or an asset
                 has to run without a field of its configuration that has no default.
             DependencyNotReadyError: Without ``with_deps``, an upstream has no value.
         """
-        if at is not None and at.tzinfo is None:
-            raise InvalidOptionError(f"at={at!r} needs a time zone: datetime.now(UTC) + ...")
+        if at is not None and (not isinstance(at, datetime) or at.tzinfo is None):
+            raise InvalidOptionError(
+                f"at={at!r} must be a datetime with a time zone: datetime.now(UTC) + ..."
+            )
         if dedupe is not None and not _is_dedupe(dedupe):
             raise InvalidOptionError(
                 f"dedupe={dedupe!r} must be a text of 1 to {LONGEST_DEDUPE} characters"

@@ -139,6 +139,23 @@ class TestHandOver:
         with pytest.raises(InvalidOptionError, match="partition= or over="):
             await app.enqueue_many(["base"], over=["a"], partition="b")
 
+    @pytest.mark.parametrize("over", ["abc", 5], ids=repr)
+    async def test_what_is_no_list_of_partitions_is_refused(self, app_of: AppOf, over: Any) -> None:
+        app = await app_of(pipeline())
+
+        with pytest.raises(InvalidOptionError, match=r"must be a list of partitions: over=\["):
+            await app.enqueue_many(["base"], over=over)
+
+        assert await app.store.runs() == []
+
+    async def test_no_partitions_are_no_work(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+
+        handle = await app.enqueue_many(["base"], over=iter([]))
+
+        assert (await handle.status()).status == "succeeded"
+        assert await handle.result() == []
+
     async def test_an_unknown_option_is_refused(self, app_of: AppOf) -> None:
         app = await app_of(pipeline())
 
@@ -215,11 +232,12 @@ class TestWhen:
 
         assert await handle.result() == "base of None"
 
-    async def test_a_time_without_a_zone_is_refused(self, app_of: AppOf) -> None:
+    @pytest.mark.parametrize("at", [datetime(2030, 1, 1), "tomorrow", 5], ids=repr)
+    async def test_what_is_no_instant_is_refused(self, app_of: AppOf, at: Any) -> None:
         app = await app_of(pipeline())
 
-        with pytest.raises(InvalidOptionError, match=r"at=.* needs a time zone"):
-            await app.enqueue("base", at=datetime(2030, 1, 1))
+        with pytest.raises(InvalidOptionError, match=r"at=.* must be a datetime with a time zone"):
+            await app.enqueue("base", at=at)
 
         assert await app.store.runs() == []
 

@@ -10,13 +10,14 @@ import pytest
 
 from flowstone import Context, Dep, Pipeline, RunFailedError
 from flowstone.core.errors import (
+    DefinitionError,
     DependencyNotReadyError,
     InvalidOptionError,
     RunCancelledError,
     UnknownAssetError,
 )
 from tests.application.conftest import AppOf
-from tests.application.stage import drain, eventually, newest_run, statuses, steps
+from tests.application.stage import drain, eventually, newest_run, statuses, steps, working
 
 
 def sums() -> tuple[Pipeline, Counter[str]]:
@@ -235,6 +236,17 @@ class TestWithoutUpstreams:
         with pytest.raises(DependencyNotReadyError, match=r"\[p.one, p.two\]"):
             await app.run(both, with_deps=False)
 
+    async def test_targets_of_one_run_are_upstreams_of_one_another(self, app_of: AppOf) -> None:
+        p, computed = sums()
+        app = await app_of(p)
+
+        assert await app.run(["total", "doubled", "numbers"], with_deps=False) == [
+            30,
+            [2, 4, 6, 8, 10],
+            [1, 2, 3, 4, 5],
+        ]
+        assert computed == {"numbers": 1, "doubled": 1, "total": 1}
+
     async def test_an_upstream_is_taken_as_it_is_stored(self, app_of: AppOf) -> None:
         p, computed = sums()
         app = await app_of(p)
@@ -276,6 +288,21 @@ class TestUnknownTargets:
 
         with pytest.raises(UnknownAssetError, match=r"stranger\.stranger"):
             await app.run(stranger)
+
+    async def test_what_is_no_asset_is_refused_as_such(self, app_of: AppOf) -> None:
+        p, _ = sums()
+        app = await app_of(p)
+
+        def forgotten() -> int:
+            return 1
+
+        for ask in (app.enqueue, app.get, app.exists, app.status, app.invalidate):
+            with pytest.raises(DefinitionError, match="'forgotten' is no asset; is @pipeline"):
+                await ask(forgotten)  # type: ignore[operator]
+        with pytest.raises(DefinitionError, match="'7' is no asset"):
+            await app.run([7])  # type: ignore[list-item]
+
+        assert await app.store.runs() == []
 
     async def test_asking_for_nothing_is_refused(self, app_of: AppOf) -> None:
         p, _ = sums()
@@ -516,6 +543,35 @@ class TestContext:
 
 
 class TestAtTheSameTime:
+    async def test_an_asset_may_run_another_and_leave_work_behind(self, app_of: AppOf) -> None:
+        p, _ = sums()
+
+        @p.asset
+        async def nested() -> int:
+            await app.enqueue("numbers", partition="left behind")
+            return await app.run("total", partition="inner") + 1
+
+        app = await app_of(p)
+
+        assert await app.run(nested) == 31
+        await drain(app)
+        assert await app.exists("numbers", partition="left behind")
+
+    async def test_ordinary_workers_may_help(self, app_of: AppOf) -> None:
+        p, computed = Pipeline("p"), Counter[str]()
+        for number in range(60):
+
+            @p.asset(name=f"part_{number}")
+            async def part(ctx: Context) -> None:
+                computed[ctx.asset] += 1
+                await asyncio.sleep(0)
+
+        app, elsewhere = await app_of(p), await app_of(p)
+        async with working(elsewhere):
+            await app.run([asset.name for asset in p.assets])
+
+        assert computed == {f"p.part_{number}": 1 for number in range(60)}
+
     async def test_runs_of_one_target_do_not_disturb_each_other(self, app_of: AppOf) -> None:
         p, _ = sums()
         app = await app_of(p)

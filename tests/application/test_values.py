@@ -116,6 +116,27 @@ async def test_a_value_comes_back_as_its_readers_annotation_says(
     assert await app.get(read) == value
 
 
+async def test_what_one_reader_does_to_its_copy_no_other_sees(app_of: AppOf) -> None:
+    p = Pipeline("p")
+    made = p.asset(name="made")(lambda: [1, 2])
+
+    @p.asset
+    async def one(a: list[int] = Dep("p.made", type=list[int])) -> list[int]:
+        a.clear()
+        return a
+
+    @p.asset(after=[one])
+    async def two(
+        a: list[int] = Dep("p.made", type=list[int]), b: list[int] = Dep("p.made", type=list[int])
+    ) -> list[int]:
+        a.append(3)
+        return b
+
+    app = await app_of(p)
+
+    assert await app.run([one, two, made]) == [[], [1, 2], [1, 2]]
+
+
 async def test_a_reader_may_take_less_than_there_is(app_of: AppOf) -> None:
     p = Pipeline("p")
     made = p.asset(name="made")(lambda: {"day": "2024-01-01", "amounts": ["1.50"]})
