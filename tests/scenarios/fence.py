@@ -1,0 +1,28 @@
+"""A database whose functions no longer ask whose work it is: what the fence is there to prevent."""
+
+import re
+
+import asyncpg
+
+from flowstone.engine.statements import script
+
+CHECKS = {
+    # Who was given up may not speak at all.
+    "worker": ("core/functions/60_turn.sql", r"    IF NOT FOUND THEN\n        RAISE .*?END IF;\n"),
+    # What is settled has to be the claim that is running.
+    "claim": (
+        "core/functions/40_settle.sql",
+        r" +AND (j\.attempts = s\.claim|m\.worker_id = p_worker|m\.claim = s\.claim)\n",
+    ),
+}
+
+
+async def take_out(pg: asyncpg.Connection, *checks: str) -> None:
+    """Replace the functions that settle by what they would be without these checks."""
+    for check in checks:
+        file, pattern = CHECKS[check]
+        text, count = re.subn(pattern, "", script(file), flags=re.DOTALL)
+        assert count >= 1, f"{file} has no such check any more"
+        async with pg.transaction():
+            await pg.execute("SET LOCAL search_path TO flowstone, pg_temp")
+            await pg.execute(text.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))

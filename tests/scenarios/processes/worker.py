@@ -1,0 +1,46 @@
+"""
+A worker in a process of its own.
+
+``{"dsn": …, "pipelines": [name, …], "slots": 4, "options": {"lease": seconds, …}}``; durations
+among the options are seconds. SIGTERM stops it.
+"""
+
+import asyncio
+import signal
+from datetime import timedelta
+from typing import Any
+
+from flowstone import FlowStone
+from flowstone.core.planner import DEFAULT_QUEUE
+from flowstone.core.worker_options import WorkerOptions
+from tests.scenarios.processes.life import argument, end_with_the_test, pipeline
+
+DURATIONS = {"lease", "poll_interval", "shutdown_timeout"}
+
+
+def options(slots: int, given: dict[str, Any]) -> WorkerOptions:
+    read: dict[str, Any] = {
+        name: timedelta(seconds=value) if name in DURATIONS else value
+        for name, value in given.items()
+    }
+    return WorkerOptions({DEFAULT_QUEUE: slots}, **read)
+
+
+async def work(dsn: str, pipelines: list[str], slots: int, options_: dict[str, Any]) -> None:
+    end_with_the_test()
+    async with FlowStone([pipeline(name) for name in pipelines], dsn=dsn) as app:
+        worker = app.worker(options(slots, options_))
+
+        def stop() -> None:
+            worker.stop()
+            print("asked to stop", flush=True)
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        await worker.run()
+
+
+if __name__ == "__main__":
+    given = argument()
+    asyncio.run(
+        work(given["dsn"], given["pipelines"], given.get("slots", 4), given.get("options", {}))
+    )

@@ -1,0 +1,64 @@
+"""Workers are killed in mid-run, one by one and all at once; what they worked on is not lost."""
+
+import random
+from functools import partial
+
+import asyncpg
+
+from flowstone import FlowStone
+from tests.scenarios.consistency import (
+    assert_completed_once,
+    assert_no_worker_is_left,
+    until_ended,
+)
+from tests.scenarios.eventually import eventually
+from tests.scenarios.ledger import Ledger
+from tests.scenarios.pipelines.random_dag import ASSETS, PARTITIONS, random_dag
+from tests.scenarios.spawned import Spawned, Spawner
+
+BUSY = """
+SELECT coalesce(array_agg(w.pid), '{}')
+FROM flowstone.materializations m JOIN flowstone.workers w USING (worker_id)
+WHERE m.status = 'running'
+"""
+SUCCEEDED = "SELECT count(*) FROM flowstone.materializations WHERE status = 'succeeded'"
+
+
+async def test_killed_again_and_again_a_run_completes_everything_once(
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
+) -> None:
+    chance = random.Random(2)
+
+    def start() -> Spawned:
+        return spawn.worker(dsn, "random_dag", lease=1, max_rescues=1000)
+
+    async def busy() -> list[Spawned]:
+        pids = await pg.fetchval(BUSY)
+        return [worker for worker in alive if worker.pid in pids]
+
+    handle = await app.enqueue_many(random_dag, over=PARTITIONS)
+    alive = [start() for _ in range(3)]
+    for killed in range(1, 7):
+        await eventually(partial(has_succeeded, pg, 20 * killed))
+        victim = chance.choice(await eventually(busy))
+        alive.remove(victim)
+        victim.kill()
+        alive.append(start())
+    await eventually(busy)
+    for worker in alive:
+        worker.kill()
+    alive = [start(), start()]
+    await until_ended(pg, handle.run_id)
+
+    rows = await assert_completed_once(pg, ledger, handle.run_id)
+    assert len(rows) == ASSETS * len(PARTITIONS)
+    assert len(ledger.starts()) > len(rows), "nobody died at work"
+    assert await pg.fetchval("SELECT max(rescues) FROM flowstone.flowstone_materializations") > 0
+    for worker in alive:
+        worker.ask_to_stop()
+    assert [await worker.exit_code() for worker in alive] == [0, 0]
+    await assert_no_worker_is_left(pg)
+
+
+async def has_succeeded(pg: asyncpg.Connection, count: int) -> bool:
+    return bool(await pg.fetchval(SUCCEEDED) >= count)

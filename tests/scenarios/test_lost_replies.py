@@ -1,0 +1,92 @@
+"""The connection is cut when the server has committed a turn and the worker has not heard of it."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from flowstone import FlowStone
+from tests.scenarios.consistency import assert_completed_once, until_ended
+from tests.scenarios.eventually import eventually
+from tests.scenarios.ledger import Ledger
+from tests.scenarios.locks import behind_a_lock, running_jobs_locked
+from tests.scenarios.lossy_proxy import LossyProxy, Reply
+from tests.scenarios.pipelines.gated import held, plain, postponed
+from tests.scenarios.pipelines.random_dag import ASSETS, random_dag
+from tests.scenarios.spawned import Spawner
+
+LONG = 25.0
+"""A lease that is not over before the test is: nothing here is taken over as from the dead."""
+
+
+@pytest.fixture
+async def proxy(dsn: str) -> AsyncIterator[LossyProxy]:
+    async with LossyProxy(dsn).listening() as proxy:
+        yield proxy
+
+
+async def test_what_a_lost_turn_claimed_is_done_and_what_it_settled_is_settled_once(
+    app: FlowStone,
+    proxy: LossyProxy,
+    pg: asyncpg.Connection,
+    spawn: Spawner,
+    ledger: Ledger,
+) -> None:
+    replies = 0
+
+    def every_third(reply: Reply) -> bool:
+        nonlocal replies
+        replies += 1
+        return replies % 3 == 0
+
+    proxy.lose = every_third
+    handle = await app.enqueue_many(random_dag)
+    spawn.worker(proxy.dsn, "random_dag", lease=LONG)
+    await until_ended(pg, handle.run_id)
+
+    rows = await assert_completed_once(pg, ledger, handle.run_id)
+    assert len(proxy.lost) >= 3
+    assert any(b'"token"' in reply.sent for reply in proxy.lost), "no settlement was lost"
+    assert len(ledger.starts()) == len(rows) == ASSETS
+    assert {row["attempt"] for row in rows.values()} == {1}
+
+
+async def test_the_same_work_claimed_anew_by_a_lost_turn_is_not_forgotten(
+    app: FlowStone,
+    proxy: LossyProxy,
+    pg: asyncpg.Connection,
+    spawn: Spawner,
+    ledger: Ledger,
+) -> None:
+    handle = await app.enqueue(postponed)
+    spawn.worker(proxy.dsn, "gated", lease=LONG)
+    await eventually(lambda: ledger.starts())
+    proxy.lose = lambda reply: "claim" in reply.kinds and not proxy.lost
+    ledger.open_gate("postponed-1")
+    await until_ended(pg, handle.run_id, within=10)
+
+    await assert_completed_once(pg, ledger, handle.run_id)
+    assert len(proxy.lost) == 1
+    assert len(ledger.starts()) == 2
+
+
+async def test_what_a_turn_claims_after_its_connection_is_lost_is_not_left_running(
+    app: FlowStone,
+    dsn: str,
+    proxy: LossyProxy,
+    pg: asyncpg.Connection,
+    spawn: Spawner,
+    ledger: Ledger,
+) -> None:
+    first = await app.enqueue(held)
+    spawn.worker(proxy.dsn, "gated", slots=1, lease=1)
+    await eventually(lambda: ledger.starts())
+    then = await app.enqueue(plain)
+    async with running_jobs_locked(dsn):
+        ledger.open_gate("held-1")
+        await eventually(lambda: behind_a_lock(pg, "flowstone_turn_v1"))
+        proxy.cut_all()
+        await eventually(lambda: behind_a_lock(pg, "flowstone_turn_v1", count=2))
+    await until_ended(pg, first.run_id, then.run_id, within=10)
+
+    await assert_completed_once(pg, ledger, first.run_id, then.run_id)
