@@ -29,6 +29,7 @@ from flowstone.core.handle import RunHandle
 from flowstone.core.local_run import finish
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.planner import DEFAULT_QUEUE, Decision
+from flowstone.core.quiet_emitter import quiet
 from flowstone.core.resources import Configured, Resources
 from flowstone.core.stored_values import StoredValues
 from flowstone.core.submission import (
@@ -91,18 +92,17 @@ class FlowStone:
         plugin_loading.install(named, self.registries)
         for name, entry in (io or {}).items():
             self.registries.io.register(name, entry)
-        self.telemetry = Telemetry(self.registries.events) if telemetry is None else telemetry
-        self.resources = Resources(resources, telemetry=self.telemetry)
+        self.telemetry = telemetry or Telemetry(self.registries.events)
+        self._emitter = quiet(self.telemetry)
+        self.resources = Resources(resources, telemetry=self._emitter)
         self.codec = JsonCodec() if codec is None else codec
         self._keep_in(dsn, schema)
-        for asset in self.definitions.assets.values():
+        for asset in self.definitions:
             self._values.holder(asset.options.io or DEFAULT_IO)
 
     def with_dsn(self, dsn: str | None, *, schema: str | None = None) -> Self:
         """
-        Return this application on another database, with everything else the same and shared.
-
-        Only one of the two is to be open at a time.
+        Return this application on another database; only one of the two may be open at a time.
 
         Args:
             schema: None is this application's own.
@@ -112,13 +112,12 @@ class FlowStone:
         return other
 
     def _keep_in(self, dsn: str | None, schema: str) -> None:
-        self.dsn = dsn
-        self.schema = schema
+        self.dsn, self.schema = dsn, schema
         self.store = self._store(dsn, schema)
-        self._values = Values(self.store, self.registries.io, self.codec, self.telemetry)
+        self._values = Values(self.store, self.registries.io, self.codec, self._emitter)
         self._stored = StoredValues(self.definitions, self.store, self._values)
         self._submissions = Submissions(
-            self.definitions, self.store, self._values, self.codec, self.telemetry
+            self.definitions, self.store, self._values, self.codec, self._emitter
         )
 
     def _store(self, dsn: str | None, schema: str) -> Store:
@@ -196,7 +195,7 @@ class FlowStone:
 
     async def finish(self, handle: RunHandle[T]) -> T:
         """Work on the handle's run in this process until it ends; returns and raises as `run`."""
-        return await finish(handle, self.store, self._executor, self.telemetry)
+        return await finish(handle, self.store, self._executor, self._emitter)
 
     @overload
     async def enqueue(
@@ -376,7 +375,7 @@ class FlowStone:
             queues = {queue or DEFAULT_QUEUE: 20 for queue in named}
             options = WorkerOptions(queues=queues)
         executor = self._executor(sum(options.queues.values()) or options.slots)
-        return Worker(self.store, executor, self.telemetry, options)
+        return Worker(self.store, executor, self._emitter, options)
 
     def _executor(self, slots: int) -> Executor:
         return Executor(
@@ -385,16 +384,16 @@ class FlowStone:
             values=self._values,
             resources=self.resources,
             normalizer=self.registries.normalizer,
-            telemetry=self.telemetry,
+            telemetry=self._emitter,
             threads=Threads(slots),
         )
 
     def _handle(
         self, run_id: int, *, several: bool | None, created: bool = True
     ) -> RunHandle[list[object]]:
-        load = partial(self._stored.results, several=several)
-        return RunHandle(self.store, run_id, load, created=created)
+        results = partial(self._stored.results, several=several)
+        return RunHandle(self.store, run_id, results, created=created)
 
 
-def _listed(target: Target[object] | Sequence[Target[object]]) -> Sequence[Target[object]]:
-    return [target] if isinstance(target, Asset | str) else target
+def _listed(given: Target[object] | Sequence[Target[object]]) -> Sequence[Target[object]]:
+    return [given] if isinstance(given, Asset | str) else given

@@ -108,6 +108,7 @@ class Attempt:
         if inputs is None:
             now = self._aliases.get
             inputs = self._inputs = {now(it.asset, it.asset): it for it in self._claim.inputs}
+            await self._values.bring(self._claim.inputs)
         upstreams: Sequence[Upstream] = [
             await self._load(wanted, inputs.get(wanted.upstream)) for wanted in argument.inputs
         ]

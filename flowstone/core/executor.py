@@ -17,7 +17,7 @@ from flowstone.core.contracts.strategy import Strategy
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.defaults.function_strategy import FunctionStrategy
 from flowstone.core.definitions import Definitions
-from flowstone.core.error_record import describe
+from flowstone.core.error_record import MESSAGE_BYTES, describe, harmless, shorten
 from flowstone.core.errors import (
     FlowStoneError,
     MaterializationTimeoutError,
@@ -117,7 +117,7 @@ class Executor:
         failed.duration_ms = settlement.duration_ms
         return failed
 
-    def broken_down(self, claim: Claim, error: Exception) -> Settlement:
+    def broken_down(self, claim: Claim, error: BaseException) -> Settlement:
         """Return the settlement of an attempt that ended outside the author's code."""
         return _failure(claim.id, claim.claim, self._normalizer.normalize(error))
 
@@ -140,13 +140,16 @@ class Executor:
             if isinstance(outcome, Failed):
                 raise outcome.error
             settlement = await self._settlement(asset, claim, options, outcome)
-        except (Exception, SystemExit) as error:
-            settlement = self._failed(asset, claim, error, began)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             # The author's code let its own cancellation escape; nobody cancelled the attempt.
+            settlement = self._failed(asset, claim, error, began)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # Also what is no Exception: a body that exits must not take its worker with it.
             settlement = self._failed(asset, claim, error, began)
         finally:
             del self._attempts[claim.id]
@@ -252,4 +255,4 @@ def _failure(id_: int, claim: int, error: FlowStoneError) -> Settlement:
 
 
 def _said(reason: str) -> str | None:
-    return json.dumps({"message": reason}) if reason else None
+    return json.dumps({"message": shorten(harmless(reason), MESSAGE_BYTES)}) if reason else None

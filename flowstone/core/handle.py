@@ -1,16 +1,19 @@
 """A run, as the one who asked for it sees it."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Generic, TypeVar
 
 from flowstone.core import duration
+from flowstone.core.backoff import Backoff
 from flowstone.core.contracts.store import RunRecord, Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.error_record import read_record
 from flowstone.core.errors import (
+    DatabaseError,
     FailedMaterialization,
     HandleTimeoutError,
     OpenWait,
@@ -20,6 +23,8 @@ from flowstone.core.errors import (
 from flowstone.core.status import RunStatus, Status
 
 T_co = TypeVar("T_co", covariant=True)
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 5.0
 """How late a lost wake-up can make a waiter; the wake-up itself is immediate."""
@@ -59,11 +64,24 @@ class RunHandle(Generic[T_co]):
         """
         return await self._store.run(self.run_id)
 
+    async def status_when_reachable(self) -> RunRecord:
+        """Return the run as `status` does; while the store does not answer, wait for it."""
+        backoff = Backoff()
+        while True:
+            try:
+                return await self.status()
+            except DatabaseError as error:
+                if not error.retryable:
+                    raise
+                logger.warning("Run %s cannot be looked at (%s); trying again", self.run_id, error)
+                await backoff.wait()
+
     async def wait(self, timeout: timedelta | str | float | None = None) -> RunRecord:
         """
         Return the run once it has ended, however it did.
 
-        Wakes by notification, and looks every few seconds for one that was lost.
+        Wakes by notification, and looks every few seconds for one that was lost. A store that does
+        not answer is waited for.
 
         Raises:
             HandleTimeoutError: It has not ended in this time; it goes on.
@@ -72,7 +90,7 @@ class RunHandle(Generic[T_co]):
         limit = None if timeout is None else duration.parse(timeout, option="timeout")
         with self._store.wakeups.watch([f"run:{self.run_id}"]) as watch, suppress(TimeoutError):
             async with asyncio.timeout(None if limit is None else limit.total_seconds()):
-                while not (record := await self.status()).status.is_terminal:
+                while not (record := await self.status_when_reachable()).status.is_terminal:
                     await watch.wait(POLL_SECONDS)
                 if self._telemetry is not None:
                     tell_end(self._telemetry, record)

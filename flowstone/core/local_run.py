@@ -62,7 +62,7 @@ async def _work_until_ended(handle: RunHandle[T], store: Store, worker: Worker) 
                 await worker.wait_idle()
                 if working.done():
                     working.result()
-                record = await handle.status()
+                record = await handle.status_when_reachable()
                 if record.status.is_terminal:
                     return record
                 if not worker.is_idle:
@@ -73,8 +73,11 @@ async def _work_until_ended(handle: RunHandle[T], store: Store, worker: Worker) 
                         raise RunWaiting(handle.run_id, waits)
                 await watch.wait(OTHERS_SECONDS)
     except asyncio.CancelledError:
-        # Nobody here waits for the run any longer: what runs is stopped and handed back.
+        # Nobody here waits for the run any longer: what runs is stopped and handed back. Where no
+        # other process sees the run, nobody would ever take it up again.
         working.cancel()
+        if not store.is_durable:
+            await handle.cancel()
         raise
     finally:
         worker.stop()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
+from flowstone.core import duration
+from flowstone.core.errors import InvalidOptionError
 from flowstone.core.json_value import JsonValue
 
 
@@ -31,12 +33,21 @@ class Waiting:
         timeout: After this time the strategy is resumed with `Wake.timed_out`; None waits for ever.
         external: Whether only an outside event can end the wait, so that ``app.run`` raises
             `RunWaiting` instead of waiting with it.
+
+    Raises:
+        InvalidOptionError: It does not say what for, or the timeout is not a duration.
     """
 
     on: str
     state: JsonValue = None
     timeout: timedelta | None = None
     external: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.on, str) or not self.on or not self.on.isprintable():
+            raise InvalidOptionError(f"on={self.on!r} must be a word for what is waited for")
+        if self.timeout is not None:
+            duration.parse(self.timeout, option="timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +73,17 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Snoozed:
-    """Not now: try again after the delay. Does not count as an attempt."""
+    """
+    Not now: try again after the delay. Does not count as an attempt.
+
+    Raises:
+        InvalidOptionError: The delay is not a duration.
+    """
 
     delay: timedelta
+
+    def __post_init__(self) -> None:
+        duration.parse(self.delay, option="delay")
 
 
 Outcome: TypeAlias = Stored | Waiting | Skipped | Failed | Cancelled | Snoozed

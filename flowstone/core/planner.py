@@ -213,11 +213,12 @@ class Planner:
             return "configuration changed" if same_code else "code changed"
         if current.io != holders[name]:
             return f"kept in {current.io or 'the store'}, wanted in {holders[name] or 'the store'}"
+        consumed = set(current.upstreams)
         for upstream in self._dag.upstream[name]:
             if upstream in running:
                 return f"upstream {upstream} runs"
             newest = stored.get(upstream)
-            if newest is not None and newest.materialization_id not in current.upstreams:
+            if newest is not None and newest.materialization_id not in consumed:
                 return f"upstream {upstream} is newer"
         return None
 

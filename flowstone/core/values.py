@@ -1,7 +1,7 @@
 """Values on their way between an asset and the IO manager that keeps them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -17,6 +17,8 @@ from flowstone.core.telemetry import listens
 DEFAULT_IO = "default"
 MAX_BYTES = 16 * 1024 * 1024
 """The largest value that the store keeps itself, as JSON; larger ones belong in an IO manager."""
+
+FETCHED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,15 @@ class Values:
             return Kept(written.inline)
         location = self._codec.encode(written.location)
         return Kept(None, holder, location, written.size_bytes or 0)
+
+    async def bring(self, sources: Sequence[StoredInput]) -> None:
+        """Fetch what the store holds and a claim did not bring, a thousand values at a time."""
+        missing = [it for it in sources if it.io is None and it.value is None]
+        for start in range(0, len(missing), FETCHED_AT_ONCE):
+            part = missing[start : start + FETCHED_AT_ONCE]
+            found = await self._store.values([it.materialization_id for it in part])
+            for it in part:
+                it.value = found.get(it.materialization_id)
 
     async def load(self, source: StoredInput, partition: str, annotation: object) -> object:
         """

@@ -14,10 +14,11 @@ import logging
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
+from flowstone.core.backoff import LONGEST, Backoff
 from flowstone.core.contracts.store import (
     Capacity,
     Claim,
@@ -30,6 +31,7 @@ from flowstone.core.contracts.store import (
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.errors import DatabaseError
 from flowstone.core.executor import Executor
+from flowstone.core.finished import Finished
 from flowstone.core.slots import LANES, Slots
 from flowstone.core.status import Event
 from flowstone.core.underway import Underway
@@ -38,8 +40,7 @@ from flowstone.core.worker_options import WorkerOptions
 
 logger = logging.getLogger(__name__)
 
-SHORTEST_BACKOFF = 0.05
-LONGEST_BACKOFF = 5.0
+STOPPED = '{"message": "stopped on request"}'
 
 
 class Worker:
@@ -57,15 +58,16 @@ class Worker:
         self._slots = Slots(by_queue)
         self._worker_id = 0
         self._running = Underway(executor.abort)
-        self._finished: list[Settlement] = []
+        self._finished = Finished()
         self._turns = 0
         self._hungry = True
         self._rumors = 0
         self._due: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._gave_up = False
         self._must_reconcile = False
         self._changes = Changes()
-        self._backoff = SHORTEST_BACKOFF
+        self._backoff = Backoff()
 
     def stop(self) -> None:
         """Take no more work; `run` returns when what runs has ended or was handed back."""
@@ -74,7 +76,7 @@ class Worker:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs or waits to be settled, and nothing more was claimable."""
+        """Whether nothing runs or waits to be settled, nor was there more to claim."""
         return not (self._running or self._finished or self._turns or self._hungry)
 
     async def run(self) -> None:
@@ -105,8 +107,7 @@ class Worker:
 
     def look_again(self) -> None:
         """Say that there may be something to claim."""
-        self._hungry = True
-        self._rumors += 1
+        self._hungry, self._rumors = True, self._rumors + 1
         self._changes.publish()
 
     async def _lane(self, number: int) -> None:
@@ -119,6 +120,8 @@ class Worker:
     def _is_over(self) -> bool:
         if self._options.drain and self.is_idle and not self._must_reconcile:
             self.stop()
+        if self._gave_up:
+            return not self._turns
         return self._stopping and not (self._running or self._finished or self._turns)
 
     def _wants_turn(self, number: int) -> bool:
@@ -132,7 +135,7 @@ class Worker:
         return len(self._finished) >= worth or (self._hungry and free >= worth)
 
     async def _turn(self) -> None:
-        settlements, self._finished = self._finished, []
+        settlements = self._finished.next_batch()
         # Even with nothing else in sight: what this turn settles may make successors ready.
         offered = {} if self._stopping else self._slots.offer()
         self._turns += 1
@@ -140,8 +143,11 @@ class Worker:
             if self._must_reconcile:
                 await self._reconcile(settlements)
             rumors, room = self._rumors, min(offered.values(), default=0)
-            turn = await self._store.turn(self._worker_id, settlements, self._capacity(offered))
+            turn = await self._store.turn(
+                self._worker_id, settlements, self._options.capacity(offered)
+            )
             self._take(turn, offered)
+            self._mind_delays(settlements)
             # Less came than there was room for: nothing more is there, unless somebody has said
             # otherwise while the turn was under way.
             is_full = len(turn.claims) + len(turn.malformed) >= room
@@ -156,14 +162,14 @@ class Worker:
             self._turns -= 1
             self._changes.publish()
 
-    def _capacity(self, offered: Mapping[str, int]) -> Capacity:
-        run_id = self._options.run_id
-        if run_id is None:
-            return Capacity(queues=offered)
-        return Capacity(run_id=run_id, slots=offered.get("", 0))
+    def _mind_delays(self, settlements: Sequence[Settlement]) -> None:
+        """Look again when what was put off by this batch falls due."""
+        delays = [it.delay for it in settlements if it.delay is not None]
+        if delays:
+            self._look_again_in(min(delays))
 
     def _take(self, turn: Turn, offered: dict[str, int]) -> None:
-        self._backoff = SHORTEST_BACKOFF
+        self._backoff.reset()
         if turn.refused:
             logger.warning("Work that was taken over from this worker: %s", list(turn.refused))
             self._telemetry.execute(
@@ -175,7 +181,7 @@ class Worker:
             logger.error("Job %s belongs to no materialization: %s", job.job_id, job.arguments)
         for claim in turn.claims:
             if self._stopping:
-                self._finished.append(Settlement(claim.id, claim.claim, Event.HANDED_BACK))
+                self._finished.add(Settlement(claim.id, claim.claim, Event.HANDED_BACK))
                 continue
             offered[self._queue_of(claim)] -= 1
             self._running.begin(claim, self._execute)
@@ -186,10 +192,13 @@ class Worker:
         return "" if self._options.run_id is not None else claim.queue
 
     def _look_again_in(self, delay: timedelta) -> None:
+        loop = asyncio.get_running_loop()
+        when = loop.time() + min(delay.total_seconds(), 3600.0)
         if self._due is not None:
+            if loop.time() < self._due.when() <= when:
+                return
             self._due.cancel()
-        seconds = min(delay.total_seconds(), 3600.0)
-        self._due = asyncio.get_running_loop().call_later(seconds, self.look_again)
+        self._due = loop.call_at(when, self.look_again)
 
     async def _execute(self, claim: Claim, earlier: asyncio.Task[None] | None) -> None:
         settlement: Settlement | None = None
@@ -197,76 +206,79 @@ class Worker:
             if earlier is not None:
                 await asyncio.wait([earlier])
             settlement = await self._executor.execute(claim)
-        except Exception as error:
-            # Not the author's code, which the executor answers for: a telemetry emitter, or a bug.
-            logger.exception("Attempt %s at %s broke down", claim.attempt, claim.asset)
-            settlement = self._executor.broken_down(claim, error)
         except asyncio.CancelledError:
             if self._running.is_asked_to_stop(claim):
-                settlement = Settlement(
-                    claim.id,
-                    claim.claim,
-                    Event.CANCELLED,
-                    error='{"message": "stopped on request"}',
-                )
+                settlement = Settlement(claim.id, claim.claim, Event.CANCELLED, error=STOPPED)
             elif self._stopping:
                 settlement = Settlement(claim.id, claim.claim, Event.HANDED_BACK)
             else:
                 # Nobody here cancelled it: it was taken over, or the loop is closing.
                 return
+        except BaseException as error:
+            # Not the author's code, which the executor answers for.
+            logger.exception("Attempt %s at %s broke down", claim.attempt, claim.asset)
+            settlement = self._executor.broken_down(claim, error)
+            if not isinstance(error, Exception):
+                raise
         finally:
             self._end(claim, settlement)
 
     def _end(self, claim: Claim, settlement: Settlement | None) -> None:
         self._running.end(claim)
         if settlement is not None:
-            self._finished.append(settlement)
+            self._finished.add(settlement)
         # A thread cannot be stopped: its slot is busy for as long as it is.
         lingering = self._executor.lingering(claim)
         if lingering is None:
-            self._give_slot_back(claim)
+            self._slots.give_back(self._queue_of(claim))
+            self._changes.publish()
         else:
             lingering.add_done_callback(lambda _: self._give_slot_back(claim))
-        self._changes.publish()
 
     def _give_slot_back(self, claim: Claim) -> None:
         self._slots.give_back(self._queue_of(claim))
-        self._changes.publish()
+        self.look_again()
 
     async def _recover(self, error: DatabaseError, settlements: Sequence[Settlement]) -> None:
         if error.retryable:
             logger.warning("The store does not answer (%s); trying again", error)
-            self._finished[:0] = settlements
+            self._finished.put_back(settlements)
             self._must_reconcile = True
         elif settlements:
             await self._settle_in_halves(settlements, error)
             return
         else:
             logger.error("The store refuses to hand out work: %s", error)
-        await self._back_off()
+        await self._backoff.wait()
+        self._hungry = True
 
     async def _settle_in_halves(
         self, settlements: Sequence[Settlement], error: DatabaseError
     ) -> None:
-        """Find the settlement that the store cannot take, and fail it alone."""
+        """Find the settlement that the store cannot take, and let it fail, or wait, alone."""
+        if len(settlements) == 1:
+            await self._settle_refused(settlements[0], error)
+            return
         half = len(settlements) // 2
-        parts = [settlements[:half], settlements[half:]]
-        if half == 0:
-            parts = [[self._executor.not_storable(settlements[0], error)]]
-        for part in parts:
+        for part in (settlements[:half], settlements[half:]):
             try:
                 self._take(await self._store.turn(self._worker_id, part, Capacity()), {})
-            except WorkerLostError:
-                await self._start_over(settlements)
-                return
             except DatabaseError as again:
                 if again.retryable:
-                    self._finished[:0] = part
+                    self._finished.put_back(part)
                     self._must_reconcile = True
-                elif half == 0:
-                    logger.exception("Materialization %s cannot be settled at all", part[0].id)
                 else:
                     await self._settle_in_halves(part, again)
+        self.look_again()  # at what they made ready: there was no room for it
+
+    async def _settle_refused(self, settlement: Settlement, error: DatabaseError) -> None:
+        if error.is_about_data and settlement.event is not Event.FAILED:
+            self._finished.add(self._executor.not_storable(settlement, error))
+            return
+        # A lock that is held too long, a statement that was cancelled: its turn comes again.
+        logger.warning("Materialization %s cannot be settled yet: %s", settlement.id, error)
+        self._finished.add(settlement)
+        await self._backoff.wait()
 
     async def _reconcile(self, settlements: Sequence[Settlement]) -> None:
         """Hand back what the store says is ours and we know nothing of."""
@@ -294,11 +306,6 @@ class Worker:
         self._running.stop_all()
         await self._register()
 
-    async def _back_off(self) -> None:
-        self._backoff = min(LONGEST_BACKOFF, self._backoff * 2)
-        await asyncio.sleep(self._backoff * random.uniform(0.5, 1.0))
-        self._hungry = True
-
     async def _register(self) -> None:
         info = WorkerInfo(socket.gethostname(), os.getpid(), self._queues)
         while True:
@@ -309,7 +316,7 @@ class Worker:
                 if not error.retryable or self._stopping:
                     raise
                 logger.warning("The store does not answer (%s); trying again", error)
-                await self._back_off()
+                await self._backoff.wait()
         self._telemetry.execute(
             "worker.start", {}, {"worker_id": self._worker_id, "queues": dict(self._slots.total)}
         )
@@ -359,7 +366,7 @@ class Worker:
                 # A turn whose connection was lost may have gone on, and claimed, after we asked.
                 self._must_reconcile = True
                 self._changes.publish()
-            except DatabaseError as error:
+            except Exception as error:
                 logger.warning("Housekeeping will be tried again: %s", error)
 
     async def _rescue(self) -> None:
@@ -377,7 +384,7 @@ class Worker:
             return
         try:
             ids = await self._store.aborts(self._worker_id)
-        except DatabaseError as error:
+        except Exception as error:
             logger.warning("Stop requests will be looked for again: %s", error)
             return
         self._running.stop(ids)
@@ -388,3 +395,7 @@ class Worker:
             await self._changes.wait()
         await self._running.wait(self._options.shutdown_timeout.total_seconds())
         self._running.stop_all()
+        # What cannot be settled even now, because the store is away, goes back with the lease.
+        await asyncio.sleep(LONGEST)
+        self._gave_up = True
+        self._changes.publish()

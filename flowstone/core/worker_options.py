@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from flowstone.core.contracts.store import Capacity
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
@@ -29,3 +31,9 @@ class WorkerOptions:
     poll_interval: timedelta = timedelta(seconds=5)
     shutdown_timeout: timedelta = timedelta(seconds=30)
     max_rescues: int = 5
+
+    def capacity(self, offered: Mapping[str, int]) -> Capacity:
+        """Return what a turn may claim, given the slots offered by queue (empty: of the run)."""
+        if self.run_id is None:
+            return Capacity(queues=offered)
+        return Capacity(run_id=self.run_id, slots=offered.get("", 0))

@@ -48,8 +48,8 @@ from flowstone.engine.listener import Listener
 from flowstone.engine.statements import call, checked_schema_name
 from flowstone.engine.turn_connections import TurnConnections
 
-INPUT_BYTES = 32 * 1024
-"""A claim brings values up to this size; larger ones are loaded when they are needed."""
+INPUT_BYTES = 64 * 1024
+"""How much of its inputs a claim brings, the smallest first; the rest is loaded when needed."""
 
 LARGEST_ID = 2**63 - 1
 CONFLICTS = 10

@@ -20,11 +20,11 @@ class TurnConnections:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._idle: list[asyncpg.Connection] = []
-        self._pids: set[int] = set()
+        self._pids: dict[asyncpg.Connection, int] = {}
 
     def has(self, pid: int) -> bool:
         """Return whether a server process serves one of these connections."""
-        return pid in self._pids
+        return pid in self._pids.values()
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[asyncpg.Connection]:
@@ -47,17 +47,15 @@ class TurnConnections:
     async def close(self) -> None:
         """Close what is idle; a turn under way is cut short by its own task."""
         while self._idle:
-            connection = self._idle.pop()
-            self._pids.discard(connection.get_server_pid())
-            connection.terminate()
+            self._drop(self._idle.pop())
 
     async def _connect(self) -> asyncpg.Connection:
         with connection_errors():
             connection = await asyncpg.connect(**for_asyncpg(self._dsn))
-        self._pids.add(connection.get_server_pid())
+        self._pids[connection] = connection.get_server_pid()
         return connection
 
     def _drop(self, connection: asyncpg.Connection) -> None:
-        if not connection.is_closed():
-            self._pids.discard(connection.get_server_pid())
-            connection.terminate()
+        # The server may give the number to somebody else, whose word would then not be heard.
+        self._pids.pop(connection, None)
+        connection.terminate()

@@ -170,3 +170,6 @@ CREATE INDEX flowstone_jobs_for_claim ON procrastinate_jobs (queue_name, priorit
 -- Serves claim: timed, retried, snoozed and parked jobs.
 CREATE INDEX flowstone_jobs_timed ON procrastinate_jobs (queue_name, scheduled_at, id)
     WHERE status = 'todo' AND scheduled_at IS NOT NULL AND task_name = 'flowstone:materialize';
+-- Serves the foreign key when a worker's row goes: without it that reads every job there ever was
+-- (procrastinate#1454).
+CREATE INDEX flowstone_jobs_by_worker ON procrastinate_jobs (worker_id) WHERE worker_id IS NOT NULL;

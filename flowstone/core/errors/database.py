@@ -33,6 +33,11 @@ class DatabaseError(FlowStoneError):
             message, retryable=retryable, context={"sqlstate": sqlstate, **(context or {})}
         )
 
+    @property
+    def is_about_data(self) -> bool:
+        """Whether the same data will be refused again: its form, a constraint, or its size."""
+        return (self.sqlstate or "").startswith(("22", "23", "54"))
+
 
 class DatabaseUnreachableError(DatabaseError):
     """The database cannot be reached."""

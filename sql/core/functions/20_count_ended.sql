@@ -1,3 +1,39 @@
+-- What a run's status is, given how many of its materializations are open, failed and cancelled.
+CREATE FUNCTION flowstone_status_of_run(p_open bigint, p_failed bigint, p_cancelled bigint)
+    RETURNS flowstone_run_status
+    LANGUAGE sql
+    IMMUTABLE
+AS $$
+    SELECT (
+        CASE
+            WHEN p_open > 0 THEN 'running'
+            WHEN p_failed > 0 THEN 'failed'
+            WHEN p_cancelled > 0 THEN 'cancelled'
+            ELSE 'succeeded'
+        END
+    )::flowstone_run_status;
+$$;
+
+-- The same as below for successes of one run, which is most of what is counted.
+CREATE FUNCTION flowstone_count_succeeded(p_run bigint, p_count bigint)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_status flowstone_run_status;
+BEGIN
+    UPDATE flowstone_runs r
+    SET open_count = r.open_count - p_count,
+        finished_at = CASE WHEN r.open_count = p_count THEN clock_timestamp() END,
+        status = flowstone_status_of_run(r.open_count - p_count, r.failed_count, r.cancelled_count)
+    WHERE r.id = p_run
+    RETURNING r.status INTO v_status;
+    IF v_status <> 'running' THEN
+        PERFORM flowstone_notify_runs(ARRAY[p_run]);
+    END IF;
+END;
+$$;
+
 -- Take materializations that have just ended off their runs' counters, and end the runs that are done.
 --
 -- Called once for each real transition to a terminal status, by whoever made it, in its transaction.
@@ -26,12 +62,9 @@ BEGIN
             failed_count = r.failed_count + e.failed,
             cancelled_count = r.cancelled_count + e.cancelled,
             finished_at = CASE WHEN r.open_count = e.all_of_them THEN clock_timestamp() END,
-            status = CASE
-                WHEN r.open_count > e.all_of_them THEN 'running'::flowstone_run_status
-                WHEN r.failed_count + e.failed > 0 THEN 'failed'
-                WHEN r.cancelled_count + e.cancelled > 0 THEN 'cancelled'
-                ELSE 'succeeded'
-            END
+            status = flowstone_status_of_run(
+                r.open_count - e.all_of_them, r.failed_count + e.failed, r.cancelled_count + e.cancelled
+            )
         FROM ended e
         WHERE r.id = e.run_id
         RETURNING r.id, r.status

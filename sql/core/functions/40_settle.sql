@@ -32,6 +32,7 @@ DECLARE
     v_without_value bigint[];
     v_back bigint[];
     v_waited bigint[];
+    v_only_run bigint;
 BEGIN
     WITH settlement AS (
         SELECT *
@@ -145,14 +146,17 @@ BEGIN
         array_agg(s.id) FILTER (WHERE s.status NOT IN ('ready', 'waiting')),
         array_agg(s.id) FILTER (WHERE s.status IN ('failed', 'skipped', 'cancelled')),
         array_agg(s.id) FILTER (WHERE s.status IN ('ready', 'waiting')),
-        array_agg(s.id) FILTER (WHERE s.has_wait AND s.status NOT IN ('ready', 'waiting'))
-    INTO v_settled, v_ended, v_without_value, v_back, v_waited
+        array_agg(s.id) FILTER (WHERE s.has_wait AND s.status NOT IN ('ready', 'waiting')),
+        CASE WHEN min(s.run_id) = max(s.run_id) THEN min(s.run_id) END
+    INTO v_settled, v_ended, v_without_value, v_back, v_waited, v_only_run
     FROM settled s;
 
     IF v_without_value IS NOT NULL THEN
         v_ended := v_ended || flowstone_cascade(v_without_value);
     END IF;
-    IF v_ended IS NOT NULL THEN
+    IF v_only_run IS NOT NULL AND v_without_value IS NULL AND v_back IS NULL THEN
+        PERFORM flowstone_count_succeeded(v_only_run, cardinality(v_ended));
+    ELSIF v_ended IS NOT NULL THEN
         PERFORM flowstone_count_ended(v_ended);
     END IF;
     IF v_waited IS NOT NULL THEN

@@ -19,12 +19,15 @@ BEGIN
     IF p_run IS NOT NULL THEN
         RETURN ARRAY(
             SELECT j.id
-            FROM flowstone_materializations m
+            -- OFFSET keeps the planner from beginning with all jobs that are to do.
+            FROM (
+                SELECT m.id
+                FROM flowstone_materializations m
+                WHERE m.run_id = p_run AND m.status IN ('ready', 'waiting')
+                OFFSET 0
+            ) m
             JOIN procrastinate_jobs j ON j.id = m.id
-            WHERE m.run_id = p_run
-                AND m.status IN ('ready', 'waiting')
-                AND j.status = 'todo'
-                AND (j.scheduled_at IS NULL OR j.scheduled_at <= v_now)
+            WHERE j.status = 'todo' AND (j.scheduled_at IS NULL OR j.scheduled_at <= v_now)
             ORDER BY j.scheduled_at, j.priority DESC, j.id
             LIMIT p_slots[1]
             FOR UPDATE OF j SKIP LOCKED
@@ -76,9 +79,14 @@ DECLARE
 BEGIN
     IF p_run IS NOT NULL THEN
         SELECT min(j.scheduled_at) INTO v_first
-        FROM flowstone_materializations m
+        FROM (
+            SELECT m.id
+            FROM flowstone_materializations m
+            WHERE m.run_id = p_run AND m.status IN ('ready', 'waiting')
+            OFFSET 0
+        ) m
         JOIN procrastinate_jobs j ON j.id = m.id
-        WHERE m.run_id = p_run AND m.status IN ('ready', 'waiting') AND j.status = 'todo';
+        WHERE j.status = 'todo';
     ELSE
         FOR q IN 1 .. cardinality(p_queues) LOOP
             SELECT j.scheduled_at INTO v_due

@@ -5,10 +5,11 @@
 -- it is seen once); and, when nothing was claimed, one of kind 'due' whose claim column has the
 -- milliseconds until the next timed job, if there is one.
 --
--- in_value is null when the value is elsewhere or larger than p_input_bytes: the worker loads it.
+-- in_values has the smallest inputs, up to p_input_bytes for each claim; the worker loads what is null.
 --
 -- Plans are pinned: the tables may be empty when a plan is cached and full a second later, and every
--- access here has the index it wants.
+-- access here has the index it wants. A lock that somebody holds for longer than lock_timeout undoes the
+-- turn; the worker then tries its settlements apart.
 CREATE FUNCTION flowstone_turn_v1(
     p_worker bigint,
     p_ids bigint[],
@@ -51,6 +52,7 @@ CREATE FUNCTION flowstone_turn_v1(
     SET enable_mergejoin = off
     SET jit = off
     SET plan_cache_mode = force_generic_plan
+    SET lock_timeout = '2s'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -94,7 +96,7 @@ BEGIN
             SET status = 'doing', worker_id = v_procrastinate_worker
             FROM unnest(v_picked) WITH ORDINALITY AS picked(id, place)
             WHERE j.id = picked.id
-            RETURNING j.id, j.attempts, picked.place
+            RETURNING j.id, j.attempts, j.queue_name, picked.place
         ),
         claimed AS (
             UPDATE flowstone_materializations m
@@ -106,8 +108,8 @@ BEGIN
                 finished_at = NULL
             FROM job
             WHERE m.id = job.id AND m.status IN ('ready', 'waiting')
-            RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.queue, m.has_wait,
-                job.place
+            RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.has_wait,
+                job.queue_name, job.place
         )
         SELECT
             'claim', c.id, c.claim, c.run_id, c.asset, c.partition, c.attempt, r.options::text,
@@ -117,7 +119,7 @@ BEGIN
                     'on', w.waiting_on, 'state', w.state, 'payload', w.payload, 'timed_out', w.woken_at IS NULL
                 )::text
             END,
-            c.queue
+            c.queue_name::text
         FROM claimed c
         JOIN flowstone_runs r ON r.id = c.run_id
         LEFT JOIN flowstone_waits w ON c.has_wait AND w.materialization_id = c.id
@@ -127,10 +129,15 @@ BEGIN
                 array_agg(u.asset) AS assets,
                 array_agg(u.io) AS ios,
                 array_agg(u.location::text) AS locations,
-                array_agg(CASE WHEN v.size_bytes <= p_input_bytes THEN v.value::text END) AS contents
-            FROM unnest(c.inputs) AS input(id)
-            JOIN flowstone_materializations u ON u.id = input.id
-            LEFT JOIN flowstone_values v ON v.materialization_id = u.id
+                array_agg(CASE WHEN u.bytes_so_far <= p_input_bytes THEN u.value::text END) AS contents
+            FROM (
+                SELECT
+                    u.id, u.asset, u.io, u.location, v.value,
+                    sum(v.size_bytes) OVER (ORDER BY v.size_bytes, u.id) AS bytes_so_far
+                FROM unnest(c.inputs) AS input(id)
+                JOIN flowstone_materializations u ON u.id = input.id
+                LEFT JOIN flowstone_values v ON v.materialization_id = u.id
+            ) u
         ) i ON c.inputs <> '{}'
         ORDER BY c.place;
         GET DIAGNOSTICS v_claimed = ROW_COUNT;

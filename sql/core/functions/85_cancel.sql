@@ -47,7 +47,8 @@ BEGIN
                     m.status = 'pending'
                     OR m.id = ANY (v_jobs)
                     OR m.status IN ('ready', 'waiting') AND NOT EXISTS (
-                        SELECT FROM procrastinate_jobs j WHERE j.id = m.id AND j.status IN ('todo', 'doing')
+                        -- Gone, ended, or grabbed by a worker that is not ours.
+                        SELECT FROM procrastinate_jobs j WHERE j.id = m.id AND j.status = 'todo'
                     )
                 )
             ORDER BY m.id

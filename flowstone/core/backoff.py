@@ -1,0 +1,23 @@
+"""How long to leave something alone that does not answer."""
+
+import asyncio
+import random
+
+SHORTEST = 0.05
+LONGEST = 5.0
+
+
+class Backoff:
+    """Pauses of growing length with jitter, seconds, until something answers again."""
+
+    def __init__(self) -> None:
+        self._pause = SHORTEST
+
+    def reset(self) -> None:
+        """It has answered: the next pause is a short one."""
+        self._pause = SHORTEST
+
+    async def wait(self) -> None:
+        """Wait, and longer the next time."""
+        self._pause = min(LONGEST, self._pause * 2)
+        await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))
