@@ -1,8 +1,9 @@
 """
 What became of one attempt: the values that a strategy returns and the worker settles.
 
-Waiting, skipping, snoozing and cancelling are outcomes, never exceptions. Only an author's own
-failure is raised, and the execution turns it into `Failed`.
+Waiting, skipping, snoozing and cancelling are outcomes, never exceptions. An author's failure is
+raised, and the executor settles it as failed or as tried again; `Failed` is for a strategy that has
+the error in hand.
 """
 
 from dataclasses import dataclass

@@ -22,8 +22,6 @@ partitions. A time zone's name is not kept, its offset is.
 
 Texts without a tag that older versions wrote are still read: ISO dates and datetimes, and tuples
 with ``|`` between their parts.
-
-Source: behaviour.md §6; the losses that it lists (W-22) are mended.
 """
 
 import base64

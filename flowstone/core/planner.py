@@ -6,7 +6,7 @@ A stored value is fresh when it was not invalidated, was made by this version of
 configuration), and from the current values of everything upstream. Whatever is not fresh runs, and
 whatever is downstream of what runs, runs.
 
-Source: DESIGN §4 and §8.
+Source: docs/concepts.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,8 +75,7 @@ class Planner:
 
     Args:
         assets: By full name.
-        holders: For each asset of a run, the name under which rows keep where its value is; see
-            `Values.holder`.
+        dag: Their graph.
     """
 
     def __init__(self, assets: Mapping[str, Asset[..., object]], dag: Dag) -> None:
@@ -104,6 +103,10 @@ class Planner:
     ) -> list[Decision]:
         """
         Return one decision for each asset and partition, upstreams first.
+
+        Args:
+            found: What `keys` have stored.
+            holders: By full name, what rows call where its value is to be; see `Values.holder`.
 
         Raises:
             DependencyNotReadyError: Without ``with_deps``, an upstream has no value.

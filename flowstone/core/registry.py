@@ -3,8 +3,6 @@ Implementations by name, one registry per kind and application.
 
 An entry is an implementation, or an implementation and its configuration. What is configured for a
 name is the default that an asset's own configuration is merged over.
-
-Source: seed 004 §6 (IO.Registry, ReaderRegistry); there is no module-level registry.
 """
 
 import json

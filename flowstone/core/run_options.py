@@ -7,8 +7,6 @@ RunConfig: what a run says about its assets, as JSON that every worker reads the
 
 Objects are named in registries, never stored. An option that is not JSON is refused before anything
 is written.
-
-Source: DESIGN §5; behaviour.md §13 for what goes wrong without it (W-10).
 """
 
 import hashlib

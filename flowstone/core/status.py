@@ -11,7 +11,7 @@ The state machine of a materialization, the same for every kind of asset and in 
     pending ─▶ upstream_failed | skipped | cancelled
 
 Whatever is not in `TRANSITIONS` is illegal: a store leaves the row as it is and reports the
-settlement as refused. Source: DESIGN §5.
+settlement as refused. Source: docs/concepts.md.
 """
 
 from enum import IntEnum, StrEnum

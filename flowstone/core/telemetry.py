@@ -4,8 +4,6 @@ What happens, told to whoever listens.
 The events are listed in `telemetry_catalogue`. A handler gets ``flowstone.<event>``, the
 measurements and the metadata. A handler that fails is logged and ignored: telemetry never harms the
 work that it tells of.
-
-Source: seed 004 §8 (Telemetry.Emitter).
 """
 
 import logging

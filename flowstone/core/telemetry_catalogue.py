@@ -3,8 +3,6 @@ The events that there are, and what comes with each.
 
 Emitting or listening to any other name is an error. Names are without the product's prefix;
 durations are milliseconds.
-
-Source: behaviour.md §35.
 """
 
 from collections.abc import Iterator

@@ -120,9 +120,8 @@ class Worker:
     def _is_over(self) -> bool:
         if self._options.drain and self.is_idle and not self._must_reconcile:
             self.stop()
-        if self._gave_up:
-            return not self._turns
-        return self._stopping and not (self._running or self._finished or self._turns)
+        unsettled = self._running or self._finished
+        return self._stopping and not self._turns and (self._gave_up or not unsettled)
 
     def _wants_turn(self, number: int) -> bool:
         free = 0 if self._stopping else self._slots.free

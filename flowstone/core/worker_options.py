@@ -20,7 +20,8 @@ class WorkerOptions:
             workers of a schema, and well below procrastinate's 30 s.
         poll_interval: How long a lost wake-up can delay work.
         shutdown_timeout: How long a stop waits for what runs before it hands it back.
-        max_rescues: A materialization that has cost this many workers their life fails.
+        max_rescues: A materialization that has cost this many workers their life fails with the
+            next one.
     """
 
     queues: Mapping[str, int] = field(default_factory=dict)

@@ -129,9 +129,10 @@ class TestConfiguration:
     def test_an_assets_own_is_merged_over_the_registered_one(self, shelves) -> None:
         shelves.register("lake", Wooden, {"bucket": "a", "n": 1})
 
-        assert shelves.resolve_with_config(
-            "lake", {"bucket": "b"}
-        ).config == {"bucket": "b", "n": 1}
+        assert shelves.resolve_with_config("lake", {"bucket": "b"}).config == {
+            "bucket": "b",
+            "n": 1,
+        }
         assert shelves.resolve("lake").config == {"bucket": "a", "n": 1}
 
     @pytest.mark.conformance(509)

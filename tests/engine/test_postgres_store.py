@@ -36,9 +36,9 @@ async def shift(pg: asyncpg.Connection, delta: timedelta) -> None:
 
 
 TABLES = (
-    "flowstone_runs flowstone_materializations flowstone_values flowstone_current flowstone_lineage "
-    "flowstone_reused flowstone_waits flowstone_workers procrastinate_events procrastinate_jobs "
-    "procrastinate_workers"
+    "flowstone_runs flowstone_materializations flowstone_values flowstone_current "
+    "flowstone_lineage flowstone_reused flowstone_waits flowstone_workers procrastinate_events "
+    "procrastinate_jobs procrastinate_workers"
 ).split()
 
 

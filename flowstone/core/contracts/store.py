@@ -5,7 +5,7 @@ A worker is a loop over a store: `Store.turn` settles what finished and claims w
 atomic step. Whatever a store does, it does by the state machine of `flowstone.core.status`, and the
 suite ``flowstone.testing.contracts.store_contract`` holds both implementations to the same rows.
 
-Source: DESIGN §5 and §6.
+Source: docs/adr/0001.
 """
 
 import asyncio

@@ -5,7 +5,7 @@ The engine knows outcomes only. A strategy starts an asset and returns one; if t
 `resume` is called once the wait has ended, perhaps days later in another process. Between the two
 nothing is kept but the JSON in `Waiting.state`.
 
-Source: DESIGN §5.
+Source: docs/adr/0005.
 """
 
 from abc import ABC, abstractmethod

@@ -31,8 +31,6 @@ Every error that FlowStone raises.
 
 ``code`` is a stable word that rows and telemetry keep; the facts are attributes, and the message is
 built from them. Errors survive pickling and copying with their attributes, without ``__cause__``.
-
-Source: reference/style.md §6.5; the codes are those of the original where it has them.
 """
 
 from flowstone.core.errors.database import (
