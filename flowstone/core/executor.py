@@ -88,7 +88,8 @@ class Executor:
         if asset is None:
             logger.warning("Asset %s is unknown to this worker; handed back", claim.asset)
             return Settlement(claim.id, claim.claim, Event.HANDED_BACK, delay=UNKNOWN_ASSET_DELAY)
-        options = run_options.parse(claim.options).of(asset.full_name)
+        # By the name that the run was planned with: the asset may have another one by now.
+        options = run_options.parse(claim.options).of(claim.asset)
         if not listens(self._telemetry, "materialization"):
             return await self._attempt(asset, claim, options)
 

@@ -1,6 +1,7 @@
 """`app.run` for scripts and notebooks, where nothing is awaited."""
 
 import asyncio
+import contextvars
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, Unpack
 
@@ -29,4 +30,5 @@ def run_sync(app: FlowStone, target: Asset[..., T], /, **given: Unpack[RunArgume
     except RuntimeError:
         return asyncio.run(opened())
     with ThreadPoolExecutor(1, thread_name_prefix="flowstone-run") as thread:
-        return thread.submit(asyncio.run, opened()).result()
+        context = contextvars.copy_context()
+        return thread.submit(context.run, asyncio.run, opened()).result()

@@ -192,13 +192,21 @@ class Submissions:
                 asset.config_type.parse({}, self._codec, asset=name)
 
     def again(self, record: RunRecord) -> Request:
-        """Return the request that the run was made for, as far as its targets still exist."""
+        """
+        Return the request that the run was made for.
+
+        Raises:
+            UnknownAssetError: A target does not exist any longer.
+        """
+
+        def now(name: str) -> str:
+            return self._definitions.get(name).full_name
+
+        said = parse(record.options).assets
         return Request(
-            targets=list(
-                dict.fromkeys(self._definitions.get(key.asset).full_name for key in record.targets)
-            ),
+            targets=list(dict.fromkeys(now(key.asset) for key in record.targets)),
             partitions=list(dict.fromkeys(key.partition for key in record.targets)),
-            options=parse(record.options),
+            options=RunOptions({now(name): options for name, options in said.items()}),
         )
 
     async def decide(self, request: Request) -> Sequence[Decision]:

@@ -1,6 +1,7 @@
 """Applications in a process: opening and closing them, side by side, and without a loop."""
 
 import asyncio
+import contextvars
 from typing import Any
 
 import pytest
@@ -168,3 +169,15 @@ class TestWithoutALoop:
 
         async with app:
             assert await app.get(plain) == "p"
+
+    async def test_the_thread_sees_the_callers_context_variables(self, stage: Stage) -> None:
+        tenant = contextvars.ContextVar("tenant", default="nobody")
+        p = Pipeline("p")
+
+        @p.asset
+        def told() -> str:
+            return tenant.get()
+
+        tenant.set("acme")
+
+        assert run_sync(stage.build(p), told) == "acme"

@@ -15,7 +15,7 @@ from flowstone.core.errors import (
 )
 from flowstone.core.planner import Action
 from tests.application.conftest import AppOf, on_postgres
-from tests.application.stage import Stage, newest_run
+from tests.application.stage import Stage, drain, newest_run
 
 Lines = Mapping[str, tuple[str, str]]
 FRESH = ("reuse", "materialized 0s ago, code unchanged")
@@ -355,6 +355,24 @@ class TestAliases:
 
         assert await app.get("middle") == 2
         assert (await app.plan("middle", config={"top_n": 1}))[1].action is Action.REUSE
+
+    async def test_a_run_of_the_former_name_keeps_its_configuration(self, app_of: AppOf) -> None:
+        handle = await (await app_of(chain(name="former"))).enqueue("former", config={"top_n": 3})
+        app = await app_of(chain(aliases=["former"]))
+
+        await drain(app)
+
+        assert await app.handle(handle.run_id).result() == 4
+
+    async def test_a_run_of_the_former_name_can_be_repeated(self, app_of: AppOf) -> None:
+        handle = await (await app_of(chain(name="former"))).enqueue("former", config={"top_n": 3})
+        await handle.cancel()
+        app = await app_of(chain(aliases=["former"]))
+
+        again = await app.retry(handle.run_id)
+        await drain(app)
+
+        assert await again.result() == 4
 
     async def test_a_history_goes_on_under_the_new_name(self, app_of: AppOf) -> None:
         await (await app_of(chain(name="former"))).run("former")
