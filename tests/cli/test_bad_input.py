@@ -70,7 +70,7 @@ class TestARequest:
     ("arguments", "said"),
     [
         (["--at", "tomorrow"], "'tomorrow' is no ISO 8601 time"),
-        (["--at", "2025-01-15T08:00"], "needs a time zone"),
+        (["--at", "2025-01-15T08:00"], "a time zone"),
         (["--dedupe", ""], "must be a text of 1 to"),
         (["--dedupe", "x" * 2000], "must be a text of 1 to"),
         (["--queue", "q" * 41], "at most 40 bytes"),
