@@ -90,7 +90,7 @@ class Worker:
         await self._register()
         try:
             async with self._background():
-                lanes = [asyncio.create_task(self._lane(number)) for number in range(LANES)]
+                lanes = [asyncio.create_task(self._lane()) for _ in range(LANES)]
                 try:
                     await asyncio.gather(*lanes)
                 finally:
@@ -110,9 +110,9 @@ class Worker:
         self._hungry, self._rumors = True, self._rumors + 1
         self._changes.publish()
 
-    async def _lane(self, number: int) -> None:
+    async def _lane(self) -> None:
         while not self._is_over():
-            if self._wants_turn(number):
+            if self._wants_turn():
                 await self._turn()
             else:
                 await self._changes.wait()
@@ -123,11 +123,11 @@ class Worker:
         unsettled = self._running or self._finished
         return self._stopping and not self._turns and (self._gave_up or not unsettled)
 
-    def _wants_turn(self, number: int) -> bool:
+    def _wants_turn(self) -> bool:
         free = 0 if self._stopping else self._slots.free
         if self._turns == 0:
             return bool(self._finished) or (self._hungry and free > 0) or self._must_reconcile
-        if number == 0 or self._must_reconcile:
+        if self._must_reconcile:
             return False
         # The other lane is at it; join in only for a load that is worth a turn of its own.
         worth = self._slots.half

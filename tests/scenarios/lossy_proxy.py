@@ -8,7 +8,7 @@ it is done, and ``Z`` comes when it is committed.
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -37,12 +37,18 @@ class Reply:
         return self.is_done and set(self.kinds) <= {"claim", "refused", "malformed", "due"}
 
 
+async def nothing(_: Reply) -> bool:
+    """Lose nothing."""
+    return False
+
+
 class LossyProxy:
     """
     Passes connections on to the server.
 
     Attributes:
-        lose: Asked about every reply to a turn; a true answer loses it, and its connection.
+        lose: Asked about every reply to a turn, and may take its time: a true answer loses the
+            reply, and its connection.
         lost: The replies that were lost.
     """
 
@@ -50,7 +56,7 @@ class LossyProxy:
         self._server = conninfo_to_dict(server_dsn)
         self._port = 0
         self._writers: set[asyncio.StreamWriter] = set()
-        self.lose: Callable[[Reply], bool] = lambda _: False
+        self.lose: Callable[[Reply], Awaitable[bool]] = nothing
         self.lost: list[Reply] = []
 
     @property
@@ -119,7 +125,7 @@ class LossyProxy:
             reply.is_done = reply.is_done or (letter == b"C" and body.startswith(b"SELECT"))
             if is_turn and is_running:
                 continue
-            if is_turn and reply.is_turn and self.lose(reply):
+            if is_turn and reply.is_turn and await self.lose(reply):
                 self.lost.append(reply)
                 return
             if letter == b"Z":

@@ -1,6 +1,8 @@
 """The connection is cut when the server has committed a turn and the worker has not heard of it."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import asyncpg
 import pytest
@@ -19,6 +21,11 @@ LONG = 25.0
 """A lease that is not over before the test is: nothing here is taken over as from the dead."""
 
 
+HAS_HANDED_BACK = """
+SELECT EXISTS (SELECT FROM flowstone.procrastinate_events WHERE type = 'deferred_for_retry')
+"""
+
+
 @pytest.fixture
 async def proxy(dsn: str) -> AsyncIterator[LossyProxy]:
     async with LossyProxy(dsn).listening() as proxy:
@@ -34,7 +41,7 @@ async def test_what_a_lost_turn_claimed_is_done_and_what_it_settled_is_settled_o
 ) -> None:
     replies = 0
 
-    def every_third(reply: Reply) -> bool:
+    async def every_third(reply: Reply) -> bool:
         nonlocal replies
         replies += 1
         return replies % 3 == 0
@@ -58,15 +65,50 @@ async def test_the_same_work_claimed_anew_by_a_lost_turn_is_not_forgotten(
     spawn: Spawner,
     ledger: Ledger,
 ) -> None:
+    async def first_claim(reply: Reply) -> bool:
+        return "claim" in reply.kinds and not proxy.lost
+
     handle = await app.enqueue(postponed)
     spawn.worker(proxy.dsn, "gated", lease=LONG)
     await eventually(lambda: ledger.starts())
-    proxy.lose = lambda reply: "claim" in reply.kinds and not proxy.lost
+    proxy.lose = first_claim
     ledger.open_gate("postponed-1")
-    await until_ended(pg, handle.run_id, within=10)
+    await until_ended(pg, handle.run_id, within=5)
 
     await assert_completed_once(pg, ledger, handle.run_id)
     assert len(proxy.lost) == 1
+    assert len(ledger.starts()) == 2
+
+
+async def test_what_another_turn_is_about_to_bring_is_not_taken_for_lost(
+    app: FlowStone,
+    proxy: LossyProxy,
+    pg: asyncpg.Connection,
+    spawn: Spawner,
+    ledger: Ledger,
+) -> None:
+    claims = 0
+    may_arrive = asyncio.Event()
+
+    async def first_late_second_lost(reply: Reply) -> bool:
+        nonlocal claims
+        claims += reply.kinds.count("claim")
+        if claims == 1 and "claim" in reply.kinds:
+            await may_arrive.wait()
+        return claims == 2 and not proxy.lost
+
+    proxy.lose = first_late_second_lost
+    runs = [await app.enqueue(plain)]
+    spawn.worker(proxy.dsn, "gated", slots=2, lease=LONG)
+    await eventually(lambda: claims == 1)
+    runs.append(await app.enqueue(plain, force=True))
+    await eventually(lambda: proxy.lost)
+    with suppress(AssertionError):  # a worker that asked now what it owns would hand back both
+        await eventually(lambda: pg.fetchval(HAS_HANDED_BACK), within=0.5)
+    may_arrive.set()
+    await until_ended(pg, *(run.run_id for run in runs))
+
+    await assert_completed_once(pg, ledger, *(run.run_id for run in runs))
     assert len(ledger.starts()) == 2
 
 
