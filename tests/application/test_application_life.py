@@ -16,7 +16,7 @@ from flowstone.core.errors import (
     UnknownAssetError,
 )
 from tests.application.conftest import AppOf, on_postgres
-from tests.application.stage import Heard, Stage, drain
+from tests.application.stage import Heard, PostgresStage, Stage, drain
 
 
 class Number(Resource[int]):
@@ -128,6 +128,19 @@ class TestSideBySide:
 
             assert not await app.exists("plain")
             assert memory.store.is_durable is False
+
+    @on_postgres
+    async def test_the_same_application_on_another_database(self, stage: PostgresStage) -> None:
+        number = Number(1)
+        app = FlowStone(pipeline(), resources={int: number})
+        await app.run("plain")
+
+        async with app.with_dsn(stage.dsn) as elsewhere:
+            assert not await elsewhere.exists("plain")
+            assert await elsewhere.run(["given", "plain"]) == [1, "p"]
+
+        assert not await app.exists("given")
+        assert number.told == ["setup", "teardown"]
 
     async def test_closing_one_leaves_the_other_at_work(self, stage: Stage) -> None:
         async with stage.build(pipeline()) as lasting:

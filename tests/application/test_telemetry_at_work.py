@@ -251,13 +251,14 @@ class TestCatalogue:
 
 
 async def _lose_a_worker(app: FlowStone, heard: Heard) -> None:
-    await app.enqueue("fine", force=True)
+    handle = await app.enqueue("fine", force=True)
     dead = await app.store.register_worker(WorkerInfo("host", 1, ["default"]))
     turn = await app.store.turn(dead, [], Capacity(queues={"default": 1}))
     assert len(turn.claims) == 1
-    worker = app.worker(WorkerOptions(queues={"default": 1}, lease=timedelta(milliseconds=60)))
+    worker = app.worker(WorkerOptions(queues={"default": 1}, lease=timedelta(milliseconds=200)))
     task = asyncio.create_task(worker.run())
     await eventually(lambda: "rescue" in heard.names)
+    await handle.wait(10)
     worker.stop()
     await task
 
