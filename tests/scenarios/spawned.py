@@ -50,6 +50,11 @@ class Spawned:
     def ask_to_stop(self) -> None:
         os.kill(self.pid, signal.SIGTERM)
 
+    async def killed_itself(self) -> None:
+        """Wait for it to end as if it had been killed, which is expected of it."""
+        await eventually(lambda: self.has_ended)
+        self._killed = self._process.returncode == -signal.SIGKILL
+
     async def exit_code(self, *, within: float = 20.0) -> int:
         """Wait for its end; a signal's number is negative."""
         await eventually(lambda: self.has_ended, within=within)

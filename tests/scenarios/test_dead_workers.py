@@ -4,8 +4,9 @@ import random
 from functools import partial
 
 import asyncpg
+import pytest
 
-from flowstone import FlowStone
+from flowstone import FlowStone, RunFailedError
 from tests.scenarios.consistency import (
     assert_completed_once,
     assert_no_worker_is_left,
@@ -13,6 +14,7 @@ from tests.scenarios.consistency import (
 )
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
+from tests.scenarios.pipelines.gated import deadly, plain
 from tests.scenarios.pipelines.random_dag import ASSETS, PARTITIONS, random_dag
 from tests.scenarios.spawned import Spawned, Spawner
 
@@ -62,3 +64,26 @@ async def test_killed_again_and_again_a_run_completes_everything_once(
 
 async def has_succeeded(pg: asyncpg.Connection, count: int) -> bool:
     return bool(await pg.fetchval(SUCCEEDED) >= count)
+
+
+async def test_an_asset_that_kills_its_workers_fails_and_the_others_go_on(
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
+) -> None:
+    fatal = await app.enqueue(deadly)
+    others = []
+    for death in (1, 2):
+        worker = spawn.worker(dsn, "gated", lease=1, max_rescues=1)
+        others.append(await app.enqueue(plain, force=True))
+        await until_ended(pg, others[-1].run_id)
+        await eventually(partial(ledger.has_starts, 2 * death))
+        ledger.open_gate(f"deadly-{death}")
+        await worker.killed_itself()
+    last = spawn.worker(dsn, "gated", lease=1, max_rescues=1)
+    with pytest.raises(RunFailedError, match="died 2 times"):
+        await fatal.result(timeout=20)
+    others.append(await app.enqueue(plain, force=True))
+    await until_ended(pg, others[-1].run_id)
+
+    await assert_completed_once(pg, ledger, *(run.run_id for run in others))
+    assert len(ledger.starts(deadly.full_name)) == 2
+    assert not last.has_ended

@@ -177,6 +177,7 @@ class TestAfterwards:
         ledger: Ledger,
     ) -> None:
         late = spawn.worker(dsn, "gated", slots=1, lease=LEASE, poll_interval=0.2)
+        await at_work(pg, spawn.worker(dsn, "gated", slots=0, lease=LEASE))
         first = await app.enqueue(held)
         await eventually(lambda: ledger.starts())
         then = await app.enqueue(plain)
@@ -184,7 +185,10 @@ class TestAfterwards:
             ledger.open_gate("held-1")
             await eventually(lambda: behind_a_lock(pg, "flowstone_turn_v1"))
             late.pause()
-            spawn.worker(dsn, "gated", slots=0, lease=LEASE)
+            await pg.execute(
+                "UPDATE flowstone.flowstone_workers SET heartbeat_at = 'epoch' WHERE pid = $1",
+                late.pid,
+            )
             await eventually(lambda: behind_a_lock(pg, "flowstone_rescue_v1"))
         await given_up(pg, late)
         late.go_on()

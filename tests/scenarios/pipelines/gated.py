@@ -5,6 +5,8 @@ The gate's name is that of the asset and the attempt, such as ``held-1``.
 """
 
 import asyncio
+import os
+import signal
 from contextlib import suppress
 
 from flowstone import Context, Dep, Pipeline, Snooze
@@ -50,6 +52,15 @@ async def stubborn(ctx: Context) -> Made:
     while not passing.done():
         with suppress(asyncio.CancelledError):
             await asyncio.shield(passing)
+    return made(start)
+
+
+@gated.asset
+async def deadly(ctx: Context) -> Made:
+    """Takes its worker with it, each time, when its gate opens."""
+    start = begin(ctx)
+    await Ledger.of_this_process().pass_gate(gate_of(ctx))
+    os.kill(os.getpid(), signal.SIGKILL)
     return made(start)
 
 
