@@ -114,7 +114,7 @@ class FlowStone:
     def _keep_in(self, dsn: str | None, schema: str) -> None:
         self.dsn, self.schema = dsn, schema
         self.store = self._store(dsn, schema)
-        self._values = Values(self.store, self.registries.io, self.codec, self._emitter)
+        self._values = Values(self.store, self.registries, self.codec, self._emitter)
         self._stored = StoredValues(self.definitions, self.store, self._values)
         self._submissions = Submissions(
             self.definitions, self.store, self._values, self.codec, self._emitter
@@ -244,7 +244,7 @@ class FlowStone:
 
         Other arguments and errors are those of `enqueue`.
         """
-        listed = targets.assets if isinstance(targets, Pipeline) else targets
+        listed = targets.assets if isinstance(targets, Pipeline) else _listed(targets)
         return await self._enqueue(listed, over, several=True, **given)
 
     async def _enqueue(
@@ -392,8 +392,8 @@ class FlowStone:
         self, run_id: int, *, several: bool | None, created: bool = True
     ) -> RunHandle[list[object]]:
         results = partial(self._stored.results, several=several)
-        return RunHandle(self.store, run_id, results, created=created)
+        return RunHandle(self.store, run_id, results, created=created, telemetry=self._emitter)
 
 
 def _listed(given: Target[object] | Sequence[Target[object]]) -> Sequence[Target[object]]:
-    return [given] if isinstance(given, Asset | str) else given
+    return given if isinstance(given, Iterable) and not isinstance(given, str) else [given]

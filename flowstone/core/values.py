@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from flowstone.core.contracts.codec import Codec
-from flowstone.core.contracts.error_normalizer import ErrorNormalizer
-from flowstone.core.contracts.io_manager import Address, IOManager
+from flowstone.core.contracts.io_manager import Address
+from flowstone.core.contracts.registries import Registries
 from flowstone.core.contracts.store import JsonText, Store, StoredInput
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.errors import NotStoredError, StorageError
-from flowstone.core.registry import Registry
 from flowstone.core.telemetry import listens
 
 DEFAULT_IO = "default"
@@ -38,24 +37,21 @@ class Values:
     ``default`` is the store itself unless the application registered a manager under that name: the
     value is then written in the very transaction that settles its materialization.
 
-    Args:
-        normalizer: What the exceptions of IO managers become; others than those it knows are a
-            `StorageError`.
+    What an IO manager raises becomes what the error normalizer knows, or else a `StorageError`.
     """
 
     def __init__(
         self,
         store: Store,
-        managers: Registry[IOManager],
+        registries: Registries,
         codec: Codec,
         telemetry: TelemetryEmitter,
-        normalizer: ErrorNormalizer | None = None,
     ) -> None:
         self._store = store
-        self._managers = managers
+        self._managers = registries.io
+        self._normalizer = registries.normalizer
         self._codec = codec
         self._telemetry = telemetry
-        self._normalizer = normalizer or ErrorNormalizer()
 
     def holder(self, io: str) -> str | None:
         """

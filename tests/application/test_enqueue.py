@@ -102,6 +102,16 @@ class TestHandOver:
         assert await handle.result() == [1, 2, 3]
         assert computed == ["shared"]
 
+    async def test_one_asset_is_a_list_of_one(self, app_of: AppOf) -> None:
+        app = await app_of(pipeline())
+
+        by_itself = await app.enqueue_many(app.definitions.get("base"))  # type: ignore[arg-type]
+        by_name = await app.enqueue_many("base", partition="x")
+
+        await drain(app)
+        assert await by_itself.result() == ["base of None"]
+        assert await by_name.result() == ["base of x"]
+
     @pytest.mark.conformance(141)
     async def test_none_means_the_default_everywhere(self, app_of: AppOf) -> None:
         p = Pipeline("p", queue="etl", priority=3)

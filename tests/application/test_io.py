@@ -8,8 +8,10 @@ import pytest
 
 from flowstone import Dep, FlowStone, Pipeline, Retry, RunFailedError
 from flowstone.core.contracts.io_manager import Address, IOManager, Written
+from flowstone.core.contracts.plugin import Plugin
 from flowstone.core.errors import NotRegisteredError, NotStoredError, StorageError
 from flowstone.core.json_value import JsonValue
+from flowstone.core.registries import Registries
 from tests.application.conftest import AppOf
 from tests.application.stage import Heard, Stage, drain, steps
 
@@ -305,6 +307,31 @@ class TestFailures:
         assert (record["code"], record["retryable"]) == ("io_error", is_retried)
         assert str(error) in record["message"]
         assert step.status == ("ready" if is_retried else "failed")
+
+    async def test_what_a_plugin_says_of_a_librarys_errors_holds_for_managers(
+        self, app_of: AppOf
+    ) -> None:
+        class Throttled(Exception):
+            pass
+
+        class Knows(Plugin):
+            name = "knows"
+
+            def register(self, registries: Registries) -> None:
+                registries.normalizer.register(
+                    Throttled, lambda error: StorageError(f"slower: {error}", retryable=True)
+                )
+
+        shelf = Shelf()
+        shelf.failures.append(Throttled("429"))
+        app = await app_of(pipeline(io="shelf"), io={"shelf": shelf}, plugins=[Knows()])
+        handle = await app.enqueue("base")
+
+        await drain(app)
+
+        step = (await steps(app, handle.run_id))["base"]
+        assert step.status == "ready"
+        assert json.loads(step.error or "")["message"] == "slower: 429"
 
     async def test_a_value_that_cannot_be_loaded_fails_its_reader_alone(
         self, app_of: AppOf

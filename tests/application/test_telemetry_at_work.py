@@ -21,7 +21,7 @@ from flowstone.core.telemetry import Telemetry
 from flowstone.core.telemetry_catalogue import EVENTS
 from flowstone.core.worker_options import WorkerOptions
 from tests.application.conftest import AppOf
-from tests.application.stage import Heard, Stage, eventually, newest_run, working
+from tests.application.stage import Heard, Stage, drain, eventually, newest_run, working
 
 SOURCES = Path(flowstone.__file__).parent
 ATTEMPT = ["materialization.start", "materialization.stop", "materialization.exception", "error"]
@@ -141,6 +141,19 @@ class TestRuns:
         ]
         assert [measured["count"] for measured, _ in heard.of("run.start")] == [1, 2]
         assert all(measured["duration"] >= 0 for measured, _ in heard.of("run.stop"))
+
+    async def test_who_waits_for_a_run_of_others_is_told_its_end(self, app_of: AppOf) -> None:
+        app, elsewhere = await app_of(pipeline()), await app_of(pipeline())
+        heard = Heard(app, ["run.stop"])
+        handle = await app.enqueue("fine")
+        await drain(elsewhere)
+        assert heard.names == []
+
+        await handle.wait(1)
+
+        ((measured, facts),) = heard.of("run.stop")
+        assert facts == {"run_id": handle.run_id, "status": "succeeded"}
+        assert measured["duration"] >= 0
 
     async def test_a_repeat_of_a_deduplicated_run_begins_nothing(self, app_of: AppOf) -> None:
         app = await app_of(pipeline())
