@@ -230,9 +230,9 @@ class Worker:
         lingering = self._executor.lingering(claim)
         if lingering is None:
             self._slots.give_back(self._queue_of(claim))
-            self._changes.publish()
         else:
             lingering.add_done_callback(lambda _: self._give_slot_back(claim))
+        self._changes.publish()
 
     def _give_slot_back(self, claim: Claim) -> None:
         self._slots.give_back(self._queue_of(claim))
