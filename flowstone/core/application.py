@@ -5,54 +5,27 @@ The application: pipelines bound to a store, IO managers, resources and plugins.
 through the same loop, in memory and on Postgres.
 """
 
-import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Self, TypeAlias, TypeVar, Unpack, overload
+from typing import TypeAlias, TypeVar, Unpack, overload
 
-from flowstone.core import plugin as plugin_loading
-from flowstone.core import registries
+from flowstone.core.assembly import Assembly
 from flowstone.core.asset import Asset
 from flowstone.core.asset_status import AssetState, AssetStatus
-from flowstone.core.contracts.codec import Codec
-from flowstone.core.contracts.io_manager import IOManager
-from flowstone.core.contracts.plugin import Plugin
-from flowstone.core.contracts.store import Store
-from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
-from flowstone.core.defaults.json_codec import JsonCodec
-from flowstone.core.defaults.memory_store import MemoryStore
-from flowstone.core.definitions import build
-from flowstone.core.executor import Executor
 from flowstone.core.graph import Format, render
 from flowstone.core.handle import RunHandle
 from flowstone.core.local_run import finish
 from flowstone.core.pipeline import Pipeline
-from flowstone.core.planner import DEFAULT_QUEUE, Decision
-from flowstone.core.quiet_emitter import quiet
-from flowstone.core.resources import Configured, Resources
-from flowstone.core.stored_values import StoredValues
-from flowstone.core.submission import (
-    EnqueueArguments,
-    RequestArguments,
-    RunArguments,
-    Submissions,
-)
-from flowstone.core.telemetry import Telemetry
-from flowstone.core.threads import Threads
-from flowstone.core.values import DEFAULT_IO, Values
-from flowstone.core.worker import Worker
-from flowstone.core.worker_options import WorkerOptions
+from flowstone.core.planner import Decision
+from flowstone.core.submission import EnqueueArguments, RequestArguments, RunArguments
 
 T = TypeVar("T")
 
 Target: TypeAlias = Asset[..., T] | str
-IOEntry: TypeAlias = (
-    IOManager | type[IOManager] | tuple[IOManager | type[IOManager], Mapping[str, object]]
-)
 
 
-class FlowStone:
+class FlowStone(Assembly):
     """
     An application; open it with ``async with``.
 
@@ -72,86 +45,6 @@ class FlowStone:
         DefinitionError: Something is wrong with the pipelines.
         NotRegisteredError: An asset names an IO manager that is not given.
     """
-
-    def __init__(
-        self,
-        pipelines: Pipeline | Iterable[Pipeline],
-        *,
-        dsn: str | None = None,
-        schema: str = "flowstone",
-        io: Mapping[str, IOEntry] | None = None,
-        resources: Mapping[type, Configured] | None = None,
-        telemetry: TelemetryEmitter | None = None,
-        plugins: Iterable[Plugin | str] = (),
-        codec: Codec | None = None,
-    ) -> None:
-        self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
-        self.definitions = build(self.pipelines)
-        self.registries = registries.in_memory()
-        named = [plugin_loading.load(it) if isinstance(it, str) else it for it in plugins]
-        plugin_loading.install(named, self.registries)
-        for name, entry in (io or {}).items():
-            self.registries.io.register(name, entry)
-        self.telemetry = telemetry or Telemetry(self.registries.events)
-        self._emitter = quiet(self.telemetry)
-        self.resources = Resources(resources, telemetry=self._emitter)
-        self.codec = JsonCodec() if codec is None else codec
-        self._keep_in(dsn, schema)
-        for asset in self.definitions:
-            self._values.holder(asset.options.io or DEFAULT_IO)
-
-    def with_dsn(self, dsn: str | None, *, schema: str | None = None) -> Self:
-        """
-        Return this application on another database; only one of the two may be open at a time.
-
-        Args:
-            schema: None is this application's own.
-        """
-        other = copy.copy(self)
-        other._keep_in(dsn, self.schema if schema is None else schema)
-        return other
-
-    def _keep_in(self, dsn: str | None, schema: str) -> None:
-        self.dsn, self.schema = dsn, schema
-        self.store = self._store(dsn, schema)
-        self._values = Values(self.store, self.registries, self.codec, self._emitter)
-        self._stored = StoredValues(self.definitions, self.store, self._values)
-        self._submissions = Submissions(
-            self.definitions, self.store, self._values, self.codec, self._emitter
-        )
-
-    def _store(self, dsn: str | None, schema: str) -> Store:
-        if dsn is None:
-            return MemoryStore()
-        scheme, has_scheme, _ = dsn.partition("://")
-        # Also postgres://, key=value, and SQLAlchemy's postgresql+driver://.
-        name = scheme.partition("+")[0] if has_scheme and scheme != "postgres" else "postgresql"
-        if name not in self.registries.stores:
-            plugin_loading.install([plugin_loading.load(name)], self.registries)
-        return self.registries.stores.instance(name, {"dsn": dsn, "schema": schema})
-
-    async def open(self) -> Self:
-        """
-        Connect, and set up the resources; one that fails is reported and harms only its users.
-
-        Raises:
-            DatabaseUnreachableError: Nobody answers at the DSN.
-            SchemaVersionError: The database is not migrated as this code needs it.
-        """
-        await self.store.open()
-        await self.resources.open()
-        return self
-
-    async def close(self) -> None:
-        """End resources and connections; safe to call twice."""
-        await self.resources.close()
-        await self.store.close()
-
-    async def __aenter__(self) -> Self:
-        return await self.open()
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     @overload
     async def run(self, target: Asset[..., T], /, **given: Unpack[RunArguments]) -> T: ...
@@ -363,30 +256,6 @@ class FlowStone:
         """
         names = None if pipeline is None else [asset.full_name for asset in pipeline.assets]
         return render(self.definitions.dag, names, format=format)
-
-    def worker(self, options: WorkerOptions | None = None) -> Worker:
-        """
-        Return a worker over this application's store; ``await worker.run()`` works.
-
-        Without options it serves every queue that an asset names, with 20 slots each.
-        """
-        if options is None:
-            named = {it.options.queue for it in self.definitions.assets.values()}
-            queues = {queue or DEFAULT_QUEUE: 20 for queue in named}
-            options = WorkerOptions(queues=queues)
-        executor = self._executor(sum(options.queues.values()) or options.slots)
-        return Worker(self.store, executor, self._emitter, options)
-
-    def _executor(self, slots: int) -> Executor:
-        return Executor(
-            self.definitions,
-            codec=self.codec,
-            values=self._values,
-            resources=self.resources,
-            normalizer=self.registries.normalizer,
-            telemetry=self._emitter,
-            threads=Threads(slots),
-        )
 
     def _handle(
         self, run_id: int, *, several: bool | None, created: bool = True
