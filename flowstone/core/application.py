@@ -15,6 +15,7 @@ from flowstone.core.asset import Asset
 from flowstone.core.asset_status import AssetState, AssetStatus
 from flowstone.core.graph import Format, render
 from flowstone.core.handle import RunHandle
+from flowstone.core.io_choice import IOLike
 from flowstone.core.local_run import finish
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.planner import Decision
@@ -71,7 +72,8 @@ class FlowStone(Assembly):
             force: Compute the target even if its value is fresh.
             with_deps: Bring upstreams up to date first (the default); otherwise they have to have
                 a value.
-            io: Where the target's value goes.
+            io: Where the target's value goes: the name of an IO manager, or that and JSON-safe
+                fields of its configuration, ``("lake", {"prefix": "eu"})``.
             config: The target's configuration, or its fields.
 
         Raises:
@@ -185,7 +187,7 @@ class FlowStone(Assembly):
         return self._handle(created.run_id, several=None)
 
     async def get(
-        self, target: Target[T], /, *, partition: object = None, io: str | None = None
+        self, target: Target[T], /, *, partition: object = None, io: IOLike | None = None
     ) -> T:
         """
         Return the stored value.
@@ -199,7 +201,7 @@ class FlowStone(Assembly):
         return await self._stored.get(target, partition, io)
 
     async def exists(
-        self, target: Target[object], /, *, partition: object = None, io: str | None = None
+        self, target: Target[object], /, *, partition: object = None, io: IOLike | None = None
     ) -> bool:
         """Return whether there is a stored value that was not invalidated; rows decide."""
         _, current = await self._stored.current(target, partition, io)
@@ -229,7 +231,7 @@ class FlowStone(Assembly):
         *,
         partition: object = None,
         downstream: bool = True,
-        io: str | None = None,
+        io: IOLike | None = None,
     ) -> int:
         """
         Declare a value stale, and with it whatever was made from it; return how many became so.
@@ -243,7 +245,7 @@ class FlowStone(Assembly):
         keys = self._stored.keys(target, partition)
         return await self.store.invalidate(keys, downstream=downstream, io=self._holder(io))
 
-    def _holder(self, io: str | None) -> str | None:
+    def _holder(self, io: IOLike | None) -> str | None:
         """Return what the store calls it: None is any, the empty text is the store itself."""
         return None if io is None else self._values.holder(io) or ""
 

@@ -11,7 +11,6 @@ from flowstone.core.asset import Asset
 from flowstone.core.attempt import Attempt
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
-from flowstone.core.contracts.io_manager import Address
 from flowstone.core.contracts.store import Claim, Settlement, Wait
 from flowstone.core.contracts.strategy import Strategy
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
@@ -191,8 +190,7 @@ class Executor:
         match outcome:
             case Stored(value):
                 io = options.io or asset.options.io or DEFAULT_IO
-                address = Address(claim.asset, claim.partition, claim.id, claim.claim)
-                kept = await self._values.store(io, address, value)
+                kept = await self._values.store(io, claim, value)
                 return Settlement(
                     claim.id,
                     claim.claim,

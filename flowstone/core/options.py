@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from flowstone.core import duration
 from flowstone.core.errors import InvalidOptionError
+from flowstone.core.io_choice import text_of
 from flowstone.core.retry import Retry
 
 LONGEST_NAME = 200
@@ -29,7 +30,7 @@ class Options:
     An asset's options, checked and merged with its pipeline's.
 
     Attributes:
-        io: The name of the IO manager; None is the application's default.
+        io: The IO manager, as `flowstone.core.io_choice` writes it; None is the default one.
         retry: The policy of attempts; None is `flowstone.core.retry.DEFAULT_RETRY`.
         timeout: The longest that one attempt may take; None is no limit.
         queue: None is the application's default queue.
@@ -71,6 +72,16 @@ class OptionReader:
     def queue(self, value: object) -> str | None:
         """Return the name of a queue."""
         return self.text("queue", value, longest=LONGEST_QUEUE)
+
+    def io(self, value: object) -> str | None:
+        """Return the text of an IO manager: its name, or (name, configuration)."""
+        if not isinstance(value, tuple):
+            return self.text("io", value)
+        try:
+            return text_of(value)
+        except InvalidOptionError as error:
+            self.objections.append(str(error))
+            return None
 
     def retry(self, value: object) -> Retry | None:
         """Return the policy; a number is how often it is tried in all."""

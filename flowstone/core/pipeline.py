@@ -26,6 +26,7 @@ from flowstone.core.annotations import innermost
 from flowstone.core.asset import Asset, AssetRef, Definition, Location, Phase
 from flowstone.core.code_version import code_version
 from flowstone.core.errors import DefinitionError, Problem
+from flowstone.core.io_choice import IOLike
 from flowstone.core.options import OptionReader, Options, name_objection
 from flowstone.core.results import Cancel, Skip, Snooze
 from flowstone.core.retry import Retry
@@ -60,7 +61,7 @@ class Pipeline:
     Args:
         name: The first half of its assets' full names, and what rows call it: letters, digits and
             underscores.
-        io: The IO manager of assets that name none.
+        io: The IO manager of assets that name none; a name, or (name, configuration).
         queue: The queue of assets that name none.
         retry: The policy of assets that have none; a number is how often one is tried in all.
         timeout: The longest attempt of assets that say nothing else.
@@ -76,7 +77,7 @@ class Pipeline:
         self,
         name: str,
         *,
-        io: str | None = None,
+        io: IOLike | None = None,
         queue: str | None = None,
         retry: Retry | int | None = None,
         timeout: timedelta | str | float | None = None,
@@ -88,7 +89,7 @@ class Pipeline:
         self.source = Location(caller.f_code.co_filename, caller.f_lineno)
         read = OptionReader()
         self.defaults = Options(
-            io=read.text("io", io),
+            io=read.io(io),
             queue=read.queue(queue),
             retry=read.retry(retry),
             timeout=read.timeout(timeout),
@@ -130,7 +131,7 @@ class Pipeline:
         /,
         *,
         name: str | None = None,
-        io: str | None = None,
+        io: IOLike | None = None,
         retry: Retry | int | None = None,
         timeout: timedelta | str | float | None = None,
         queue: str | None = None,
@@ -149,7 +150,7 @@ class Pipeline:
         /,
         *,
         name: str | None = None,
-        io: str | None = None,
+        io: IOLike | None = None,
         retry: Retry | int | None = None,
         timeout: timedelta | str | float | None = None,
         queue: str | None = None,
@@ -169,7 +170,7 @@ class Pipeline:
 
         Args:
             name: By default the function's.
-            io: The name of the IO manager that keeps the value.
+            io: The IO manager that keeps the value: its name, or (name, configuration).
             retry: The policy of attempts; a number is how often it is tried in all.
             timeout: The longest that one attempt may take.
             queue: Which workers run it; at most 40 bytes.
@@ -186,7 +187,7 @@ class Pipeline:
         """
         read = OptionReader()
         options = Options(
-            io=read.text("io", io) or self.defaults.io,
+            io=read.io(io) or self.defaults.io,
             retry=read.retry(retry) or self.defaults.retry,
             timeout=read.timeout(timeout) or self.defaults.timeout,
             queue=read.queue(queue) or self.defaults.queue,

@@ -7,6 +7,7 @@ from flowstone.core.asset import Asset, AssetRef
 from flowstone.core.contracts.store import Current, Key, RunRecord, Store, StoredInput
 from flowstone.core.definitions import Definitions
 from flowstone.core.errors import NotStoredError
+from flowstone.core.io_choice import IOLike
 from flowstone.core.values import Values
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ class StoredValues:
         return [Key(name, text) for name in (asset.full_name, *asset.options.aliases)]
 
     async def current(
-        self, target: AssetRef, partition: object, io: str | None
+        self, target: AssetRef, partition: object, io: IOLike | None
     ) -> tuple[Key, Current | None]:
         """Return what is stored, invalidated or not; with ``io`` only what that manager holds."""
         keys = self.keys(target, partition)
@@ -39,7 +40,7 @@ class StoredValues:
                 return key, current
         return keys[0], None
 
-    async def get(self, target: Asset[..., T] | str, partition: object, io: str | None) -> T:
+    async def get(self, target: Asset[..., T] | str, partition: object, io: IOLike | None) -> T:
         """
         Return the stored value, decoded as the asset's own type.
 

@@ -14,6 +14,7 @@ from flowstone.core.contracts.store import CreatedRun, Current, Key, RunRecord, 
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.definitions import Definitions
 from flowstone.core.errors import InvalidOptionError, ValueNotStorableError
+from flowstone.core.io_choice import IOLike
 from flowstone.core.options import OptionReader
 from flowstone.core.planner import Action, Decision, Planner, Request
 from flowstone.core.run_options import AssetOptions, RunOptions, parse
@@ -31,7 +32,7 @@ class RunArguments(TypedDict, total=False):
     partition: object
     force: bool
     with_deps: bool
-    io: str | None
+    io: IOLike | None
     config: ConfigLike | None
 
 
@@ -83,7 +84,7 @@ class Submissions:
         partition: object = None,
         force: bool = False,
         with_deps: bool = True,
-        io: str | None = None,
+        io: IOLike | None = None,
         config: ConfigLike | None = None,
         queue: str | None = None,
         priority: int | None = None,
@@ -108,11 +109,11 @@ class Submissions:
         found = [self._definitions.get(target) for target in targets]
         if not found:
             raise InvalidOptionError("nothing is asked for: name at least one asset")
-        if io is not None:
-            self._values.holder(io)
+        chosen = None if io is None else self._values.chosen(io)
         configs = self._configs(found, config)
         options = {
-            asset.full_name: AssetOptions(io, configs.get(asset.full_name, {})) for asset in found
+            asset.full_name: AssetOptions(chosen, configs.get(asset.full_name, {}))
+            for asset in found
         }
         read = OptionReader()
         queue = read.queue(queue)

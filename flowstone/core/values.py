@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from flowstone.core.contracts.codec import Codec
-from flowstone.core.contracts.io_manager import Address
+from flowstone.core.contracts.io_manager import Address, IOManager
 from flowstone.core.contracts.registries import Registries
-from flowstone.core.contracts.store import JsonText, Store, StoredInput
+from flowstone.core.contracts.store import Claim, JsonText, Store, StoredInput
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
-from flowstone.core.errors import NotStoredError, StorageError
+from flowstone.core.errors import InvalidOptionError, NotStoredError, StorageError
+from flowstone.core.io_choice import IOLike, canonical, parse, text_of
 from flowstone.core.telemetry import listens
 
 DEFAULT_IO = "default"
@@ -32,7 +33,7 @@ class Kept:
 
 class Values:
     """
-    Loads and stores by the name of an IO manager.
+    Loads and stores by the name of an IO manager, and its configuration if there is one.
 
     ``default`` is the store itself unless the application registered a manager under that name: the
     value is then written in the very transaction that settles its materialization.
@@ -52,22 +53,41 @@ class Values:
         self._normalizer = registries.normalizer
         self._codec = codec
         self._telemetry = telemetry
+        self._origin: str | None = None
 
-    def holder(self, io: str) -> str | None:
+    def chosen(self, io: IOLike) -> str:
         """
-        Return the name that rows keep for values stored through ``io``; None is the store itself.
+        Return the text that runs keep for a choice, once it is clear that it can be used.
 
         Raises:
             NotRegisteredError: No IO manager has this name.
+            InvalidOptionError: It takes no such configuration, or that is not JSON.
         """
-        if io == DEFAULT_IO and DEFAULT_IO not in self._managers:
-            return None
-        self._managers.resolve(io)
-        return io
+        text = canonical(text_of(io), self._managers)
+        name, config = parse(text, self._managers)
+        if name == DEFAULT_IO and DEFAULT_IO not in self._managers:
+            if config:
+                raise InvalidOptionError(f"io={text!r}: the store itself takes no configuration")
+        elif config:
+            self._managers.instance(name, config)
+        else:
+            self._managers.resolve(name)
+        return text
 
-    async def store(self, io: str, address: Address, value: object) -> Kept:
+    def holder(self, io: IOLike) -> str | None:
+        """
+        Return what rows keep for values stored through ``io``; None is the store itself.
+
+        Raises: as `chosen`.
+        """
+        text = self.chosen(io)
+        return None if text == DEFAULT_IO and DEFAULT_IO not in self._managers else text
+
+    async def store(self, io: str, claim: Claim, value: object) -> Kept:
         """
         Write the value, unless the store keeps it, and return what the settlement has to say.
+
+        It goes to an address that no other attempt has, so a late one overwrites nothing.
 
         Raises:
             ValueNotStorableError: The value cannot be kept as it is.
@@ -76,23 +96,30 @@ class Values:
         """
         holder = self.holder(io)
         if not listens(self._telemetry, "io.store"):
-            return await self._store_value(holder, address, value)
-        facts = self._facts(address.asset, address.partition, holder)
+            return await self._store_value(holder, claim, value)
+        facts = self._facts(claim.asset, claim.partition, holder)
         with self._telemetry.span("io.store", facts) as measurements:
-            kept = await self._store_value(holder, address, value)
+            kept = await self._store_value(holder, claim, value)
             measurements["size_bytes"] = kept.size_bytes or _bytes(kept.value)
             return kept
 
-    async def _store_value(self, holder: str | None, address: Address, value: object) -> Kept:
+    async def _store_value(self, holder: str | None, claim: Claim, value: object) -> Kept:
         if holder is None:
             return Kept(self._codec.encode(value, max_bytes=MAX_BYTES))
-        manager = self._managers.instance(holder)
+        manager = self.manager(holder)
+        if self._origin is None:
+            self._origin = await self._store.origin()
+        address = Address(claim.asset, claim.partition, claim.id, claim.claim, self._origin)
         with self._failures():
             written = await manager.store(address, value)
         if written.inline is not None:
             return Kept(written.inline)
         location = self._codec.encode(written.location)
         return Kept(None, holder, location, written.size_bytes or 0)
+
+    def manager(self, io: str) -> IOManager:
+        """Return the IO manager of a text that `holder` gave."""
+        return self._managers.instance(*parse(io, self._managers))
 
     async def bring(self, sources: Sequence[StoredInput]) -> None:
         """Fetch what the store holds and a claim did not bring, a thousand values at a time."""
@@ -126,7 +153,7 @@ class Values:
     async def _load_value(self, source: StoredInput, annotation: object) -> object:
         if source.io is None:
             return self._codec.decode(await self._text(source), annotation)
-        manager = self._managers.instance(source.io)
+        manager = self.manager(source.io)
         with self._failures():
             return await manager.load(json.loads(source.location or "null"), annotation)
 

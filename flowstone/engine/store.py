@@ -235,6 +235,21 @@ class PostgresStore(Store):
         count: int = await self._value("flowstone_cancel_run_v1", ("bigint",), run_id)
         return count
 
+    # Values that IO managers hold
+
+    async def origin(self) -> str:
+        origin: str = await self._value("flowstone_origin_v1", ())
+        return origin
+
+    async def kept(self, attempts: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        found = await self._fetch(
+            "flowstone_kept_v1",
+            ("bigint[]", "integer[]"),
+            [id_ for id_, _ in attempts],
+            [claim for _, claim in attempts],
+        )
+        return {(row["id"], row["claim"]) for row in found}
+
     # Reading
 
     async def values(self, materialization_ids: Sequence[int]) -> Mapping[int, JsonText]:

@@ -9,7 +9,12 @@ import pytest
 from flowstone import Dep, FlowStone, Pipeline, Retry, RunFailedError
 from flowstone.core.contracts.io_manager import Address, IOManager, Written
 from flowstone.core.contracts.plugin import Plugin
-from flowstone.core.errors import NotRegisteredError, NotStoredError, StorageError
+from flowstone.core.errors import (
+    InvalidOptionError,
+    NotRegisteredError,
+    NotStoredError,
+    StorageError,
+)
 from flowstone.core.json_value import JsonValue
 from flowstone.core.registries import Registries
 from tests.application.conftest import AppOf
@@ -148,7 +153,8 @@ class TestAManager:
         first, second = shelf.addresses
         assert (first.asset, first.partition) == ("p.base", "")
         assert first.materialization_id == second.materialization_id
-        assert first.attempt < second.attempt
+        assert first.claim < second.claim
+        assert first.origin == second.origin == await app.store.origin()
 
     async def test_it_may_leave_the_value_to_the_store(self, app_of: AppOf) -> None:
         class Inline(Shelf):
@@ -279,6 +285,87 @@ class TestWhichOne:
         assert await app.exists("base")
         with pytest.raises(NotRegisteredError, match="lake"):
             await app.get("base")
+
+
+class TestWithItsOwnConfiguration:
+    """``io=("name", {...})``: fields laid over what the name is registered with."""
+
+    async def test_every_level_may_give_one_and_a_worker_elsewhere_uses_it(
+        self, app_of: AppOf
+    ) -> None:
+        shelves: list[Shelf] = []
+
+        def shelf(label: str, size: int = 1) -> Shelf:
+            shelves.append(Shelf(f"{label} of {size}"))
+            return shelves[-1]
+
+        p = Pipeline("p", io=("shelf", {"size": 2}))
+        p.asset(name="by_pipeline")(lambda: 1)
+        p.asset(name="by_asset", io=("shelf", {"label": "mine"}))(lambda: 2)
+        p.asset(name="by_call")(lambda: 3)
+        app, worker = [await app_of(p, io={"shelf": (shelf, {"label": "a"})}) for _ in range(2)]
+        choice = ("shelf", {"size": 4, "label": "called"})
+        await app.enqueue_many(["by_pipeline", "by_asset"])
+        await app.enqueue("by_call", io=choice)
+
+        await drain(worker)
+
+        assert {it.label: list(it.kept.values()) for it in shelves if it.kept} == {
+            "a of 2": [1],
+            "mine of 1": [2],
+            "called of 4": [3],
+        }
+        status = await app.status("by_call")
+        assert status.io == 'shelf {"label":"called","size":4}'
+        assert await app.exists("by_call", io=choice)
+        assert not await app.exists("by_call", io="shelf")
+        assert await app.invalidate("by_call", io="shelf") == 0
+        assert await app.invalidate("by_call", io=choice) == 1
+
+    async def test_the_value_is_loaded_with_the_configuration_it_was_stored_with(
+        self, app_of: AppOf
+    ) -> None:
+        app = await app_of(pipeline(io=("shelf", {"label": "lower"})), io={"shelf": Shelf})
+
+        assert await app.run("total") == 1
+
+        assert await app.get("base", io=("shelf", {"label": "lower"})) == {"value": 1}
+
+    async def test_a_value_that_is_kept_elsewhere_is_not_what_is_asked_for(
+        self, app_of: AppOf
+    ) -> None:
+        app = await app_of(pipeline(), io={"shelf": Shelf})
+        await app.run("base", io=("shelf", {"label": "x"}))
+
+        (same,) = await app.plan("base", io='shelf { "label" : "x" }')
+        (other,) = await app.plan("base", io=("shelf", {"label": "y"}))
+
+        assert same.action == "reuse"
+        assert other.reason == """kept in shelf {"label":"x"}, wanted in shelf {"label":"y"}"""
+
+    @pytest.mark.parametrize(
+        ("io", "message"),
+        [
+            (("shelf", {"colour": 1}), "refused its options .*colour"),
+            (("shelf", {"label": object()}), "must be JSON"),
+            (("default", {"label": "x"}), "the store itself takes no configuration"),
+            (("box", {"label": "x"}), "registered as an instance"),
+        ],
+        ids=str,
+    )
+    async def test_one_that_cannot_be_used_is_refused_before_anything_is_written(
+        self, app_of: AppOf, io: Any, message: str
+    ) -> None:
+        app = await app_of(pipeline(), io={"shelf": Shelf, "box": Shelf()})
+
+        with pytest.raises(InvalidOptionError, match=message):
+            await app.enqueue("base", io=io)
+
+        assert await app.store.runs() == []
+
+    async def test_an_asset_says_so_with_its_application(self, stage: Stage) -> None:
+        with pytest.raises(InvalidOptionError, match="refused its options"):
+            stage.build(pipeline(io=("shelf", {"colour": 1})), io={"shelf": Shelf})
 
 
 class TestFailures:

@@ -4,7 +4,7 @@ from flowstone.core.contracts.io_manager import Address
 from flowstone.core.defaults.memory_io import MemoryIO
 from flowstone.core.errors import NotStoredError
 
-ADDRESS = Address("p.a", "", 1, 1)
+ADDRESS = Address("p.a", "", 1, 1, "here")
 
 
 async def test_facts_are_known_about_what_is_there_only() -> None:

@@ -23,14 +23,17 @@ class Address:
     Attributes:
         asset: The asset's full name.
         partition: The encoded partition; empty is none.
-        materialization_id: Unique for ever.
-        attempt: The claim of the materialization that produced the value; no two share one.
+        materialization_id: Unique for ever in its store.
+        claim: The claim of the materialization that produced the value; no two attempts share one.
+        origin: Which store the materialization is of: lower-case letters and digits. Stores that
+            share a bucket or a folder write side by side, and sweep their own.
     """
 
     asset: str
     partition: str
     materialization_id: int
-    attempt: int
+    claim: int
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,26 @@ class Store(ABC):
         Returns how many materializations were not yet terminal. Repeating it is harmless.
         """
 
+    # Values that IO managers hold
+
+    @abstractmethod
+    async def origin(self) -> str:
+        """
+        Return what tells this store from others that keep values in the same place.
+
+        A few lower-case letters and digits, the same for ever and in every process.
+        """
+
+    @abstractmethod
+    async def kept(self, attempts: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        """
+        Return which attempts, by (materialization id, claim), may have a value that counts.
+
+        Those that run, and those that succeeded with a location. An id above all that were reserved
+        so far is not of this store, and so none of its business: it is among them too. What is not
+        among them never will be: a claim that has ended does not come back.
+        """
+
     # Reading
 
     @abstractmethod

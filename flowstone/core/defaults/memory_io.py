@@ -1,6 +1,7 @@
 """The IO manager that needs nothing: values in a dictionary, for tests and notebooks."""
 
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import TypeAlias
 
 from flowstone.core.contracts.codec import Codec
@@ -9,7 +10,7 @@ from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.errors import NotStoredError
 from flowstone.core.json_value import JsonValue
 
-_Place: TypeAlias = tuple[str, str, int, int]
+_Place: TypeAlias = tuple[str, str, int, int, str]
 
 
 class MemoryIO(IOManager):
@@ -30,7 +31,7 @@ class MemoryIO(IOManager):
     async def store(self, address: Address, value: object) -> Written:
         """Keep the value under its address; see `IOManager.store`."""
         text = self._codec.encode(value)
-        place = (address.asset, address.partition, address.materialization_id, address.attempt)
+        place = astuple(address)
         self._values[place] = text
         return Written(location=list(place), size_bytes=len(text.encode("utf-8")))
 
@@ -65,6 +66,6 @@ class MemoryIO(IOManager):
 
 def _place(location: JsonValue) -> _Place | None:
     match location:
-        case [str(asset), str(partition), int(materialization_id), int(attempt)]:
-            return asset, partition, materialization_id, attempt
+        case [str(asset), str(partition), int(id_), int(claim), str(origin)]:
+            return asset, partition, id_, claim, origin
     return None

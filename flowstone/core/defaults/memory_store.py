@@ -4,6 +4,7 @@ The store of an application without a database: everything lives in this process
 Made for one event loop: no method awaits anything, so each is one atomic step. Nothing is pruned.
 """
 
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -71,6 +72,7 @@ class MemoryStore(Store):
         self._beating: list[Callable[[], int]] = []
         self._dedupes: dict[str, int] = {}
         self._last_id = 0
+        self._origin = os.urandom(5).hex()
         self._last_worker_id = 0
 
     async def open(self) -> None:
@@ -209,6 +211,20 @@ class MemoryStore(Store):
         was_open = self._machine.cancel(self._run(run_id), self._clock.now())
         self._publish()
         return was_open
+
+    async def origin(self) -> str:
+        """Return a name that no other store in memory has."""
+        return self._origin
+
+    async def kept(self, attempts: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        return {(id_, claim) for id_, claim in attempts if self._is_kept(id_, claim)}
+
+    def _is_kept(self, id_: int, claim: int) -> bool:
+        row = self._machine.rows.get(id_)
+        if row is None:
+            return id_ > self._last_id
+        has_value = row.status is Status.SUCCEEDED and row.location is not None
+        return row.claim == claim and (row.status is Status.RUNNING or has_value)
 
     async def values(self, materialization_ids: Sequence[int]) -> Mapping[int, JsonText]:
         rows = (self._machine.rows.get(id_) for id_ in materialization_ids)

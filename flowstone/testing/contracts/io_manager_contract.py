@@ -10,7 +10,7 @@ from flowstone.core.contracts.codec import JsonValue
 from flowstone.core.contracts.io_manager import Address, IOManager, Written
 from flowstone.core.errors import NotStoredError, StorageError, ValueNotStorableError
 
-ADDRESS = Address("sales.report", "d:2024-01-01", 7, 1)
+ADDRESS = Address("sales.report", "d:2024-01-01", 7, 1, origin="3f2a")
 
 
 class IOManagerContract:
@@ -88,7 +88,7 @@ class IOManagerContract:
     async def test_another_attempt_overwrites_nothing(self, io: IOManager) -> None:
         first = await self.stored(io, ADDRESS, self.value)
 
-        second = await self.stored(io, replace(ADDRESS, attempt=2), self.other_value)
+        second = await self.stored(io, replace(ADDRESS, claim=2), self.other_value)
 
         assert await io.load(first, self.annotation) == self.value
         assert await io.load(second, self.annotation) == self.other_value
@@ -103,6 +103,7 @@ class IOManagerContract:
             replace(ADDRESS, partition="s:../../x"),
             replace(ADDRESS, partition="ü 'quoted\" %00 \\ {} $1"),
             replace(ADDRESS, materialization_id=71),
+            replace(ADDRESS, origin="3f2b"),
         ],
         ids=repr,
     )

@@ -27,6 +27,7 @@ from flowstone.testing.contracts.store_contract_claims import (
     NextDueContract,
     RunScopedClaimsContract,
 )
+from flowstone.testing.contracts.store_contract_external import ExternalValuesContract
 from flowstone.testing.contracts.store_contract_fence import (
     FenceContract,
     LateWorkerContract,
@@ -94,6 +95,7 @@ class StoreContract(
     CurrentContract,
     InvalidateContract,
     LineageContract,
+    ExternalValuesContract,
     ReadingContract,
     OutputsContract,
     WakeupsContract,
