@@ -15,15 +15,16 @@ Document = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Ours over a peer's in the same round, as `metric/peer`; above one, ours is faster."""
+    """Ours over a peer's in the same round, as `metric/peer` unless it has a label."""
 
     metric: str
     peer: str
     peer_metric: str
+    label: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.metric}/{self.peer}"
+        return self.label or f"{self.metric}/{self.peer}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def to_table(results: Results) -> str:
     ]
     if results.ratios:
         ratios = [(name, f"{value:,.2f}×") for name, value in results.ratios.items()]
-        parts.append(_columns(("ours / theirs", "ratio"), ratios, right_aligned=(1,)))
+        parts.append(_columns(("compared", "ratio"), ratios, right_aligned=(1,)))
     outcome = results.outcome
     parts += [
         "\n".join(

@@ -34,6 +34,7 @@ class Phase:
     name: str
     count: int
     is_counted: bool = True
+    seconds: int = TRIAL_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def run_trial(python: Path, module: str, phase: Phase, dsn: str) -> TrialReport:
     Run one phase in a process of its own.
 
     Raises:
-        TrialError: It failed, took more than `TRIAL_SECONDS`, or printed no report.
+        TrialError: It failed, took more than its seconds, or printed no report.
     """
     command = [str(python), "-m", module, phase.name, "--dsn", dsn, "--count", str(phase.count)]
     environment = {
@@ -160,12 +161,12 @@ def run_trial(python: Path, module: str, phase: Phase, dsn: str) -> TrialReport:
             check=True,
             capture_output=True,
             text=True,
-            timeout=TRIAL_SECONDS,
+            timeout=phase.seconds,
             cwd=REPOSITORY,
             env=environment | {"PYTHONPATH": str(REPOSITORY)},
         )
     except subprocess.TimeoutExpired as error:
-        message = f"{phase.name} of {phase.count:,} took more than {TRIAL_SECONDS} s"
+        message = f"{phase.name} of {phase.count:,} took more than {phase.seconds} s"
         raise TrialError(message) from error
     except subprocess.CalledProcessError as error:
         last_line = error.stderr.strip().rpartition("\n")[2]

@@ -13,6 +13,10 @@ def test_three_rounds_of_the_whole_are_what_runs_unless_said_otherwise() -> None
     assert (options.rounds, options.quick, options.json, options.save) == (3, False, False, False)
 
 
+def test_a_benchmark_that_alternates_by_itself_runs_one_round() -> None:
+    assert parse_arguments(["growth"]).rounds == 1
+
+
 def test_an_unknown_benchmark_ends_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse_arguments(["asset"])

@@ -49,6 +49,10 @@ def test_a_ratio_with_who_was_left_out_is_not_given() -> None:
     assert list(results.ratios) == ["assets_per_s/peer"]
 
 
+def test_a_ratio_may_have_a_name_of_its_own() -> None:
+    assert Ratio("slow_ms", "flowstone", "fast_ms", label="growth/slow").name == "growth/slow"
+
+
 def test_the_document_has_results_and_ratios_in_their_fixed_shape() -> None:
     document = json.loads(json.dumps(to_document(results_of([100, 110, 120], [10, 11, 12]))))
 
