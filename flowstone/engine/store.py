@@ -224,6 +224,16 @@ class PostgresStore(Store):
         ids: Sequence[int] = await self._value("flowstone_aborts_v1", ("bigint",), worker_id)
         return ids
 
+    # Leadership
+
+    async def hold_lease(self, name: str, holder: str, duration: timedelta) -> bool:
+        types = ("text", "text", "bigint")
+        milliseconds = rows.milliseconds(duration)
+        return bool(await self._value("flowstone_hold_lease_v1", types, name, holder, milliseconds))
+
+    async def give_up_lease(self, name: str, holder: str) -> None:
+        await self._value("flowstone_give_up_lease_v1", ("text", "text"), name, holder)
+
     # Waiting and stopping
 
     async def wake(self, materialization_id: int, payload: JsonText) -> bool:

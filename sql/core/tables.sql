@@ -6,7 +6,7 @@
 --
 -- Lock order for the whole schema: procrastinate_jobs, flowstone_materializations (both by id),
 -- flowstone_runs (by id), flowstone_current (by asset, partition). Whoever needs several takes them in
--- this order.
+-- this order. A lease is taken alone.
 --
 -- No foreign keys between these tables: every row is written by the functions beside this file, in the
 -- transaction that makes it true, and a key check per row would cost as much as the row.
@@ -162,6 +162,14 @@ CREATE TABLE flowstone_workers (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE flowstone_workers IS
     'Who owns what. procrastinate''s own worker row may be pruned by a stock worker; this one is not.';
+
+CREATE TABLE flowstone_leases (
+    name text PRIMARY KEY,
+    holder text NOT NULL,
+    held_until timestamptz NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE flowstone_leases IS
+    'Who does what only one of all may do; who does not renew in time is replaced. One row for each such thing.';
 
 -- The two heads of a queue. Only jobs of ours are in them, whatever else procrastinate runs.
 -- Serves claim: due at once.

@@ -148,7 +148,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 """
 TABLES = (
     "flowstone_runs flowstone_materializations flowstone_values flowstone_current "
-    "flowstone_lineage flowstone_reused flowstone_waits flowstone_workers "
+    "flowstone_lineage flowstone_reused flowstone_waits flowstone_workers flowstone_leases "
     "procrastinate_events procrastinate_jobs procrastinate_workers"
 ).split()
 

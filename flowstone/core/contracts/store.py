@@ -211,6 +211,21 @@ class Store(ABC):
     async def aborts(self, worker_id: int) -> Sequence[int]:
         """Return the ids of this worker's claims that somebody asked to stop."""
 
+    # Leadership
+
+    @abstractmethod
+    async def hold_lease(self, name: str, holder: str, duration: timedelta) -> bool:
+        """
+        Take the lease of that name, or renew it; False while another holds it.
+
+        It lapses ``duration`` after this call, by the store's clock. See
+        `flowstone.core.leadership.lead`, which holds one while it works.
+        """
+
+    @abstractmethod
+    async def give_up_lease(self, name: str, holder: str) -> None:
+        """Let others have it at once; nothing happens if this holder does not have it."""
+
     # Waiting and stopping
 
     @abstractmethod

@@ -70,6 +70,7 @@ class MemoryStore(Store):
         self._machine = Machine()
         self._workers: dict[int, WorkerRow] = {}
         self._beating: list[Callable[[], int]] = []
+        self._leases: dict[str, tuple[str, datetime]] = {}
         self._dedupes: dict[str, int] = {}
         self._last_id = 0
         self._origin = os.urandom(5).hex()
@@ -198,6 +199,18 @@ class MemoryStore(Store):
         worker = self._workers.get(worker_id)
         owned = () if worker is None else worker.owned.values()
         return [row.id for row in owned if row.is_abort_asked]
+
+    async def hold_lease(self, name: str, holder: str, duration: timedelta) -> bool:
+        now = self._clock.now()
+        other, until = self._leases.get(name, (holder, now))
+        if other != holder and until > now:
+            return False
+        self._leases[name] = (holder, now + duration)
+        return True
+
+    async def give_up_lease(self, name: str, holder: str) -> None:
+        if self._leases.get(name, ("", None))[0] == holder:
+            del self._leases[name]
 
     async def wake(self, materialization_id: int, payload: JsonText) -> bool:
         row = self._machine.rows.get(materialization_id)

@@ -33,6 +33,7 @@ from flowstone.testing.contracts.store_contract_fence import (
     LateWorkerContract,
     OwnershipContract,
 )
+from flowstone.testing.contracts.store_contract_leases import LeaseContract
 from flowstone.testing.contracts.store_contract_planning import PlanningContract
 from flowstone.testing.contracts.store_contract_propagation import (
     EndWithoutValueContract,
@@ -92,6 +93,7 @@ class StoreContract(
     CancelRunContract,
     RescueContract,
     UnregisterContract,
+    LeaseContract,
     CurrentContract,
     InvalidateContract,
     LineageContract,
