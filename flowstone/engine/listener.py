@@ -11,7 +11,6 @@ polling.
 import asyncio
 import json
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 
 import asyncpg
@@ -28,21 +27,12 @@ LONGEST_BACKOFF_SECONDS = 30.0
 
 
 class Listener:
-    """
-    Keeps a connection on the channels that were asked for.
+    """Keeps a connection on the channels that were asked for."""
 
-    Args:
-        is_own: Says whether a job notification by this server process may be ignored, because the
-            turn that sent it claims by itself.
-    """
-
-    def __init__(
-        self, dsn: str, schema: str, wakeups: Wakeups, is_own: Callable[[int], bool]
-    ) -> None:
+    def __init__(self, dsn: str, schema: str, wakeups: Wakeups) -> None:
         self._dsn = dsn
         self._schema = schema
         self._wakeups = wakeups
-        self._is_own = is_own
         self._channels = {f"flowstone#{schema}"}
         self._task: asyncio.Task[None] | None = None
         # Made anew by `start`: a store may be opened again in another event loop.
@@ -115,12 +105,12 @@ class Listener:
     def _look(self, _connection: object) -> None:
         self._changed.set()
 
-    def _hear(self, _connection: object, pid: int, channel: str, payload: object) -> None:
+    def _hear(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
         message = _parsed(payload)
         if channel.startswith(QUEUE_CHANNEL):
             if message.get("type") == "abort_job_requested":
                 self._wakeups.publish("abort")
-            elif not self._is_own(pid):
+            else:
                 self._wakeups.publish("queue:" + channel.removeprefix(QUEUE_CHANNEL))
             return
         if "abort" in message:

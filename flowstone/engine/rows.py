@@ -43,8 +43,14 @@ def milliseconds(delay: timedelta | None) -> int | None:
     return -(-delay // timedelta(milliseconds=1))
 
 
-def settlement_arrays(settlements: Sequence[Settlement]) -> tuple[Sequence[object], ...]:
-    """Return the settlements, which are sorted by id, as the arrays of ``flowstone_turn_v1``."""
+def settlement_arrays(settlements: Sequence[Settlement]) -> tuple[Sequence[object] | None, ...]:
+    """
+    Return the settlements, which are sorted by id, as the arrays of ``flowstone_turn_v1``.
+
+    None for a column that says nothing: an array is not free to encode, however empty.
+    """
+    if not settlements:
+        return (None,) * len(SETTLEMENT_TYPES)
     plain = all(s.error is None and s.delay is None and s.wait is None for s in settlements)
     internal = all(s.io is None for s in settlements)
     return (
@@ -52,13 +58,13 @@ def settlement_arrays(settlements: Sequence[Settlement]) -> tuple[Sequence[objec
         [s.claim for s in settlements],
         [s.event.value for s in settlements],
         [s.value for s in settlements],
-        [] if internal else [s.io for s in settlements],
-        [] if internal else [s.location for s in settlements],
+        None if internal else [s.io for s in settlements],
+        None if internal else [s.location for s in settlements],
         [s.version for s in settlements],
-        [] if plain else [s.error for s in settlements],
-        [] if plain else [milliseconds(s.delay) for s in settlements],
+        None if plain else [s.error for s in settlements],
+        None if plain else [milliseconds(s.delay) for s in settlements],
         [s.duration_ms for s in settlements],
-        [] if plain else [_wait_text(s) for s in settlements],
+        None if plain else [_wait_text(s) for s in settlements],
     )
 
 

@@ -74,8 +74,7 @@ class PostgresStore(Store):
         self._pool_size = pool_size
         self._pool: asyncpg.Pool | None = None
         self._turns = TurnConnections(dsn)
-        self._workers: set[int] = set()
-        self._listener = Listener(dsn, schema, self.wakeups, self._is_own_turn)
+        self._listener = Listener(dsn, schema, self.wakeups)
 
     async def open(self) -> None:
         arguments = for_asyncpg(self.dsn)
@@ -101,10 +100,6 @@ class PostgresStore(Store):
                 await pool.close()
         except (TimeoutError, asyncpg.InterfaceError, OSError):
             pool.terminate()
-
-    def _is_own_turn(self, pid: int) -> bool:
-        # With one worker here, whatever its turn enqueues, that turn claims as far as it has room.
-        return len(self._workers) == 1 and self._turns.has(pid)
 
     # Planning
 
@@ -155,11 +150,9 @@ class PostgresStore(Store):
             info.pid,
             list(info.queues),
         )
-        self._workers.add(worker_id)
         return worker_id
 
     async def unregister_worker(self, worker_id: int) -> None:
-        self._workers.discard(worker_id)
         await self._value("flowstone_unregister_worker_v1", ("bigint",), worker_id)
 
     async def heartbeat(self, worker_id: int) -> bool:

@@ -20,11 +20,6 @@ class TurnConnections:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._idle: list[asyncpg.Connection] = []
-        self._pids: dict[asyncpg.Connection, int] = {}
-
-    def has(self, pid: int) -> bool:
-        """Return whether a server process serves one of these connections."""
-        return pid in self._pids.values()
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[asyncpg.Connection]:
@@ -38,7 +33,7 @@ class TurnConnections:
             yield connection
         except BaseException as error:
             if not isinstance(error, asyncpg.PostgresError) or connection.is_closed():
-                self._drop(connection)
+                connection.terminate()
                 raise
             self._idle.append(connection)
             raise
@@ -47,15 +42,8 @@ class TurnConnections:
     async def close(self) -> None:
         """Close what is idle; a turn under way is cut short by its own task."""
         while self._idle:
-            self._drop(self._idle.pop())
+            self._idle.pop().terminate()
 
     async def _connect(self) -> asyncpg.Connection:
         with connection_errors():
-            connection = await asyncpg.connect(**for_asyncpg(self._dsn))
-        self._pids[connection] = connection.get_server_pid()
-        return connection
-
-    def _drop(self, connection: asyncpg.Connection) -> None:
-        # The server may give the number to somebody else, whose word would then not be heard.
-        self._pids.pop(connection, None)
-        connection.terminate()
+            return await asyncpg.connect(**for_asyncpg(self._dsn))

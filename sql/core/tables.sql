@@ -37,11 +37,7 @@ CREATE TABLE flowstone_runs (
     retry_of bigint,
     created_at timestamptz NOT NULL,
     cancel_requested_at timestamptz,
-    finished_at timestamptz,
-    CONSTRAINT flowstone_runs_open_until_finished
-        CHECK ((status = 'running') = (finished_at IS NULL)),
-    CONSTRAINT flowstone_runs_counts_not_negative
-        CHECK (open_count >= 0 AND failed_count >= 0 AND cancelled_count >= 0)
+    finished_at timestamptz
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE flowstone_runs IS 'One request and everything it caused.';
 COMMENT ON COLUMN flowstone_runs.open_count IS 'Materializations that have not ended; moves only with a row''s real transition.';
@@ -77,8 +73,7 @@ CREATE TABLE flowstone_materializations (
     version text,
     io text,
     location json,
-    error json,
-    CONSTRAINT flowstone_materializations_unmet_not_negative CHECK (unmet >= 0)
+    error json
 ) WITH (
     -- Each row is updated twice or three times (ready, claimed, settled); the space keeps that HOT.
     fillfactor = 60,

@@ -21,6 +21,10 @@ BEGIN
     SELECT id, 'scheduled', scheduled_at FROM inserted
     WHERE status = 'todo' AND scheduled_at IS NOT NULL;
 
+    -- A turn notifies by itself, of what it leaves to others.
+    IF current_setting('flowstone_turn.is_quiet', true) = 'on' THEN
+        RETURN NULL;
+    END IF;
     -- The empty grouping set is the channel that belongs to no queue.
     PERFORM pg_notify(
         coalesce('procrastinate_queue_v1#' || queue_name, 'procrastinate_any_queue_v1'),

@@ -1,12 +1,17 @@
--- Settle a batch of claims and return the ids that were refused.
+-- What became of a batch: ids that were refused, and materializations that became ready by it.
+CREATE TYPE flowstone_settled AS (refused bigint[], made_ready bigint[]);
+
+-- Settle a batch of claims.
 --
--- Arrays run in parallel, sorted by id; what a batch does not need may be an empty array. Events are the
+-- Arrays run in parallel, sorted by id; one that a batch does not need may be null. Events are the
 -- numbers of flowstone.core.status.Event:
 --   1 succeeded  2 failed  3 skipped  4 cancelled  5 retried  6 snoozed  7 waited  8 handed back
 -- p_delays: milliseconds; for 5, 6, 8 "not before", for 7 the deadline (null: none).
 --
 -- The fence is (job, worker, claim): a row that is no longer running under it is left alone, and all that
 -- came with it (value, location, lineage, successors) with it. Everything else is one transaction.
+-- What becomes ready is not notified here: the turn claims most of it itself, and every NOTIFY takes a lock
+-- that all commits of the server share.
 -- Locks: jobs, materializations, runs, current.
 CREATE FUNCTION flowstone_settle(
     p_worker bigint,
@@ -22,17 +27,19 @@ CREATE FUNCTION flowstone_settle(
     p_durations integer[],
     p_waits text[]
 )
-    RETURNS bigint[]
+    RETURNS flowstone_settled
     LANGUAGE plpgsql
 AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
+    v_result flowstone_settled;
     v_settled bigint[];
     v_ended bigint[];
     v_without_value bigint[];
     v_back bigint[];
     v_waited bigint[];
     v_only_run bigint;
+    v_quiet text := set_config('flowstone_turn.is_quiet', 'on', true);
 BEGIN
     WITH settlement AS (
         SELECT *
@@ -139,17 +146,19 @@ BEGIN
             jsonb_build_object('run_id', r.run_id, 'asset', r.asset, 'partition', r.partition)
         FROM released r
         WHERE r.unmet = 0
-        ORDER BY r.id
+        RETURNING id
     )
     SELECT
+        (SELECT array_agg(e.id) FROM enqueued e),
         array_agg(s.id),
         array_agg(s.id) FILTER (WHERE s.status NOT IN ('ready', 'waiting')),
         array_agg(s.id) FILTER (WHERE s.status IN ('failed', 'skipped', 'cancelled')),
         array_agg(s.id) FILTER (WHERE s.status IN ('ready', 'waiting')),
         array_agg(s.id) FILTER (WHERE s.has_wait AND s.status NOT IN ('ready', 'waiting')),
         CASE WHEN min(s.run_id) = max(s.run_id) THEN min(s.run_id) END
-    INTO v_settled, v_ended, v_without_value, v_back, v_waited, v_only_run
+    INTO v_result.made_ready, v_settled, v_ended, v_without_value, v_back, v_waited, v_only_run
     FROM settled s;
+    v_quiet := set_config('flowstone_turn.is_quiet', 'off', true);
 
     IF v_without_value IS NOT NULL THEN
         v_ended := v_ended || flowstone_cascade(v_without_value);
@@ -167,9 +176,9 @@ BEGIN
         PERFORM flowstone_notify_queues(v_back);
     END IF;
 
-    IF cardinality(v_settled) = cardinality(p_ids) THEN
-        RETURN '{}';
+    IF cardinality(v_settled) < cardinality(p_ids) OR v_settled IS NULL THEN
+        v_result.refused := ARRAY(SELECT unnest(p_ids) EXCEPT SELECT unnest(v_settled));
     END IF;
-    RETURN ARRAY(SELECT unnest(p_ids) EXCEPT SELECT unnest(v_settled));
+    RETURN v_result;
 END;
 $$;

@@ -56,7 +56,7 @@ CREATE FUNCTION flowstone_turn_v1(
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_refused bigint[] := '{}';
+    v_settled flowstone_settled;
     v_picked bigint[] := '{}';
     v_claimed bigint := 0;
     v_procrastinate_worker bigint;
@@ -72,16 +72,16 @@ BEGIN
     END IF;
 
     IF cardinality(p_ids) > 0 THEN
-        v_refused := flowstone_settle(
+        v_settled := flowstone_settle(
             p_worker, p_ids, p_claims, p_events, p_values, p_ios, p_locations, p_versions, p_errors,
             p_delays, p_durations, p_waits
         );
-        IF cardinality(v_refused) > 0 THEN
+        IF v_settled.refused IS NOT NULL THEN
             RETURN QUERY
             SELECT
                 'refused', r, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL,
                 NULL::bigint[], NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL
-            FROM unnest(v_refused) r;
+            FROM unnest(v_settled.refused) r;
         END IF;
     END IF;
 
@@ -129,15 +129,11 @@ BEGIN
                 array_agg(u.asset) AS assets,
                 array_agg(u.io) AS ios,
                 array_agg(u.location::text) AS locations,
-                array_agg(CASE WHEN u.bytes_so_far <= p_input_bytes THEN u.value::text END) AS contents
-            FROM (
-                SELECT
-                    u.id, u.asset, u.io, u.location, v.value,
-                    sum(v.size_bytes) OVER (ORDER BY v.size_bytes, u.id) AS bytes_so_far
-                FROM unnest(c.inputs) AS input(id)
-                JOIN flowstone_materializations u ON u.id = input.id
-                LEFT JOIN flowstone_values v ON v.materialization_id = u.id
-            ) u
+                array_agg(CASE WHEN v.size_bytes <= p_input_bytes / cardinality(c.inputs) THEN v.value::text END)
+                    AS contents
+            FROM unnest(c.inputs) AS input(id)
+            JOIN flowstone_materializations u ON u.id = input.id
+            LEFT JOIN flowstone_values v ON v.materialization_id = u.id
         ) i ON c.inputs <> '{}'
         ORDER BY c.place;
         GET DIAGNOSTICS v_claimed = ROW_COUNT;
@@ -162,6 +158,10 @@ BEGIN
         END IF;
     END IF;
 
+    -- What this worker has no room for is for others.
+    IF cardinality(v_settled.made_ready) > v_claimed OR NOT v_settled.made_ready <@ v_picked THEN
+        PERFORM flowstone_notify_queues(v_settled.made_ready);
+    END IF;
     IF v_claimed = 0 AND cardinality(p_slots) > 0 THEN
         v_due := flowstone_next_due(p_queues, p_run);
         IF v_due IS NOT NULL THEN
