@@ -139,6 +139,8 @@ def _is_lost(error: BaseException) -> bool:
     """Tell a connection that is gone from a value that the driver could not send."""
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, ValueError)
+    if isinstance(error, asyncpg.InternalClientError):
+        return True  # lost amid an exchange, it is out of step with what it hears
     return isinstance(error, psycopg.OperationalError)
 
 
@@ -150,6 +152,8 @@ def _words_of(error: BaseException) -> tuple[str, str, str]:
     elif isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
         message = str(error.args[0]) if error.args else type(error).__name__
         hint, detail = getattr(error, "hint", None), error.detail
+    elif isinstance(error, TimeoutError) and not str(error):
+        message, hint, detail = "no answer in time", None, None
     else:
         message, hint, detail = str(error) or type(error).__name__, None, None
     return message.strip(), hint or "", detail or ""

@@ -16,12 +16,14 @@ from contextlib import suppress
 import asyncpg
 
 from flowstone.core.wakeups import Wakeups
+from flowstone.engine.database_errors import ASYNCPG_ERRORS
 from flowstone.engine.dsn import for_asyncpg
 
 logger = logging.getLogger(__name__)
 
 QUEUE_CHANNEL = "procrastinate_queue_v1#"
 KEEPALIVE_SECONDS = 30.0
+ANSWER_SECONDS = 10.0
 SHORTEST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 30.0
 
@@ -64,7 +66,7 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except ASYNCPG_ERRORS as error:
                 logger.warning(
                     "LISTEN connection lost (%s); polling until it is back, next try in %.1fs",
                     error,
@@ -76,20 +78,22 @@ class Listener:
 
     async def _listen(self) -> None:
         """Listen until the connection is lost, then raise."""
-        connection = await asyncpg.connect(**for_asyncpg(self._dsn))
+        async with asyncio.timeout(ANSWER_SECONDS):
+            connection = await asyncpg.connect(**for_asyncpg(self._dsn))
         connection.add_termination_listener(self._look)
         try:
             await self._catch_up(connection, set())
         finally:
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            with suppress(*ASYNCPG_ERRORS):
                 await connection.close(timeout=1)
 
     async def _catch_up(self, connection: asyncpg.Connection, heard: set[str]) -> None:
         while True:
             self._changed.clear()
             added = self._channels - heard
-            for channel in added:
-                await connection.add_listener(channel, self._hear)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                for channel in added:
+                    await connection.add_listener(channel, self._hear)
             if added:
                 # What was published between the last look and LISTEN was not heard.
                 self._wakeups.publish_all()
@@ -99,7 +103,7 @@ class Listener:
             with suppress(TimeoutError):
                 async with asyncio.timeout(KEEPALIVE_SECONDS):
                     await self._changed.wait()
-            async with asyncio.timeout(KEEPALIVE_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 await connection.execute("SELECT 1")
 
     def _look(self, _connection: object) -> None:

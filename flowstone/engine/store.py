@@ -8,12 +8,10 @@ No statement depends on the session, which lets a transaction-mode PgBouncer sit
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
-
-import asyncpg
 
 from flowstone.core.contracts.store import (
     Capacity,
@@ -36,13 +34,13 @@ from flowstone.core.errors import DatabaseError, RunNotFoundError
 from flowstone.core.status import RunStatus
 from flowstone.engine import rows, schema
 from flowstone.engine.caller_connection import fetch
+from flowstone.engine.connection_pool import ConnectionPool
 from flowstone.engine.database_errors import (
     Failure,
     connection_errors,
     database_errors,
     failure_of,
 )
-from flowstone.engine.dsn import for_asyncpg
 from flowstone.engine.heartbeat import HeartbeatThread
 from flowstone.engine.listener import Listener
 from flowstone.engine.statements import call, checked_schema_name
@@ -50,6 +48,12 @@ from flowstone.engine.turn_connections import TurnConnections
 
 INPUT_BYTES = 64 * 1024
 """How much of its inputs a claim brings, the smallest first; the rest is loaded when needed."""
+
+TURN_SECONDS = CALL_SECONDS = 30.0
+"""What has no answer by then gets none: its connection is dropped, and its outcome is unknown."""
+
+BULK_SECONDS = 600.0
+"""For calls whose work has no bound: planning, invalidating or cancelling any number of rows."""
 
 LARGEST_ID = 2**63 - 1
 CONFLICTS = 10
@@ -71,20 +75,16 @@ class PostgresStore(Store):
         super().__init__()
         self.dsn = dsn
         self.schema = checked_schema_name(schema)
-        self._pool_size = pool_size
-        self._pool: asyncpg.Pool | None = None
+        self._pool = ConnectionPool(dsn, pool_size)
         self._turns = TurnConnections(dsn)
         self._listener = Listener(dsn, schema, self.wakeups)
 
     async def open(self) -> None:
-        arguments = for_asyncpg(self.dsn)
-        with connection_errors():
-            self._pool = await asyncpg.create_pool(
-                **arguments, min_size=1, max_size=self._pool_size, reset=_leave_as_it_is
-            )
+        await self._pool.open()
         try:
-            async with self._pool.acquire() as connection:
-                await schema.check_connection(connection, self.schema)
+            with connection_errors():
+                async with asyncio.timeout(CALL_SECONDS), self._pool.acquire() as connection:
+                    await schema.check_connection(connection, self.schema)
         except BaseException:
             await self.close()
             raise
@@ -92,14 +92,7 @@ class PostgresStore(Store):
     async def close(self) -> None:
         await self._listener.stop()
         await self._turns.close()
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        try:
-            async with asyncio.timeout(5):
-                await pool.close()
-        except (TimeoutError, asyncpg.InterfaceError, OSError):
-            pool.terminate()
+        await self._pool.close()
 
     # Planning
 
@@ -118,7 +111,11 @@ class PostgresStore(Store):
 
     async def create_run(self, run: NewRun, *, conn: object = None) -> CreatedRun:
         (row,) = await self._fetch(
-            "flowstone_create_run_v1", rows.RUN_TYPES, *rows.run_arrays(run), conn=conn
+            "flowstone_create_run_v1",
+            rows.RUN_TYPES,
+            *rows.run_arrays(run),
+            conn=conn,
+            is_bulk=True,
         )
         return CreatedRun(row["run_id"], row["created"])
 
@@ -132,6 +129,7 @@ class PostgresStore(Store):
             [key.partition for key in keys],
             downstream,
             io,
+            is_bulk=True,
         )
         return count
 
@@ -189,7 +187,7 @@ class PostgresStore(Store):
         arrays = rows.settlement_arrays(ordered)
 
         async def once() -> Turn:
-            async with self._turns.one() as connection:
+            async with self._turns.one(TURN_SECONDS) as connection:
                 answer = await connection.fetch(
                     statement, worker_id, *arrays, queues, slots, capacity.run_id, INPUT_BYTES
                 )
@@ -235,7 +233,7 @@ class PostgresStore(Store):
         )
 
     async def cancel_run(self, run_id: int) -> int:
-        count: int = await self._value("flowstone_cancel_run_v1", ("bigint",), run_id)
+        count: int = await self._value("flowstone_cancel_run_v1", ("bigint",), run_id, is_bulk=True)
         return count
 
     # Values that IO managers hold
@@ -323,29 +321,31 @@ class PostgresStore(Store):
     # Calls
 
     async def _fetch(
-        self, function: str, types: Sequence[str], *arguments: object, conn: object = None
+        self,
+        function: str,
+        types: Sequence[str],
+        *arguments: object,
+        conn: object = None,
+        is_bulk: bool = False,
     ) -> Sequence[rows.Row]:
         statement = call(self.schema, function, *types)
         if conn is not None:
             with database_errors():
                 return await fetch(conn, statement, *arguments)
 
+        limit = BULK_SECONDS if is_bulk else CALL_SECONDS
+
         async def once() -> Sequence[rows.Row]:
-            async with self._opened().acquire() as connection:
-                found: list[Any] = await connection.fetch(statement, *arguments)
-                return found
+            return await self._pool.fetch(statement, *arguments, limit=limit)
 
         return await after_conflicts(once)
 
-    async def _value(self, function: str, types: Sequence[str], *arguments: object) -> Any:
-        (row,) = await self._fetch(function, types, *arguments)
+    async def _value(
+        self, function: str, types: Sequence[str], *arguments: object, is_bulk: bool = False
+    ) -> Any:
+        (row,) = await self._fetch(function, types, *arguments, is_bulk=is_bulk)
         (value,) = row.values()
         return value
-
-    def _opened(self) -> asyncpg.Pool:
-        if self._pool is None:
-            raise RuntimeError("the application is not open; write: async with app: ...")
-        return self._pool
 
 
 async def after_conflicts(once: Callable[[], Awaitable[T]]) -> T:
@@ -356,27 +356,14 @@ async def after_conflicts(once: Callable[[], Awaitable[T]]) -> T:
     """
     for _ in range(CONFLICTS):
         try:
-            with connection_errors(), _losses():
+            with connection_errors():
                 return await once()
         except DatabaseError as error:
             if failure_of(error) is not Failure.CONFLICT:
                 raise
             await asyncio.sleep(random.uniform(0, 0.01))
-    with connection_errors(), _losses():
+    with connection_errors():
         return await once()
-
-
-@contextmanager
-def _losses() -> Iterator[None]:
-    """Say what asyncpg means when it loses a connection amid an exchange: it is out of step."""
-    try:
-        yield
-    except asyncpg.InternalClientError as error:
-        raise ConnectionResetError(str(error)) from error
-
-
-async def _leave_as_it_is(_connection: object) -> None:
-    """Our statements leave nothing in a session, so none has to be cleaned: it costs a trip."""
 
 
 def _id_of(settlement: Settlement) -> int:

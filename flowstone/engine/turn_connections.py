@@ -5,6 +5,8 @@ A pool's bookkeeping around each statement costs about as much as a small turn's
 or enqueueing must neither wait for a turn nor make one wait.
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +14,8 @@ import asyncpg
 
 from flowstone.engine.database_errors import connection_errors
 from flowstone.engine.dsn import for_asyncpg
+
+logger = logging.getLogger(__name__)
 
 
 class TurnConnections:
@@ -22,28 +26,42 @@ class TurnConnections:
         self._idle: list[asyncpg.Connection] = []
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[asyncpg.Connection]:
+    async def one(self, limit: float) -> AsyncIterator[asyncpg.Connection]:
         """
         Give a connection for one statement.
 
         One that was lost, or whose statement was cut short, is not used again.
+
+        Args:
+            limit: Seconds without an answer until the connection is dropped, as if it was lost.
         """
-        connection = self._idle.pop() if self._idle else await self._connect()
+        connection = self._idle.pop() if self._idle else await self._connect(limit)
+        # A bare timer: asyncio.timeout costs several times as much, and each turn pays for it.
+        limiting = asyncio.get_running_loop().call_later(limit, _give_up, connection)
+        is_usable = True
         try:
             yield connection
         except BaseException as error:
-            if not isinstance(error, asyncpg.PostgresError) or connection.is_closed():
-                connection.terminate()
-                raise
-            self._idle.append(connection)
+            is_usable = isinstance(error, asyncpg.PostgresError)
             raise
-        self._idle.append(connection)
+        finally:
+            limiting.cancel()
+            if is_usable and not connection.is_closed():
+                self._idle.append(connection)
+            else:
+                connection.terminate()
 
     async def close(self) -> None:
         """Close what is idle; a turn under way is cut short by its own task."""
         while self._idle:
             self._idle.pop().terminate()
 
-    async def _connect(self) -> asyncpg.Connection:
+    async def _connect(self, limit: float) -> asyncpg.Connection:
         with connection_errors():
-            return await asyncpg.connect(**for_asyncpg(self._dsn))
+            async with asyncio.timeout(limit):
+                return await asyncpg.connect(**for_asyncpg(self._dsn))
+
+
+def _give_up(connection: asyncpg.Connection) -> None:
+    logger.warning("A turn had no answer in time; its connection is dropped")
+    connection.terminate()

@@ -10,6 +10,7 @@ from flowstone import FlowStone, Pipeline, Requires, run_sync
 from flowstone.core.contracts.resource import Resource
 from flowstone.core.defaults.memory_io import MemoryIO
 from flowstone.core.errors import (
+    NotOpenError,
     NotRegisteredError,
     ResourceUnavailableError,
     RunFailedError,
@@ -52,7 +53,7 @@ class TestOpening:
         app = stage.build(pipeline())
 
         for ask in (app.run, app.enqueue, app.plan, app.get, app.exists, app.status):
-            with pytest.raises(Exception, match="not open; write: async with app"):
+            with pytest.raises(NotOpenError, match="not open; write: async with app"):
                 await ask("plain")  # type: ignore[operator]
 
     async def test_in_memory_it_needs_no_opening_but_for_its_resources(self) -> None:

@@ -203,5 +203,16 @@ class TestWhatIsNotTheDatabases:
             raise FileNotFoundError(2, "No such file or directory")
 
     def test_an_error_without_words_is_named_by_its_kind(self) -> None:
-        with pytest.raises(DatabaseUnreachableError, match="TimeoutError"), database_errors():
+        with pytest.raises(DatabaseUnreachableError, match="BrokenPipeError"), database_errors():
+            raise BrokenPipeError
+
+    def test_a_limit_that_was_reached_says_so(self) -> None:
+        with pytest.raises(DatabaseUnreachableError, match="no answer in time"), database_errors():
             raise TimeoutError
+
+    def test_a_connection_lost_amid_an_exchange_is_lost(self) -> None:
+        with pytest.raises(DatabaseUnreachableError) as caught, database_errors():
+            raise asyncpg.InternalClientError("got result for unknown protocol state 3")
+
+        assert failure_of(caught.value) is Failure.UNREACHABLE
+        assert caught.value.retryable

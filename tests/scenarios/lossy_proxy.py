@@ -1,5 +1,6 @@
 """
-A proxy in front of Postgres that loses replies: the server has committed, nobody is told.
+A proxy in front of Postgres that loses replies, where the server has committed and nobody is told,
+or that falls silent: it accepts everything, and nothing comes back.
 
 It understands as much of the protocol as that takes. Messages of the server are one letter, a
 length and a body: ``2`` begins the reply to a statement that runs, ``D`` is a row, ``C`` says that
@@ -56,6 +57,8 @@ class LossyProxy:
         self._server = conninfo_to_dict(server_dsn)
         self._port = 0
         self._writers: set[asyncio.StreamWriter] = set()
+        self._speaking: set[asyncio.Event] = set()
+        self._is_silent = False
         self.lose: Callable[[Reply], Awaitable[bool]] = nothing
         self.lost: list[Reply] = []
 
@@ -69,6 +72,24 @@ class LossyProxy:
         """Cut every connection, whatever it is doing; the server need not notice."""
         for writer in self._writers:
             writer.transport.abort()
+
+    def fall_silent(self) -> None:
+        """Hold back everything, in both directions and of new connections too, until `speak`."""
+        self._is_silent = True
+        for speaking in self._speaking:
+            speaking.clear()
+
+    def speak(self) -> None:
+        """Pass on what was held back, and all that comes."""
+        self._is_silent = False
+        for speaking in self._speaking:
+            speaking.set()
+
+    def forget_connections(self) -> None:
+        """Let those that are open hear nothing ever again; new ones are as they should be."""
+        self.fall_silent()
+        self._speaking.clear()
+        self._is_silent = False
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["LossyProxy"]:
@@ -86,14 +107,18 @@ class LossyProxy:
             from_server, to_server = await self._connect()
             ours = {to_client, to_server}
             self._writers |= ours
-            reply = Reply()
-            forth = asyncio.create_task(self._forth(from_client, to_server, reply))
-            back = asyncio.create_task(self._back(from_server, to_client, reply))
+            reply, speaking = Reply(), asyncio.Event()
+            self._speaking.add(speaking)
+            if not self._is_silent:
+                speaking.set()
+            forth = asyncio.create_task(self._forth(from_client, to_server, reply, speaking))
+            back = asyncio.create_task(self._back(from_server, to_client, reply, speaking))
             await asyncio.wait([forth, back], return_when=asyncio.FIRST_COMPLETED)
             for writer in ours:
                 writer.transport.abort()
             await asyncio.gather(forth, back, return_exceptions=True)
             self._writers -= ours
+            self._speaking.discard(speaking)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host, port = str(self._server.get("host", "")), int(self._server.get("port") or 5432)
@@ -102,21 +127,31 @@ class LossyProxy:
         return await asyncio.open_connection(host, port)
 
     async def _forth(
-        self, client: asyncio.StreamReader, server: asyncio.StreamWriter, reply: Reply
+        self,
+        client: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+        reply: Reply,
+        speaking: asyncio.Event,
     ) -> None:
         while sent := await client.read(65536):
+            await speaking.wait()
             reply.sent += sent
             server.write(sent)
             await server.drain()
 
     async def _back(
-        self, server: asyncio.StreamReader, client: asyncio.StreamWriter, reply: Reply
+        self,
+        server: asyncio.StreamReader,
+        client: asyncio.StreamWriter,
+        reply: Reply,
+        speaking: asyncio.Event,
     ) -> None:
         is_turn = is_running = False
         held = b""
         while True:
             letter, length = struct.unpack("!cI", await server.readexactly(5))
             body = await server.readexactly(length - 4)
+            await speaking.wait()
             held += struct.pack("!cI", letter, length) + body
             is_turn = is_turn or TURN in reply.sent
             is_running = (is_running or letter == b"2") and letter != b"Z"

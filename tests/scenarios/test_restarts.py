@@ -76,6 +76,7 @@ async def test_one_who_waits_for_a_result_goes_on_waiting(
     spawn: Spawner,
     ledger: Ledger,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     polite: bool,
 ) -> None:
     monkeypatch.setattr("flowstone.core.handle.POLL_SECONDS", 0.05)
@@ -87,6 +88,7 @@ async def test_one_who_waits_for_a_result_goes_on_waiting(
 
     (start,) = ledger.starts()
     assert (await waiting).token == start.token
+    assert [it.getMessage() for it in caplog.records if it.name.startswith("asyncpg")] == []
 
 
 @pytest.mark.parametrize("polite", [False, True], ids=["crash", "fast"])

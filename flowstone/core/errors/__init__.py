@@ -25,6 +25,7 @@ Every error that FlowStone raises.
     │  ├─ HandleTimeoutError            the run goes on
     │  └─ RunWaiting                    not a failure: only an outside event can move the run
     ├─ IllegalTransitionError
+    ├─ NotOpenError                     used before ``async with app``
     └─ DatabaseError                    retryable for SQLSTATE classes 08, 40, 53 and 57P
        ├─ DatabaseUnreachableError (retryable)
        └─ SchemaError: SchemaVersionError  SchemaFingerprintError
@@ -36,6 +37,7 @@ built from them. Errors survive pickling and copying with their attributes, with
 from flowstone.core.errors.database import (
     DatabaseError,
     DatabaseUnreachableError,
+    NotOpenError,
     SchemaError,
     SchemaFingerprintError,
     SchemaVersionError,
@@ -106,6 +108,7 @@ __all__ = [
     "MaterializationError",
     "MaterializationTimeoutError",
     "MissingExtraError",
+    "NotOpenError",
     "NotRegisteredError",
     "NotStoredError",
     "OpenWait",

@@ -1,4 +1,4 @@
-"""Errors of the database, and of a schema that is not the one this code knows."""
+"""Errors of the database: not connected, refusing, lost, or with a schema that is not ours."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,12 @@ from flowstone.core.errors.root import FlowStoneError
 
 RETRYABLE_CLASSES = ("08", "40", "53", "57P")
 """Connection, rolled back for others' sake, out of resources, shut down by an operator."""
+
+
+class NotOpenError(FlowStoneError):
+    """The application is not open; write: async with app: ..."""
+
+    code = "not_open"
 
 
 class DatabaseError(FlowStoneError):

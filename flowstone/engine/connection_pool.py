@@ -1,0 +1,76 @@
+"""
+The connections for all that is no turn: few, opened when needed, and no call waits for ever.
+
+A server that was stopped, or a proxy that lost it, may accept everything and never answer; the
+network then has no error to tell. So each call has a limit. Past it the connection is dropped, and
+what became of the statement is unknown.
+"""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+from flowstone.core.errors import NotOpenError
+from flowstone.engine.database_errors import connection_errors
+from flowstone.engine.dsn import for_asyncpg
+
+
+class ConnectionPool:
+    """
+    A pool that is opened and closed with its store.
+
+    Args:
+        dsn: libpq URL or key=value string.
+        size: Most connections at once; who finds none free waits, within the limit of its call.
+    """
+
+    def __init__(self, dsn: str, size: int) -> None:
+        self._dsn = dsn
+        self._size = size
+        self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        """Make the pool; nobody is connected yet."""
+        with connection_errors():
+            # With a least size, asyncpg logs what goes wrong when a server restarts.
+            self._pool = await asyncpg.create_pool(
+                **for_asyncpg(self._dsn), min_size=0, max_size=self._size, reset=_leave_as_it_is
+            )
+
+    async def close(self) -> None:
+        """Close all connections, politely if they answer; safe to call twice."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(5):
+                await pool.close()
+        except (TimeoutError, asyncpg.InterfaceError, OSError):
+            pool.terminate()
+
+    def acquire(self) -> Any:
+        """Give a connection for a while: ``async with pool.acquire() as connection``."""
+        if self._pool is None:
+            raise NotOpenError
+        return self._pool.acquire()
+
+    async def fetch(self, statement: str, *arguments: object, limit: float) -> list[Any]:
+        """
+        Return the rows of a statement.
+
+        Args:
+            limit: Seconds, with those of waiting for a connection and of opening it.
+        """
+        async with asyncio.timeout(limit), self.acquire() as connection:
+            try:
+                found: list[Any] = await connection.fetch(statement, *arguments)
+            except asyncio.CancelledError:
+                # Not given back: whether it answers to a cancel is just what nobody knows.
+                connection.terminate()
+                raise
+            return found
+
+
+async def _leave_as_it_is(_connection: object) -> None:
+    """Our statements leave nothing in a session, so none has to be cleaned: it costs a trip."""
