@@ -1,14 +1,13 @@
 """
 What a run does, told on stderr while it is done: lines, and on a terminal a bar beneath them.
 
-Everything comes from the run's rows, so it looks the same whoever does the work. The rows are read
-again when the run changes, and a few times a second at most; seldom when there are many.
+Everything comes from the run's rows, so it looks the same whoever does the work.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Protocol
 
 import click
@@ -17,12 +16,9 @@ from flowstone.cli.output import cell, is_terminal, seconds_text
 from flowstone.cli.run_documents import WORDS, error_text
 from flowstone.cli.settings import Settings
 from flowstone.core.contracts.store import Key, MaterializationRecord, Store
-from flowstone.core.errors import DatabaseError
+from flowstone.core.errors import DatabaseError, RunNotFoundError
+from flowstone.core.following import Following
 from flowstone.core.status import Status
-
-SHORTEST_INTERVAL = 0.2
-READING_SHARE = 0.1
-"""The part of the time that is spent on reading rows, at most."""
 
 NO_WORKER_SECONDS = 5.0
 WIDEST_NAME = 48
@@ -49,7 +45,7 @@ async def following(
     finally:
         following_.cancel()
         await asyncio.gather(following_, return_exceptions=True)
-        with suppress(DatabaseError):
+        with suppress(DatabaseError, RunNotFoundError):
             await follower.look()
         display.close()
 
@@ -120,6 +116,7 @@ class Follower:
     ) -> None:
         self._store = store
         self._run_id = run_id
+        self._following = Following(store, run_id)
         self._display = display
         self._by_workers = by_workers
         self._begun = time.monotonic()
@@ -131,20 +128,19 @@ class Follower:
         self._told_attempts: dict[int, int] = {}
 
     async def follow(self) -> None:
-        """Tell what happens until cancelled; a database that is away is waited for."""
-        await self._store.listen()
-        with self._store.wakeups.watch([f"run:{self._run_id}"]) as watch:
-            while True:
-                began = time.monotonic()
+        """Tell what happens until the run has ended; a database that is away is waited for."""
+        async with aclosing(self._following.looks()) as looks:
+            async for _ in looks:
                 with suppress(DatabaseError):
-                    await self.look()
-                took = time.monotonic() - began
-                await watch.wait(max(SHORTEST_INTERVAL, took / READING_SHARE))
-                await asyncio.sleep(took)
+                    await self._tell()
 
     async def look(self) -> None:
         """Tell what is new since the last time."""
-        records = await self._store.materializations(self._run_id)
+        await self._following.look()
+        await self._tell()
+
+    async def _tell(self) -> None:
+        records = list(self._following.seen.values())
         if self._total == 0:
             await self._tell_reused([it.key for it in records])
         for it in records:

@@ -5,7 +5,7 @@ The application: pipelines bound to a store, IO managers, resources and plugins.
 through the same loop, in memory and on Postgres.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeAlias, TypeVar, Unpack, overload
@@ -20,6 +20,7 @@ from flowstone.core.local_run import finish
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.planner import Decision
 from flowstone.core.submission import EnqueueArguments, RequestArguments, RunArguments
+from flowstone.core.subscription import Happening, subscribe
 
 T = TypeVar("T")
 
@@ -173,6 +174,26 @@ class FlowStone(Assembly):
     def handle(self, run_id: int) -> RunHandle[object]:
         """Return the handle of a run that is known by its id; nothing is looked up yet."""
         return self._handle(run_id, several=None)
+
+    def subscribe(self, *, run: int) -> AsyncGenerator[Happening, None]:
+        """
+        Tell what happens in a run, until it has ended: ``async for event in app.subscribe(run=1)``.
+
+        It begins with where the run and all that has moved in it stand now. The end of the run
+        comes last and is never missed. The events of one asset's partition come in their order;
+        fast ones are merged, so that the latest state is told and not each on the way to it. What
+        ends, or is woken, is told at once, other steps within two seconds; in memory all at once.
+
+        Anybody may subscribe, as often as he likes: it costs the work nothing. A database that is
+        away is waited for. Leaving the loop, or closing the application, ends it.
+
+        Args:
+            run: The id of the run, whoever computes it: ``handle.run_id``.
+
+        Raises:
+            RunNotFoundError: There is no such run, or it was pruned meanwhile.
+        """
+        return subscribe(self.store, run, until=self._closing)
 
     async def retry(self, run_id: int) -> RunHandle[object]:
         """

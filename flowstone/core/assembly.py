@@ -80,6 +80,7 @@ class Assembly:
 
     def _keep_in(self, dsn: str | None, schema: str) -> None:
         self.dsn, self.schema = dsn, schema
+        self._closing = f"closing:{id(self)}"
         self.store = self._store(dsn, schema)
         self._values = Values(self.store, self.registries, self.codec, self._emitter)
         self._stored = StoredValues(self.definitions, self.store, self._values)
@@ -110,7 +111,8 @@ class Assembly:
         return self
 
     async def close(self) -> None:
-        """End resources and connections; safe to call twice."""
+        """End subscriptions, resources and connections; safe to call twice."""
+        self.store.wakeups.publish(self._closing)
         await self.resources.close()
         await self.store.close()
 

@@ -14,6 +14,7 @@ from flowstone.core.contracts.store import (
     Malformed,
     MaterializationRecord,
     NewRun,
+    Progress,
     RunRecord,
     Settlement,
     StoredInput,
@@ -181,6 +182,19 @@ def run_from(row: Row) -> RunRecord:
         {Status(name): count for name, count in json.loads(row["counts"]).items()},
         row["reused_count"],
         row["retry_of"],
+    )
+
+
+def progress_from(found: Sequence[Row]) -> Progress:
+    """Return what ``flowstone_progress_v1`` answered; there is a row."""
+    first = found[0]
+    return Progress(
+        RunStatus(first["run_status"]),
+        first["created_at"],
+        first["run_finished_at"],
+        [materialization_from(row) for row in found if row["id"] is not None],
+        first["mark"],
+        first["seen_at"],
     )
 
 

@@ -21,6 +21,7 @@ from flowstone.core.contracts.store import (
     Key,
     MaterializationRecord,
     NewRun,
+    Progress,
     Rescued,
     Reused,
     RunRecord,
@@ -278,6 +279,12 @@ class PostgresStore(Store):
     async def materializations(self, run_id: int) -> Sequence[MaterializationRecord]:
         found = await self._fetch("flowstone_materializations_v1", ("bigint",), run_id)
         return [rows.materialization_from(row) for row in found]
+
+    async def progress(self, run_id: int, *, since: str | None = None) -> Progress:
+        found = await self._fetch("flowstone_progress_v1", ("bigint", "text"), run_id, since)
+        if not found:
+            raise RunNotFoundError(run_id)
+        return rows.progress_from(found)
 
     async def history(self, key: Key, *, limit: int = 20) -> Sequence[MaterializationRecord]:
         found = await self._fetch(

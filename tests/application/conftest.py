@@ -15,8 +15,9 @@ AppOf = Callable[..., Awaitable[FlowStone]]
 
 POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
 
+in_memory = pytest.mark.parametrize("empty_stage", ["memory"], indirect=True)
 on_postgres = pytest.mark.parametrize("empty_stage", [POSTGRES], indirect=True)
-"""For what only a database has."""
+"""For what only one of them has."""
 
 
 @pytest.fixture(scope="session")

@@ -112,17 +112,19 @@ async def test_a_database_that_is_away_does_not_end_it(
 ) -> None:
     async with FlowStone([pipeline]) as app:
         handle = await app.enqueue("first")
-        reading = app.store.materializations
-        failures = iter([True, True])
+        reading = app.store.progress
+        failures, was_read = iter([True, True]), asyncio.Event()
 
-        async def sometimes(run_id: int) -> object:
+        async def sometimes(run_id: int, *, since: str | None) -> object:
             if next(failures, False):
                 raise DatabaseUnreachableError
-            return await reading(run_id)
+            was_read.set()
+            return await reading(run_id, since=since)
 
-        monkeypatch.setattr(app.store, "materializations", sometimes)
+        monkeypatch.setattr(app.store, "progress", sometimes)
         async with following(Settings(), app.store, handle.run_id):
             await app.finish(handle)
+            await asyncio.wait_for(was_read.wait(), 10)
 
     assert " 1/1  p.first  ok " in capsys.readouterr().err
 

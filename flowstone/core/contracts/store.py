@@ -26,6 +26,7 @@ from flowstone.core.contracts.store_records import (
     MaterializationRecord,
     NewRun,
     PlannedStep,
+    Progress,
     Rescued,
     Reused,
     RunRecord,
@@ -50,6 +51,7 @@ __all__ = [
     "MaterializationRecord",
     "NewRun",
     "PlannedStep",
+    "Progress",
     "Rescued",
     "Reused",
     "RunRecord",
@@ -284,6 +286,20 @@ class Store(ABC):
     @abstractmethod
     async def materializations(self, run_id: int) -> Sequence[MaterializationRecord]:
         """Return the run's materializations in the order in which they were planned."""
+
+    @abstractmethod
+    async def progress(self, run_id: int, *, since: str | None = None) -> Progress:
+        """
+        Return how the run stands, and which of its materializations have changed.
+
+        All of it is of one moment: a run that has ended comes with the ends that nobody has seen.
+
+        Args:
+            since: The mark of an earlier answer; None is from the beginning, and brings all.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
 
     @abstractmethod
     async def reused(self, run_id: int) -> Sequence[Reused]:

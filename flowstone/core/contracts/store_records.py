@@ -284,3 +284,22 @@ class MaterializationRecord:
     started_at: datetime | None
     finished_at: datetime | None
     duration_ms: int | None
+
+
+@dataclass(slots=True)
+class Progress:
+    """
+    What a run has done since somebody last looked.
+
+    Attributes:
+        changed: Materializations that have changed since; one that has not may be among them.
+        mark: What to give the next time.
+        seen_at: The store's time of this look.
+    """
+
+    status: RunStatus
+    created_at: datetime
+    finished_at: datetime | None
+    changed: Sequence[MaterializationRecord]
+    mark: str
+    seen_at: datetime

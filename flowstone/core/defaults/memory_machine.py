@@ -56,10 +56,13 @@ class Machine:
         self._queues: defaultdict[str, Jobs[Row]] = defaultdict(Jobs)
         self._queued: list[Row] = []
         self._topics: set[str] = set()
+        self._moved: set[int] = set()
 
     def take_topics(self) -> set[str]:
-        """Return the topics to publish since the last call: what ended, waits or can be claimed."""
+        """Return the topics to publish since the last call: what moved, and what can be claimed."""
         topics, self._topics = self._topics, set()
+        topics.update(map("moved:{}".format, self._moved))
+        self._moved.clear()
         for row in self._queued:
             if row.status in (Status.READY, Status.WAITING):
                 topics.add(f"queue:{row.queue}")
@@ -322,7 +325,10 @@ class Machine:
         status = advance(row.status, event)
         row.run.counts[row.status] -= 1
         row.run.counts[status] += 1
+        row.run.moves += 1
+        row.moved = row.run.moves
         row.status = status
+        self._moved.add(row.run.id)
 
 
 def _taken(jobs: Jobs[Row], slots: int, now: datetime) -> Iterator[Row]:

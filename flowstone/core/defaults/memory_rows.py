@@ -32,6 +32,7 @@ class RunRow:
     Attributes:
         open_count: How many of its materializations are not terminal.
         jobs: What a worker of this run alone can claim; None until one asked.
+        moves: How many steps its materializations have taken.
     """
 
     id: int
@@ -46,6 +47,7 @@ class RunRow:
     counts: Counter[Status] = field(default_factory=Counter)
     open_count: int = 0
     jobs: "Jobs[Row] | None" = None
+    moves: int = 0
 
     def record(self) -> RunRecord:
         """Return the run as its reader sees it."""
@@ -72,6 +74,7 @@ class Row:
         due: When the queued job can be claimed, None for at once; only while it is queued.
         ticket: Grows whenever the job is queued or leaves its queue: entries of the queues that
             carry an older one are void.
+        moved: The number, within its run, of the last step that it took.
         rescues: How often its worker was lost.
         is_abort_asked: Whether its worker was asked to stop it.
         wait: The latest wait; kept until the next one, or the end.
@@ -96,6 +99,7 @@ class Row:
     claim: int = 0
     due: datetime | None = None
     ticket: int = 0
+    moved: int = 0
     rescues: int = 0
     is_abort_asked: bool = False
     wait: Wait | None = None

@@ -22,6 +22,7 @@ from flowstone.core.contracts.store import (
     MaterializationRecord,
     NewRun,
     PlannedStep,
+    Progress,
     Rescued,
     Reused,
     RunRecord,
@@ -258,6 +259,13 @@ class MemoryStore(Store):
     async def materializations(self, run_id: int) -> Sequence[MaterializationRecord]:
         run = self._machine.runs.get(run_id)
         return [] if run is None else [row.record() for row in run.rows]
+
+    async def progress(self, run_id: int, *, since: str | None = None) -> Progress:
+        run = self._run(run_id)
+        seen = -1 if since is None else int(since)
+        changed = [row.record() for row in run.rows if row.moved > seen]
+        now = self._clock.now()
+        return Progress(run.status, run.created_at, run.finished_at, changed, str(run.moves), now)
 
     async def reused(self, run_id: int) -> Sequence[Reused]:
         run = self._machine.runs.get(run_id)

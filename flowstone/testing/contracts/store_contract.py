@@ -42,6 +42,7 @@ from flowstone.testing.contracts.store_contract_propagation import (
 )
 from flowstone.testing.contracts.store_contract_reading import (
     OutputsContract,
+    ProgressContract,
     ReadingContract,
     WakeupsContract,
 )
@@ -99,6 +100,7 @@ class StoreContract(
     LineageContract,
     ExternalValuesContract,
     ReadingContract,
+    ProgressContract,
     OutputsContract,
     WakeupsContract,
     RaceContract,

@@ -1,5 +1,6 @@
 """Finding runs and materializations again, and hearing of what happens."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -109,6 +110,88 @@ class ReadingContract(StoreSuite):
         await new_run(store, {"a": []})
 
         assert list(await store.history(key("a", "eu"))) == []
+
+
+class ProgressContract(StoreSuite):
+    """What has changed in a run since somebody looked."""
+
+    async def test_the_first_look_brings_all_as_it_is(self, store: Store) -> None:
+        worker = await new_worker(store)
+        run = await new_run(store, {"a": [], "b": ["a"], "c": []})
+        claims = await worker.claim()
+        await worker.settle(succeeded(claims["a"]), waited(claims["c"], on="door"))
+
+        found = await store.progress(run.id)
+
+        assert list(found.changed) == list(await store.materializations(run.id))
+        assert [it.waiting_on for it in found.changed] == [None, None, "door"]
+        assert found.status is RunStatus.RUNNING
+        assert found.finished_at is None
+        assert found.created_at <= found.seen_at
+
+    async def test_every_step_is_in_the_next_look(self, store: Store) -> None:
+        worker = await new_worker(store)
+        run = await new_run(store, {"a": []})
+        mark = (await store.progress(run.id)).mark
+        seen = []
+
+        async def changed() -> None:
+            nonlocal mark
+            found = await store.progress(run.id, since=mark)
+            mark = found.mark
+            seen.append([(it.status, it.attempt) for it in found.changed])
+
+        (claim,) = await worker.claims()
+        await changed()
+        await worker.settle(retried(claim))
+        await changed()
+        (claim,) = await worker.claims()
+        await worker.settle(waited(claim))
+        await changed()
+        await store.wake(run["a"], "1")
+        await changed()
+        (claim,) = await worker.claims()
+        await worker.settle(succeeded(claim))
+        await changed()
+
+        assert seen == [
+            [(Status.RUNNING, 1)],
+            [(Status.READY, 1)],
+            [(Status.WAITING, 1)],
+            [(Status.READY, 1)],
+            [(Status.SUCCEEDED, 2)],
+        ]
+
+    async def test_what_stays_as_it_is_is_left_out_of_later_looks(self, store: Store) -> None:
+        worker = await new_worker(store)
+        run = await new_run(store, {"a": [], "b": []})
+        found = await store.progress(run.id)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while found.changed:  # a store may bring them again for as long as others write to it
+                found = await store.progress(run.id, since=found.mark)
+                await asyncio.sleep(0.005)
+
+        await worker.claims(1)
+        found = await store.progress(run.id, since=found.mark)
+
+        assert [it.id for it in found.changed] == [run["a"]]
+
+    async def test_the_end_comes_with_all_that_ended(self, store: Store) -> None:
+        worker = await new_worker(store)
+        run = await new_run(store, {"a": [], "b": ["a"]})
+        claims = await worker.claim()
+        mark = (await store.progress(run.id)).mark
+        await worker.settle(failed(claims["a"]))
+
+        found = await store.progress(run.id, since=mark)
+
+        record = await store.run(run.id)
+        assert (found.status, found.finished_at) == (RunStatus.FAILED, record.finished_at)
+        assert [it.status for it in found.changed] == [Status.FAILED, Status.UPSTREAM_FAILED]
+
+    async def test_the_progress_of_an_unknown_run_is_an_error(self, store: Store) -> None:
+        with pytest.raises(RunNotFoundError):
+            await store.progress(999_999_999)
 
 
 class OutputsContract(StoreSuite):

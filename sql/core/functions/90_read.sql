@@ -78,6 +78,39 @@ AS $$
     ORDER BY m.id;
 $$;
 
+-- How a run stands, and its materializations that have changed since p_since, a mark that an earlier
+-- answer gave. One row at least; without an id when nothing has changed.
+--
+-- The mark is the oldest transaction that was under way: what it and later ones write is new to the
+-- next look. So no commit is missed, however long it took, and a row may come twice. Nothing is
+-- written for it when a materialization moves.
+CREATE FUNCTION flowstone_progress_v1(p_run bigint, p_since text)
+    RETURNS TABLE (
+        run_status text, created_at timestamptz, run_finished_at timestamptz, mark text, seen_at timestamptz,
+        id bigint, run_id bigint, asset text, partition text, status text, attempt integer, reason text,
+        error text, waiting_on text, is_external boolean, started_at timestamptz, finished_at timestamptz,
+        duration_ms integer
+    )
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT
+        r.status::text, r.created_at, r.finished_at, pg_snapshot_xmin(pg_current_snapshot())::text,
+        clock_timestamp(), changed.*
+    FROM flowstone_runs r
+    LEFT JOIN (
+        SELECT
+            m.id, m.run_id, m.asset, m.partition, m.status::text, m.attempt, m.reason, m.error::text,
+            w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms
+        FROM flowstone_materializations m
+        LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
+        WHERE m.run_id = p_run AND (p_since IS NULL OR age(m.xmin) <= age(p_since::xid8::xid))
+    ) changed ON true
+    WHERE r.id = p_run
+    ORDER BY changed.id;
+$$;
+
 -- Materializations of a key, newest first.
 CREATE FUNCTION flowstone_history_v1(p_asset text, p_partition text, p_limit integer)
     RETURNS TABLE (
