@@ -3,12 +3,13 @@ Where values are kept: the IO manager's contract.
 
 A value is written first, to an address that belongs to one attempt; the engine commits the location
 that came back together with the materialization. An attempt that turns out to be late has written
-an orphan, and has overwritten nothing.
+an orphan, and has overwritten nothing; a sweep finds orphans by `IOManager.written`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from flowstone.core.errors import StorageError
@@ -53,6 +54,24 @@ class Written:
     size_bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """
+    Something that an IO manager finds it has written for an attempt, committed or not.
+
+    Attributes:
+        location: Enough to delete it; may lack what `IOManager.load` needs.
+        materialization_id: As in the `Address` that it was written for; so is ``claim``.
+        written_at: When, with a time zone, by the clock of the storage.
+    """
+
+    location: JsonValue
+    materialization_id: int
+    claim: int
+    written_at: datetime
+    size_bytes: int
+
+
 class IOManager(ABC):
     """
     Loads and stores the values of assets.
@@ -94,6 +113,26 @@ class IOManager(ABC):
     @abstractmethod
     async def delete(self, location: JsonValue) -> None:
         """Remove what is stored there; nothing there is fine."""
+
+    async def discard(self, locations: Sequence[JsonValue]) -> None:
+        """Remove what is stored at several locations; one by one, unless overridden."""
+        for location in locations:
+            await self.delete(location)
+
+    def written(self, origin: str) -> AsyncIterator[Piece]:
+        """
+        Yield everything that was written for the attempts of one store, in any order.
+
+        What a sweep compares with the store's rows: late attempts, and those that died, have
+        written what no row knows. Remnants of writes that were cut short belong to it.
+
+        Args:
+            origin: As in the `Address`; what other stores wrote is left out.
+
+        Raises:
+            StorageError: This manager cannot tell, which is the default.
+        """
+        raise StorageError(f"{type(self).__qualname__} does not support written")
 
     async def list_partitions(self, asset: str) -> list[str]:
         """

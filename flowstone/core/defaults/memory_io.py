@@ -1,11 +1,12 @@
 """The IO manager that needs nothing: values in a dictionary, for tests and notebooks."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import astuple
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from flowstone.core.contracts.codec import Codec
-from flowstone.core.contracts.io_manager import Address, IOManager, Written
+from flowstone.core.contracts.io_manager import Address, IOManager, Piece, Written
 from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.errors import NotStoredError
 from flowstone.core.json_value import JsonValue
@@ -27,12 +28,14 @@ class MemoryIO(IOManager):
     def __init__(self, codec: Codec | None = None) -> None:
         self._codec = JsonCodec() if codec is None else codec
         self._values: dict[_Place, str] = {}
+        self._written_at: dict[_Place, datetime] = {}
 
     async def store(self, address: Address, value: object) -> Written:
         """Keep the value under its address; see `IOManager.store`."""
         text = self._codec.encode(value)
         place = astuple(address)
         self._values[place] = text
+        self._written_at[place] = datetime.now(UTC)
         return Written(location=list(place), size_bytes=len(text.encode("utf-8")))
 
     async def load(self, location: JsonValue, annotation: object = object) -> object:
@@ -48,6 +51,15 @@ class MemoryIO(IOManager):
         place = _place(location)
         if place is not None:
             self._values.pop(place, None)
+            self._written_at.pop(place, None)
+
+    async def written(self, origin: str) -> AsyncIterator[Piece]:
+        """Yield what is kept for one store."""
+        for place, written_at in list(self._written_at.items()):
+            text = self._values.get(place)
+            if place[4] == origin and text is not None:
+                size_bytes = len(text.encode("utf-8"))
+                yield Piece(list(place), place[2], place[3], written_at, size_bytes)
 
     async def list_partitions(self, asset: str) -> list[str]:
         """Return the partitions that have a value, sorted."""

@@ -9,11 +9,12 @@ import pytest
 from flowstone.core.contracts.codec import JsonValue
 from flowstone.core.contracts.io_manager import Address, IOManager, Written
 from flowstone.core.errors import NotStoredError, StorageError, ValueNotStorableError
+from flowstone.testing.contracts.io_sweep_contract import IOSweepContract
 
 ADDRESS = Address("sales.report", "d:2024-01-01", 7, 1, origin="3f2a")
 
 
-class IOManagerContract:
+class IOManagerContract(IOSweepContract):
     """
     Subclass it with the fixture ``io``.
 

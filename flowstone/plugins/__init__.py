@@ -1,0 +1,1 @@
+"""One ability each. A plugin imports core and engine, and never another plugin."""
