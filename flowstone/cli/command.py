@@ -14,6 +14,7 @@ Each takes the global options, before or after its name; what is said last count
 import importlib
 import logging
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import click
 
@@ -27,6 +28,10 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 class Command(click.Command):
     """A command that takes the global options."""
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **given)
+        self.context_settings = {**CONTEXT, **self.context_settings}
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         own = super().get_params(ctx)
@@ -74,7 +79,6 @@ class Group(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         command.name = cmd_name
-        command.context_settings = {**CONTEXT, **command.context_settings}
         return command
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
