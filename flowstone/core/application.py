@@ -84,7 +84,7 @@ class FlowStone(Assembly):
             RunWaiting: Only an outside event can move the run, which goes on when it comes.
         """
         created = await self._submissions.create(
-            self._submissions.request_one(_listed(target), **given)
+            self._submissions.request(_listed(target), **given)
         )
         several = not isinstance(target, Asset | str)
         return await self.finish(self._handle(created.run_id, several=several))
@@ -155,7 +155,7 @@ class FlowStone(Assembly):
         at: datetime | None = None,
         **given: Unpack[RequestArguments],
     ) -> RunHandle[list[object]]:
-        request = self._submissions.request_over(targets, over, **given)
+        request = self._submissions.request(targets, over, **given)
         created = await self._submissions.create(request, conn=conn, dedupe=dedupe, at=at)
         return self._handle(created.run_id, several=several, created=created.created)
 
@@ -167,9 +167,7 @@ class FlowStone(Assembly):
 
         Upstreams come first. Writes nothing; raises as `run` does before it begins.
         """
-        return await self._submissions.decide(
-            self._submissions.request_one(_listed(target), **given)
-        )
+        return await self._submissions.decide(self._submissions.request(_listed(target), **given))
 
     def handle(self, run_id: int) -> RunHandle[object]:
         """Return the handle of a run that is known by its id; nothing is looked up yet."""
@@ -197,7 +195,7 @@ class FlowStone(Assembly):
 
     async def retry(self, run_id: int) -> RunHandle[object]:
         """
-        Enqueue again what a run was for; what succeeded and is still fresh is reused.
+        Enqueue again what a run was for, with its options; what is fresh by now is reused.
 
         Raises:
             RunNotFoundError: There is no such run.

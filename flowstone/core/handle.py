@@ -105,19 +105,29 @@ class RunHandle(Generic[T_co]):
         A target that was skipped gives None.
 
         Raises:
-            RunFailedError: Something failed; ``failures`` has what, first-hand.
+            RunFailedError: A target has no value, as something failed; ``failures`` has what,
+                first-hand.
             RunCancelledError: It was cancelled.
             HandleTimeoutError: It has not ended in this time; it goes on.
         """
         return await self.value_of(await self.wait(timeout))
 
     async def value_of(self, record: RunRecord) -> T_co:
-        """Return the value of the run's target, or raise what became of it instead."""
-        if record.status is RunStatus.FAILED:
-            raise RunFailedError(self.run_id, await self.failures())
+        """Return the value of the ended run's target, or raise what became of it instead."""
+        if record.status is RunStatus.SUCCEEDED or await self._has_targets(record):
+            return await self._load(record)
         if record.status is RunStatus.CANCELLED:
             raise RunCancelledError(self.run_id)
-        return await self._load(record)
+        raise RunFailedError(self.run_id, await self.failures())
+
+    async def _has_targets(self, record: RunRecord) -> bool:
+        """Return whether the targets ended well: what failed is optional to them."""
+        lost = {
+            it.key
+            for it in await self._store.materializations(self.run_id)
+            if it.status not in (Status.SUCCEEDED, Status.SKIPPED)
+        }
+        return lost.isdisjoint(record.targets)
 
     async def cancel(self) -> int:
         """

@@ -56,8 +56,6 @@ class Request:
         partitions: Encoded; each target is wanted for each.
         force: Compute the targets even if they are fresh.
         with_deps: Bring upstreams up to date first; otherwise they have to have a value.
-        queue: Where all of the run goes; None leaves it to each asset.
-        priority: Of all of the run; None leaves it to each asset.
     """
 
     targets: Sequence[str]
@@ -65,8 +63,6 @@ class Request:
     options: RunOptions
     force: bool = False
     with_deps: bool = True
-    queue: str | None = None
-    priority: int | None = None
 
 
 class Planner:
@@ -150,8 +146,8 @@ class Planner:
             step = PlannedStep(
                 id_,
                 key,
-                request.queue or options.queue or DEFAULT_QUEUE,
-                options.priority if request.priority is None else request.priority,
+                request.options.queue or options.queue or DEFAULT_QUEUE,
+                options.priority if request.options.priority is None else request.options.priority,
                 reasons[key],
             )
             for upstream, kind in self._dag.upstream[key.asset].items():

@@ -126,14 +126,19 @@ class Retry:
         return isinstance(error, self.on) or (raised is not None and isinstance(raised, self.on))
 
 
-def _raised(error: Exception) -> BaseException | None:
+def _raised(error: Exception) -> Exception | None:
     """Return the exception of the author's function that this error stands for, if it does."""
     if not isinstance(error, FlowStoneError):
         return error
     cause = error.__cause__
-    if isinstance(error, AssetFunctionError):
-        return cause or error
-    return cause if isinstance(cause, Exception) and not isinstance(cause, FlowStoneError) else None
+    if isinstance(error, AssetFunctionError) and cause is None:
+        return error
+    # An exit is an end, not a mishap.
+    if not isinstance(cause, Exception):
+        return None
+    if isinstance(cause, FlowStoneError) and not isinstance(error, AssetFunctionError):
+        return None
+    return cause
 
 
 def _exceptions(

@@ -3,7 +3,10 @@ RunConfig: what a run says about its assets, as JSON that every worker reads the
 
 ::
 
-    {"sales.report": {"io": "lake", "config": {"top_n": 3}}}
+    {"queue": "etl", "priority": 5,
+     "assets": {"sales.report": {"io": "lake", "config": {"top_n": 3}}}}
+
+What is not said is left out.
 
 Objects are named in registries, never stored. An option that is not JSON is refused before anything
 is written.
@@ -37,9 +40,18 @@ DEFAULT = AssetOptions()
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a run says about its assets, by full name."""
+    """
+    What a run says about its assets.
+
+    Attributes:
+        assets: By full name.
+        queue: Where all of the run goes; None leaves it to each asset.
+        priority: Of all of the run; None leaves it to each asset.
+    """
 
     assets: Mapping[str, AssetOptions] = field(default_factory=dict)
+    queue: str | None = None
+    priority: int | None = None
 
     def of(self, asset: str) -> AssetOptions:
         """Return what the run says about an asset; defaults if it says nothing."""
@@ -47,15 +59,20 @@ class RunOptions:
 
     def dump(self) -> str | None:
         """Return the JSON text, or None when there is nothing to say."""
-        said = {
+        by_asset = {
             name: {
                 **({"io": options.io} if options.io else {}),
                 **({"config": dict(options.config)} if options.config else {}),
             }
             for name, options in self.assets.items()
         }
-        kept = {name: options for name, options in said.items() if options}
-        return json.dumps(kept, ensure_ascii=False) if kept else None
+        by_asset = {name: options for name, options in by_asset.items() if options}
+        said = {
+            **({} if self.queue is None else {"queue": self.queue}),
+            **({} if self.priority is None else {"priority": self.priority}),
+            **({"assets": by_asset} if by_asset else {}),
+        }
+        return json.dumps(said, ensure_ascii=False) if said else None
 
 
 NO_OPTIONS = RunOptions()
@@ -66,11 +83,14 @@ def parse(text: str | None) -> RunOptions:
     """Return the options that `RunOptions.dump` wrote."""
     if text is None:
         return NO_OPTIONS
+    said = json.loads(text)
     return RunOptions(
         {
-            name: AssetOptions(said.get("io"), said.get("config", {}))
-            for name, said in json.loads(text).items()
-        }
+            name: AssetOptions(options.get("io"), options.get("config", {}))
+            for name, options in said.get("assets", {}).items()
+        },
+        said.get("queue"),
+        said.get("priority"),
     )
 
 

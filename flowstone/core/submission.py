@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
-from typing import TypeAlias, TypedDict, Unpack
+from typing import TypeAlias, TypedDict
 
 from flowstone.core import partition as partitions
 from flowstone.core.asset import Asset, AssetRef
@@ -69,16 +69,10 @@ class Submissions:
         self._codec = codec
         self._telemetry = telemetry
 
-    def request_one(
-        self, targets: Sequence[AssetRef], /, **given: Unpack[RequestArguments]
-    ) -> Request:
-        """Return the request for one partition; see `request_over`."""
-        return self.request_over(targets, None, **given)
-
-    def request_over(
+    def request(
         self,
         targets: Sequence[AssetRef],
-        over: Iterable[object] | None,
+        over: Iterable[object] | None = None,
         /,
         *,
         partition: object = None,
@@ -123,11 +117,9 @@ class Submissions:
         return Request(
             targets=list(dict.fromkeys(asset.full_name for asset in found)),
             partitions=list(dict.fromkeys(partition_texts)),
-            options=RunOptions(options),
+            options=RunOptions(options, queue, priority),
             force=force,
             with_deps=with_deps,
-            queue=queue,
-            priority=priority,
         )
 
     def _configs(
@@ -203,11 +195,13 @@ class Submissions:
         def now(name: str) -> str:
             return self._definitions.get(name).full_name
 
-        said = parse(record.options).assets
+        said = parse(record.options)
         return Request(
             targets=list(dict.fromkeys(now(key.asset) for key in record.targets)),
             partitions=list(dict.fromkeys(key.partition for key in record.targets)),
-            options=RunOptions({now(name): options for name, options in said.items()}),
+            options=replace(
+                said, assets={now(name): options for name, options in said.assets.items()}
+            ),
         )
 
     async def decide(self, request: Request) -> Sequence[Decision]:

@@ -313,11 +313,13 @@ class TestRepeating:
             return Cancel()
 
         app = await app_of(p)
-        handle = await app.enqueue_many([gives_up], over=["a", "b"])
-        await drain(app)
+        handle = await app.enqueue_many([gives_up], over=["a", "b"], queue="etl", priority=7)
+        await drain(app, etl=4)
 
         again = await app.retry(handle.run_id)
-        await drain(app)
+        await drain(app, etl=4)
 
         assert sorted(seen) == ["a", "a", "b", "b"]
-        assert (await again.status()).targets == (await handle.status()).targets
+        first, second = await handle.status(), await again.status()
+        assert second.targets == first.targets
+        assert second.options == first.options == '{"queue": "etl", "priority": 7}'

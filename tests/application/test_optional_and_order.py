@@ -56,13 +56,21 @@ class TestOptional:
 
         assert await app.run("report") == "1 and 7"
 
-    async def test_a_run_in_which_something_failed_has_failed(self, app_of: AppOf) -> None:
+    @pytest.mark.parametrize("ends", ["failed", "cancelled"])
+    async def test_the_run_tells_of_it_and_its_result_does_not(
+        self, app_of: AppOf, ends: str
+    ) -> None:
+        app = await app_of(with_optional(ends))
+
+        assert await app.run("report") == "1 and None"
+
+        assert (await newest_run(app)).status.value == ends
+
+    async def test_it_is_no_excuse_when_it_is_a_target_itself(self, app_of: AppOf) -> None:
         app = await app_of(with_optional("failed"))
 
         with pytest.raises(RunFailedError, match="no extra"):
-            await app.run("report")
-
-        assert await app.get("report") == "1 and None"
+            await app.run(["report", "extra"])
 
     async def test_what_was_never_run_is_none_without_upstreams(self, app_of: AppOf) -> None:
         app = await app_of(with_optional("succeeded"))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.errors import (
+    AssetFunctionError,
     DatabaseError,
     DependencyNotReadyError,
     FlowStoneError,
@@ -88,6 +89,13 @@ class TestWithARetryOption:
     def test_whatever_the_function_raised_is_tried_again(self) -> None:
         assert Retry(5).is_retryable(normalize(ValueError("boom")))
         assert Retry(5).is_retryable(ValueError("boom"))
+
+    def test_an_exit_is_no_mishap(self) -> None:
+        raised = AssetFunctionError("exits")
+        raised.__cause__ = SystemExit(1)
+
+        assert not Retry(5).is_retryable(raised)
+        assert not Retry(5).is_retryable(SystemExit(1))
 
     def test_a_foreign_error_that_a_plugin_converts_is_still_the_functions(self) -> None:
         normalizer = ErrorNormalizer()
