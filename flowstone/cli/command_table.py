@@ -52,15 +52,18 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "asset": Entry(
         "Look at assets and their values.",
-        commands=_in(
-            "asset_commands",
-            ls="List assets.",
-            show="Show one asset: definition, state, lineage.",
-            graph="Draw the dependencies.",
-            value="Print the stored value.",
-            history="List the materializations of an asset, newest first.",
-            invalidate="Declare a value stale, and what was made from it.",
-        ),
+        commands={
+            **_in(
+                "asset_commands",
+                ls="List assets.",
+                show="Show one asset: definition, state, lineage.",
+                graph="Draw the dependencies.",
+                value="Print the stored value.",
+                history="List the materializations of an asset, newest first.",
+                invalidate="Declare a value stale, and what was made from it.",
+            ),
+            **_in("sweep_command", sweep="Delete what IO managers have written and no row knows."),
+        },
     ),
     "db": Entry(
         "Create, upgrade and look at the tables.",

@@ -6,7 +6,7 @@ through the same loop, in memory and on Postgres.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeAlias, TypeVar, Unpack, overload
 
@@ -21,6 +21,7 @@ from flowstone.core.pipeline import Pipeline
 from flowstone.core.planner import Decision
 from flowstone.core.submission import EnqueueArguments, RequestArguments, RunArguments
 from flowstone.core.subscription import Happening, subscribe
+from flowstone.core.sweep import GRACE, Swept
 
 T = TypeVar("T")
 
@@ -267,6 +268,24 @@ class FlowStone(Assembly):
     def _holder(self, io: IOLike | None) -> str | None:
         """Return what the store calls it: None is any, the empty text is the store itself."""
         return None if io is None else self._values.holder(io) or ""
+
+    async def sweep(
+        self, io: IOLike | None = None, *, grace: timedelta = GRACE, dry_run: bool = False
+    ) -> list[Swept]:
+        """
+        Delete what IO managers have written and no row knows, and say how much that was.
+
+        Late attempts, and those that died before they were settled, leave such orphans; workers
+        sweep now and then by themselves. Nothing that is current, superseded or just being
+        written is touched. A place that only calls have named (``io=`` with a configuration of
+        its own) is swept when it is given here.
+
+        Args:
+            io: Only this one; otherwise all that are registered, and those that assets configure.
+            grace: Younger ones are left.
+            dry_run: Delete nothing, only count.
+        """
+        return await self._sweeper.sweep(io, grace=grace, dry_run=dry_run)
 
     def graph(self, pipeline: Pipeline | None = None, *, format: Format = "ascii") -> str:
         """

@@ -26,6 +26,7 @@ from flowstone.core.quiet_emitter import quiet
 from flowstone.core.resources import Configured, Resources
 from flowstone.core.stored_values import StoredValues
 from flowstone.core.submission import Submissions
+from flowstone.core.sweep import Sweeper
 from flowstone.core.telemetry import Telemetry
 from flowstone.core.threads import Threads
 from flowstone.core.values import DEFAULT_IO, Values
@@ -87,6 +88,7 @@ class Assembly:
         self._submissions = Submissions(
             self.definitions, self.store, self._values, self.codec, self._emitter
         )
+        self._sweeper = Sweeper(self.definitions, self.store, self._values, self.registries.io)
 
     def _store(self, dsn: str | None, schema: str) -> Store:
         if dsn is None:

@@ -11,14 +11,21 @@ was set back to an earlier state.
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from flowstone.core.contracts.io_manager import IOManager, Piece
 from flowstone.core.contracts.store import Store
-from flowstone.core.errors import DatabaseError, reason_text
+from flowstone.core.definitions import Definitions
+from flowstone.core.errors import (
+    DatabaseError,
+    InvalidOptionError,
+    reason_text,
+)
+from flowstone.core.io_choice import IOLike
 from flowstone.core.json_value import JsonValue
+from flowstone.core.values import DEFAULT_IO, Values
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +48,8 @@ class Swept:
         orphan_bytes: How large that is.
         examples: Where the first few orphans are.
         problem: Why it was not swept, or not to the end.
+        has_failed: Whether that is a failure; a manager that cannot tell what it has written is
+            none.
     """
 
     io: str
@@ -49,6 +58,43 @@ class Swept:
     orphan_bytes: int = 0
     examples: list[JsonValue] = field(default_factory=list)
     problem: str | None = None
+    has_failed: bool = False
+
+
+class Sweeper:
+    """Sweeps the IO managers of one application."""
+
+    def __init__(
+        self, definitions: Definitions, store: Store, values: Values, managers: Iterable[str]
+    ) -> None:
+        self._definitions = definitions
+        self._store = store
+        self._values = values
+        self._managers = managers
+
+    async def sweep(
+        self, io: IOLike | None = None, *, grace: timedelta = GRACE, dry_run: bool = False
+    ) -> list[Swept]:
+        """Sweep one IO manager, or all that are registered or that assets configure."""
+        places = self._places() if io is None else [self._place(io)]
+        return [await self._sweep(name, manager, grace, dry_run) for name, manager in places]
+
+    def _place(self, io: IOLike) -> tuple[str, IOManager]:
+        holder = self._values.holder(io)
+        if holder is None:
+            raise InvalidOptionError("the store itself leaves no orphans; name an IO manager")
+        return holder, self._values.manager(holder)
+
+    def _places(self) -> Iterator[tuple[str, IOManager]]:
+        holders = {self._values.holder(it.options.io or DEFAULT_IO) for it in self._definitions}
+        for name in sorted({*self._managers, *(it for it in holders if it is not None)}):
+            try:
+                yield self._place(name)
+            except InvalidOptionError:
+                continue  # A class that is registered for others to configure is no place.
+
+    async def _sweep(self, io: str, manager: IOManager, grace: timedelta, dry_run: bool) -> Swept:
+        return await sweep(self._store, io, manager, grace=grace, dry_run=dry_run)
 
 
 async def sweep(
@@ -71,6 +117,9 @@ async def sweep(
         dry_run: Delete nothing; what is counted would have been deleted.
     """
     swept = Swept(io)
+    if type(manager).written is IOManager.written:
+        swept.problem = f"{type(manager).__name__} cannot tell what it has written"
+        return swept
     try:
         async for page in _pages(manager.written(await store.origin())):
             swept.found_count += len(page)
@@ -84,7 +133,7 @@ async def sweep(
     except DatabaseError:
         raise
     except Exception as error:
-        swept.problem = reason_text(error)
+        swept.problem, swept.has_failed = reason_text(error), True
     if swept.orphan_count and not dry_run:
         logger.info("Deleted %s orphans from %s", swept.orphan_count, io)
     return swept
@@ -102,7 +151,7 @@ async def _pages(pieces: AsyncIterator[Piece]) -> AsyncIterator[list[Piece]]:
 
 
 async def _orphans(store: Store, page: Sequence[Piece], before: datetime) -> list[Piece]:
-    old = [it for it in page if it.written_at < before and _is_possible(it)]
+    old = [it for it in page if it.written_at <= before and _is_possible(it)]
     kept = await store.kept([(it.materialization_id, it.claim) for it in old]) if old else ()
     return [it for it in old if (it.materialization_id, it.claim) not in kept]
 
