@@ -62,6 +62,14 @@ LAST_SECONDS = 5.0
     show_default=True,
     help="So many worker processes; one that crashes is started again.",
 )
+@click.option(
+    "--child-processes",
+    type=click.IntRange(1, 1024),
+    default=None,
+    metavar="N",
+    help='How many functions with executor="process" a worker runs at once, each in a process of '
+    "its own. By default one for each processor.",
+)
 @click.option("--drain", is_flag=True, help="Stop when nothing is left that is due.")
 @click.option(
     "--shutdown-timeout",
@@ -88,6 +96,7 @@ def worker_command(
     queues: Sequence[str],
     concurrency: int,
     processes: int,
+    child_processes: int | None,
     drain: bool,
     shutdown_timeout: timedelta,
     lease: timedelta,
@@ -103,6 +112,8 @@ def worker_command(
         raise click.BadParameter("expected 1s to 25s", param_hint="--lease")
     given = _read_queues(queues, concurrency)
     options = WorkerOptions(given, drain=drain, lease=lease, shutdown_timeout=shutdown_timeout)
+    if child_processes is not None:
+        options = replace(options, child_processes=child_processes)
 
     async def alone() -> ExitCode:
         async with opened(settings) as app:

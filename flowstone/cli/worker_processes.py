@@ -134,6 +134,7 @@ def _command(settings: Settings, options: WorkerOptions, concurrency: int) -> Se
         *(["--queues", queues] if queues else ["--concurrency", str(concurrency)]),
         *("--lease", f"{options.lease.total_seconds()}s"),
         *("--shutdown-timeout", f"{options.shutdown_timeout.total_seconds()}s"),
+        *("--child-processes", str(options.child_processes)),
         *(["--drain"] if options.drain else []),
         *(["--quiet"] if settings.quiet else []),
         *(["--verbose"] if settings.verbose else []),

@@ -22,6 +22,9 @@ from flowstone.core.definitions import build
 from flowstone.core.executor import Executor
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.planner import DEFAULT_QUEUE
+from flowstone.core.processes.children import Children
+from flowstone.core.processes.processes import Processes
+from flowstone.core.processes.script_guard import refuse_in_import
 from flowstone.core.quiet_emitter import quiet
 from flowstone.core.resources import Configured, Resources
 from flowstone.core.stored_values import StoredValues
@@ -64,6 +67,8 @@ class Assembly:
         self._emitter = quiet(self.telemetry)
         self.resources = Resources(resources, telemetry=self._emitter)
         self.codec = JsonCodec() if codec is None else codec
+        in_processes = any(it.options.executor == "process" for it in self.definitions)
+        self._children = Children(self.codec) if in_processes else None
         self._keep_in(dsn, schema)
         for asset in self.definitions:
             self._values.holder(asset.options.io or DEFAULT_IO)
@@ -108,13 +113,16 @@ class Assembly:
             DatabaseUnreachableError: Nobody answers at the DSN.
             SchemaVersionError: The database is not migrated as this code needs it.
         """
+        refuse_in_import()
         await self.store.open()
         await self.resources.open()
         return self
 
     async def close(self) -> None:
-        """End subscriptions, resources and connections; safe to call twice."""
+        """End subscriptions, child processes, resources and connections; safe to call twice."""
         self.store.wakeups.publish(self._closing)
+        if self._children is not None:
+            await self._children.close()
         await self.resources.close()
         await self.store.close()
 
@@ -134,10 +142,15 @@ class Assembly:
             named = {it.options.queue for it in self.definitions.assets.values()}
             queues = {queue or DEFAULT_QUEUE: 20 for queue in named}
             options = WorkerOptions(queues=queues)
-        executor = self._executor(sum(options.queues.values()) or options.slots)
+        executor = self._executor(
+            sum(options.queues.values()) or options.slots, options.child_processes
+        )
         return Worker(self.store, executor, self._emitter, options)
 
-    def _executor(self, slots: int) -> Executor:
+    def _executor(self, slots: int, child_processes: int) -> Executor:
+        refuse_in_import()
+        children = self._children
+        processes = None if children is None else Processes(children, child_processes)
         return Executor(
             self.definitions,
             codec=self.codec,
@@ -146,4 +159,5 @@ class Assembly:
             normalizer=self.registries.normalizer,
             telemetry=self._emitter,
             threads=Threads(slots),
+            processes=processes,
         )

@@ -1,22 +1,24 @@
 """One attempt at one asset: its inputs loaded, its functions called with them."""
 
+import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from flowstone.core import partition
 from flowstone.core.asset import Asset
 from flowstone.core.context import Cancellation, Context
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.store import Claim, StoredInput
 from flowstone.core.errors import DependencyNotReadyError
+from flowstone.core.processes.call import Call, Crossing, Encoded, Facts
+from flowstone.core.processes.processes import Processes
 from flowstone.core.resources import Resources
 from flowstone.core.results import Skip
 from flowstone.core.run_options import AssetOptions
 from flowstone.core.signature import Argument, Input, Signature
 from flowstone.core.source import Upstream
 from flowstone.core.threads import Threads
-from flowstone.core.values import Values
+from flowstone.core.values import DEFAULT_IO, Values
 
 
 class Attempt:
@@ -32,11 +34,13 @@ class Attempt:
         "_codec",
         "_inputs",
         "_options",
+        "_processes",
         "_resources",
         "_threads",
         "_values",
         "asset",
         "cancellation",
+        "deadline",
     )
 
     def __init__(
@@ -50,9 +54,11 @@ class Attempt:
         values: Values,
         resources: Resources,
         threads: Threads,
+        processes: Processes | None,
     ) -> None:
         self.asset = asset
         self.cancellation = Cancellation()
+        self.deadline: asyncio.Timeout | None = None
         self._aliases = aliases
         self._claim = claim
         self._options = options
@@ -60,6 +66,7 @@ class Attempt:
         self._values = values
         self._resources = resources
         self._threads = threads
+        self._processes = processes
         self._inputs: dict[str, StoredInput] | None = None
 
     @property
@@ -79,6 +86,8 @@ class Attempt:
         return self._claim.attempt
 
     async def call(self, **supplied: object) -> object:
+        if self.asset.options.executor == "process":
+            return await self._call_in_process(supplied)
         return await self._call(self.asset.signature, supplied)
 
     async def call_phase(self, phase: str, **supplied: object) -> object:
@@ -103,21 +112,58 @@ class Attempt:
         result = await self._threads.run(self._claim.id, partial(signature.call, arguments))
         return await result if inspect.isawaitable(result) else result
 
+    async def _call_in_process(self, supplied: Mapping[str, object]) -> object:
+        assert self._processes is not None, "an application with such assets has them"
+        inputs = [
+            await self._cross(wanted)
+            for argument in self.asset.signature.arguments
+            for wanted in argument.inputs
+        ]
+        is_plain = self.asset.strategy is None
+        io = self._options.io or self.asset.options.io or DEFAULT_IO
+        facts = Facts(
+            asset=self.asset.full_name,
+            partition=self._claim.partition,
+            run_id=self._claim.run_id,
+            materialization_id=self._claim.id,
+            attempt=self._claim.attempt,
+            config=self._options.config,
+            max_bytes=self._values.max_bytes(io) if is_plain else None,
+        )
+        given = {name: self._codec.encode(value) for name, value in supplied.items()}
+        call = Call(facts, inputs, given)
+        returned = await self._processes.call(self.asset, call, self.deadline)
+        if isinstance(returned, Encoded) and not is_plain:
+            return self._codec.decode(returned.text, returned.annotation)
+        return returned
+
+    async def _cross(self, wanted: Input) -> Crossing:
+        source = await self._source(wanted)
+        if source is None:
+            return Crossing(wanted.upstream, "failed")
+        text = await self._values.text(source, self._claim.partition, wanted.annotation)
+        return Crossing(wanted.upstream, "succeeded", text)
+
     async def _resolve(self, argument: Argument) -> object:
+        upstreams: Sequence[Upstream] = [await self._load(wanted) for wanted in argument.inputs]
+        return argument.source.resolve(upstreams)
+
+    async def _load(self, wanted: Input) -> Upstream:
+        source = await self._source(wanted)
+        if source is None:
+            return Upstream(wanted.upstream, None, "failed")
+        value = await self._values.load(source, self._claim.partition, wanted.annotation)
+        return Upstream(wanted.upstream, value)
+
+    async def _source(self, wanted: Input) -> StoredInput | None:
+        """Return where an input is; None for an optional one that has no value."""
         inputs = self._inputs
         if inputs is None:
             now = self._aliases.get
             inputs = self._inputs = {now(it.asset, it.asset): it for it in self._claim.inputs}
             await self._values.bring(self._claim.inputs)
-        upstreams: Sequence[Upstream] = [
-            await self._load(wanted, inputs.get(wanted.upstream)) for wanted in argument.inputs
-        ]
-        return argument.source.resolve(upstreams)
-
-    async def _load(self, wanted: Input, source: StoredInput | None) -> Upstream:
-        if source is None:
-            if wanted.optional:
-                return Upstream(wanted.upstream, None, "failed")
+        source = inputs.get(wanted.upstream)
+        if source is None and not wanted.optional:
             # The run was planned by code that did not have this edge.
             raise DependencyNotReadyError(
                 [wanted.upstream],
@@ -125,16 +171,12 @@ class Attempt:
                 partition=self._claim.partition,
                 run_id=self._claim.run_id,
             )
-        value = await self._values.load(source, self._claim.partition, wanted.annotation)
-        return Upstream(wanted.upstream, value)
+        return source
 
     def _context(self, signature: Signature) -> Context[object]:
-        declared = signature.partition_type
-        as_type = declared if isinstance(declared, type) and declared is not object else None
-        decoded = partition.decode(self._claim.partition, as_type)
         return Context(
             asset=self.asset.full_name,
-            partition=decoded,
+            partition=signature.partition_of(self._claim.partition),
             run_id=self._claim.run_id,
             materialization_id=self._claim.id,
             attempt=self._claim.attempt,

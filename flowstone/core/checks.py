@@ -8,9 +8,10 @@ from flowstone.core.asset import Asset
 from flowstone.core.config import field_objections
 from flowstone.core.contracts.strategy import Strategy
 from flowstone.core.dag import EdgeKind, cycles, edges_of
-from flowstone.core.errors import Problem
+from flowstone.core.errors import DefinitionError, Problem
 from flowstone.core.options import name_objection
 from flowstone.core.pipeline import Pipeline
+from flowstone.core.processes.place import place_of
 from flowstone.core.signature import Missing, Signature
 from flowstone.core.suggestion import suggest
 from flowstone.core.type_fit import fits
@@ -85,6 +86,7 @@ class Checks:
             for missing in signature.missing:
                 yield self._without_source(asset, missing, where)
         yield from self._of_configs(asset, signatures)
+        yield from self._of_executor(asset)
         if first is asset:
             yield from self._unknown_upstreams(asset)
 
@@ -109,6 +111,29 @@ class Checks:
         if len(kinds) > 1:
             names = ", ".join(kind.__qualname__ for kind in kinds)
             yield _problem(asset, f"its functions want different configurations: {names}")
+
+    def _of_executor(self, asset: AnyAsset) -> Iterator[Problem]:
+        wanted = asset.options.executor
+        if wanted is None:
+            return
+        says = f'executor="{wanted}"'
+        if asset.is_async:
+            message = f"{says} is for plain functions; an async one runs on the event loop. Write"
+            yield _problem(asset, message, f"def {asset.name}(...): ...")
+        if wanted != "process":
+            return
+        for requirement in asset.signature.requirements:
+            name, kind = requirement.parameter, requirement.type.__qualname__
+            message = f"{says}: resources stay with the worker, '{name}' cannot reach the process."
+            message += f" Make the {kind} in the function, or leave it in a thread"
+            yield _problem(asset, message, f"@{asset.pipeline}.asset")
+        try:
+            place_of(asset)
+        except DefinitionError as error:
+            message = f"{says}: a child process cannot find it: {error}.\n  Put it at the top of a "
+            message += "module, with the decorator above it"
+            line = f"@{asset.pipeline}.asset({says})\ndef {asset.name}(...): ..."
+            yield _problem(asset, message, line)
 
     def _unknown_upstreams(self, asset: AnyAsset) -> Iterator[Problem]:
         for name, kind in self._edges[asset.full_name].items():

@@ -31,6 +31,7 @@ from flowstone.core.outcome import (
     Stored,
     Waiting,
 )
+from flowstone.core.processes.processes import Processes
 from flowstone.core.resources import Resources
 from flowstone.core.retry import DEFAULT_RETRY
 from flowstone.core.run_options import AssetOptions
@@ -60,6 +61,7 @@ class Executor:
         normalizer: ErrorNormalizer,
         telemetry: TelemetryEmitter,
         threads: Threads,
+        processes: Processes | None,
     ) -> None:
         self._definitions = definitions
         self._codec = codec
@@ -68,6 +70,7 @@ class Executor:
         self._normalizer = normalizer
         self._telemetry = telemetry
         self._threads = threads
+        self._processes = processes
         self._attempts: dict[int, Attempt] = {}
         self.last_error: FlowStoneError | None = None
         """What made the last attempt fail; the cause of what ``app.run`` raises."""
@@ -133,6 +136,7 @@ class Executor:
             values=self._values,
             resources=self._resources,
             threads=self._threads,
+            processes=self._processes,
         )
         began = time.perf_counter()
         try:
@@ -166,6 +170,7 @@ class Executor:
         scope = asyncio.timeout(asset.options.timeout.total_seconds())
         try:
             async with scope:
+                attempt.deadline = scope
                 if claim.wake is None:
                     return await strategy.start(attempt)
                 return await strategy.resume(attempt, claim.wake)

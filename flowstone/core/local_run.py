@@ -25,7 +25,7 @@ OTHERS_SECONDS = 1.0
 async def finish(
     handle: RunHandle[T],
     store: Store,
-    executor_for: Callable[[int], Executor],
+    executor_for: Callable[[int, int], Executor],
     telemetry: TelemetryEmitter,
 ) -> T:
     """
@@ -36,13 +36,12 @@ async def finish(
         RunCancelledError: It was cancelled.
         RunWaiting: Only an outside event can move it.
     """
-    executor = executor_for(SLOTS)
+    options = WorkerOptions(run_id=handle.run_id, slots=SLOTS)
+    executor = executor_for(options.slots, options.child_processes)
     try:
         record = await handle.status()
         if not record.status.is_terminal:
-            worker = Worker(
-                store, executor, telemetry, WorkerOptions(run_id=handle.run_id, slots=SLOTS)
-            )
+            worker = Worker(store, executor, telemetry, options)
             record = await _work_until_ended(handle, store, worker)
         tell_end(telemetry, record)
         return await handle.value_of(record)

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 from flowstone.core import duration
 from flowstone.core.errors import InvalidOptionError
@@ -37,6 +38,7 @@ class Options:
         priority: Higher is sooner.
         aliases: Full names that the asset had before, so that a rename keeps its history.
         version: What the author calls this version of the code; None is the hash of the code.
+        executor: Where a plain function runs; None is a thread.
     """
 
     io: str | None = None
@@ -49,6 +51,7 @@ class Options:
     description: str = ""
     aliases: tuple[str, ...] = ()
     version: str | None = None
+    executor: Literal["thread", "process"] | None = None
 
 
 class OptionReader:
@@ -119,6 +122,14 @@ class OptionReader:
             return value
         self._refuse("priority", value, "a whole number; higher is sooner")
         return 0
+
+    def executor(self, value: object) -> Literal["thread", "process"] | None:
+        """Return where a plain function runs, or None when nothing is said."""
+        match value:
+            case None | "thread" | "process":
+                return value
+        self._refuse("executor", value, '"thread" or "process"')
+        return None
 
     def texts(self, option: str, values: object) -> tuple[str, ...]:
         """Return several texts, each once, in the order given."""

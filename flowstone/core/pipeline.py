@@ -20,7 +20,7 @@ import types
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from flowstone.core.annotations import innermost
 from flowstone.core.asset import Asset, AssetRef, Definition, Location, Phase
@@ -142,6 +142,7 @@ class Pipeline:
         aliases: Sequence[str] = (),
         after: Sequence[AssetRef] = (),
         version: str | None = None,
+        executor: Literal["thread", "process"] | None = None,
     ) -> AssetDecorator: ...
 
     def asset(
@@ -161,6 +162,7 @@ class Pipeline:
         aliases: Sequence[str] = (),
         after: Sequence[AssetRef] = (),
         version: str | None = None,
+        executor: Literal["thread", "process"] | None = None,
     ) -> object:
         """
         Make an asset of the function below; with or without parentheses.
@@ -181,6 +183,8 @@ class Pipeline:
             aliases: Names that the asset had before, so that its history stays its own.
             after: Assets that have to come first; nothing is loaded from them.
             version: Replaces the hash of the code when it is decided whether a value is fresh.
+            executor: Where a plain function runs: in a thread (the default), or in a child process
+                (``"process"``) if it holds the GIL for long.
 
         Raises:
             DefinitionError: It is not a function.
@@ -197,6 +201,7 @@ class Pipeline:
             description=read.description(description),
             aliases=tuple(full_name(it, self.name) for it in read.texts("aliases", aliases)),
             version=read.text("version", version),
+            executor=read.executor(executor),
         )
         draft = _Draft(self, name, options, after, read.objections)
         return draft if function is None else draft(function)

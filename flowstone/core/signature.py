@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from flowstone.core import annotations
+from flowstone.core import annotations, partition
 from flowstone.core.annotations import Unresolved
 from flowstone.core.config import Config
 from flowstone.core.context import Context
@@ -107,6 +107,10 @@ class Signature:
     def inputs(self) -> tuple[Input, ...]:
         """Every upstream value, in the order of the parameters."""
         return tuple(wanted for argument in self.arguments for wanted in argument.inputs)
+
+    def partition_of(self, encoded: str) -> object:
+        """Return the partition that the function's `Context` has."""
+        return partition.decode(encoded, self.partition_type)
 
     def call(self, arguments: Mapping[str, object]) -> object:
         """Call the function with an argument for each parameter, by name."""

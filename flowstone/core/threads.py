@@ -25,7 +25,7 @@ class Threads:
         An owner may have several functions running at once.
         """
         context = contextvars.copy_context()
-        future: Future[object] = self._pool.submit(context.run, _without_stop_iteration, function)
+        future: Future[object] = self._pool.submit(context.run, without_stop_iteration, function)
         running = self._running.setdefault(owner, set())
         running.add(future)
         try:
@@ -63,7 +63,7 @@ class Threads:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _without_stop_iteration(function: Callable[[], object]) -> object:
+def without_stop_iteration(function: Callable[[], object]) -> object:
     """Call the function; a `StopIteration` can end no awaited future, so another error tells it."""
     try:
         return function()

@@ -12,6 +12,7 @@ from flowstone.core.contracts.store import Claim, JsonText, Store, StoredInput
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.errors import InvalidOptionError, NotStoredError, StorageError
 from flowstone.core.io_choice import IOLike, canonical, parse, text_of
+from flowstone.core.processes.call import Encoded
 from flowstone.core.telemetry import listens
 
 DEFAULT_IO = "default"
@@ -83,6 +84,14 @@ class Values:
         text = self.chosen(io)
         return None if text == DEFAULT_IO and DEFAULT_IO not in self._managers else text
 
+    def max_bytes(self, io: IOLike) -> int | None:
+        """
+        Return how large the text of a value may be that is stored through ``io``; None is no limit.
+
+        Raises: as `chosen`.
+        """
+        return MAX_BYTES if self.holder(io) is None else None
+
     async def store(self, io: str, claim: Claim, value: object) -> Kept:
         """
         Write the value, unless the store keeps it, and return what the settlement has to say.
@@ -104,7 +113,11 @@ class Values:
             return kept
 
     async def _store_value(self, holder: str | None, claim: Claim, value: object) -> Kept:
-        if holder is None:
+        if isinstance(value, Encoded):
+            if holder is None:
+                return Kept(value.text)
+            value = self._codec.decode(value.text, value.annotation)
+        elif holder is None:
             return Kept(self._codec.encode(value, max_bytes=MAX_BYTES))
         manager = self.manager(holder)
         if self._origin is None:
@@ -149,6 +162,29 @@ class Values:
                 source = replace(source, value=await self._text(source))
             measurements["size_bytes"] = _bytes(source.value)
             return await self._load_value(source, annotation)
+
+    async def text(self, source: StoredInput, partition: str, annotation: object) -> JsonText:
+        """
+        Return a stored value as the codec's text, for a reader in another process.
+
+        Args:
+            annotation: The reader's, for an IO manager that wants to know.
+
+        Raises:
+            NotStoredError: It is gone.
+            ValueNotStorableError: An IO manager keeps what the codec does not know.
+            StorageError: The IO manager failed.
+        """
+        if source.io is None and not listens(self._telemetry, "io.load"):
+            return await self._text(source)
+        facts = self._facts(source.asset, partition, source.io)
+        with self._telemetry.span("io.load", facts) as measurements:
+            if source.io is None:
+                text = await self._text(source)
+            else:
+                text = self._codec.encode(await self._load_value(source, annotation))
+            measurements["size_bytes"] = _bytes(text)
+            return text
 
     async def _load_value(self, source: StoredInput, annotation: object) -> object:
         if source.io is None:

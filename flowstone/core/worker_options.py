@@ -1,5 +1,6 @@
 """How a worker works."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,6 +23,8 @@ class WorkerOptions:
         shutdown_timeout: How long a stop waits for what runs before it hands it back.
         max_rescues: A materialization that has cost this many workers their life fails with the
             next one.
+        child_processes: How many functions with ``executor="process"`` run at once, each in a
+            process of its own; by default one for each processor.
     """
 
     queues: Mapping[str, int] = field(default_factory=dict)
@@ -32,6 +35,7 @@ class WorkerOptions:
     poll_interval: timedelta = timedelta(seconds=5)
     shutdown_timeout: timedelta = timedelta(seconds=30)
     max_rescues: int = 5
+    child_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def capacity(self, offered: Mapping[str, int]) -> Capacity:
         """Return what a turn may claim, given the slots offered by queue (empty: of the run)."""

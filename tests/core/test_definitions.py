@@ -3,10 +3,12 @@ from typing import Annotated, Any
 
 import pytest
 
+from flowstone.core.application import FlowStone
 from flowstone.core.asset import Definition, Phase
 from flowstone.core.config import Config
 from flowstone.core.context import Context
 from flowstone.core.contracts.strategy import Execution, Strategy
+from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.definitions import Definitions, build, check
 from flowstone.core.dependency import Dep
 from flowstone.core.errors import (
@@ -17,6 +19,9 @@ from flowstone.core.errors import (
 )
 from flowstone.core.outcome import Outcome, Stored, Wake
 from flowstone.core.pipeline import Pipeline
+from flowstone.core.processes.place import place_of
+from tests.application import in_processes
+from tests.application.in_processes import refused
 
 
 class Shop:
@@ -382,3 +387,38 @@ def test_twenty_thousand_assets_are_built() -> None:
 
     assert len(definitions) == 20_001
     assert definitions.dag.order[0] == "many.z"
+
+
+class TestAnExecutor:
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("with_resource", "resources stay with the worker, 'shop' cannot reach the process"),
+            ("asynchronous", 'executor="process" is for plain functions'),
+            ("misspelled", 'executor=\'procces\' must be "thread" or "process"'),
+            ("lambda_", "a child process cannot find it: '<lambda>' has no name in module"),
+            ("nested", "a child process cannot find it: 'make.<locals>.nested' has no name"),
+        ],
+    )
+    def test_one_that_it_cannot_have_is_refused(self, name: str, message: str) -> None:
+        problems = {it.asset: it.message for it in check([refused])}
+
+        assert message in problems[f"refused.{name}"]
+
+    def test_a_child_finds_what_a_name_leads_to(self) -> None:
+        told = {it.asset for it in check([refused])}
+
+        assert not told & {"refused.in_class", "refused.by_another_name"}
+        assert place_of(in_processes.by_another_name).path == "by_another_name"
+
+    def test_the_line_to_write_is_shown(self) -> None:
+        (problem,) = [it for it in check([refused]) if it.asset == "refused.nested"]
+
+        assert problem.fix == '@refused.asset(executor="process")\ndef nested(...): ...'
+
+    def test_a_codec_has_to_reach_the_children(self) -> None:
+        class Local(JsonCodec):
+            pass
+
+        with pytest.raises(DefinitionError, match="cannot be sent to child processes"):
+            FlowStone(in_processes.alone, codec=Local())

@@ -24,9 +24,18 @@ sales = Pipeline("sales", io="lake", queue="etl", tags=["sales"], retry=3, timeo
 async def everything() -> None: ...
 
 
+@sales.asset(executor="process")
+def heavy() -> int:
+    return 1
+
+
+count: int = heavy()
+
+
 sales.asset(retries=5)  # E:
 sales.asset(priority="high")  # E:
 sales.asset(tags=[1])  # E:
+sales.asset(executor="fork")  # E:
 sales.asset("name")  # E:
 Pipeline("x", que="etl")  # E:
 Pipeline()  # E:

@@ -43,7 +43,7 @@ class Execution(Protocol):
         Call the asset's function with its inputs, plus what the strategy supplies itself.
 
         Returns what the function returned; raises what it raised. A plain function runs in a
-        thread.
+        thread, or in a child process if the asset says so.
         """
 
     async def call_phase(self, phase: str, **supplied: object) -> object:

@@ -29,6 +29,14 @@ class JsonCodec(Codec):
     def __init__(self) -> None:
         self._readers = Readers()
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what it has learned of types: that is functions, which do not pickle."""
+        return {name: value for name, value in vars(self).items() if name != "_readers"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._readers = Readers()
+
     def encode(self, value: object, *, max_bytes: int | None = None) -> str:
         """Return the value as JSON text; see `Codec.encode`."""
         kind = type(value)

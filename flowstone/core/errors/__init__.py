@@ -15,7 +15,8 @@ Every error that FlowStone raises.
     ├─ MaterializationError             one asset's materialization failed
     │  ├─ AssetFunctionError            the author's code raised; see __cause__
     │  ├─ DependencyFailedError  DependencyNotReadyError (retryable)
-    │  └─ MaterializationTimeoutError (retryable)
+    │  ├─ MaterializationTimeoutError (retryable)
+    │  └─ ProcessDiedError (retryable)  a child process was killed, or exited
     ├─ StorageError                     an IO manager or the codec failed
     │  ├─ NotStoredError
     │  └─ ValueNotStorableError  ValueNotReadableError
@@ -81,6 +82,7 @@ from flowstone.core.errors.work import (
     MaterializationError,
     MaterializationTimeoutError,
     NotStoredError,
+    ProcessDiedError,
     ResourceUnavailableError,
     StorageError,
     ValidationFailedError,
@@ -114,6 +116,7 @@ __all__ = [
     "OpenWait",
     "PluginError",
     "Problem",
+    "ProcessDiedError",
     "RegistrationError",
     "ResourceUnavailableError",
     "RunCancelledError",

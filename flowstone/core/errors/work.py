@@ -152,6 +152,33 @@ class MaterializationTimeoutError(MaterializationError):
         )
 
 
+class ProcessDiedError(MaterializationError):
+    """
+    The child process of an asset with ``executor="process"`` ended before its function did.
+
+    Trying again can help: a process that is killed has often met others that needed the memory.
+
+    Attributes:
+        how: What became of it: the signal that killed it, or its exit code.
+    """
+
+    code = "process_died"
+    retryable = True
+
+    def __init__(
+        self, how: str, *, asset: str = "", partition: str = "", run_id: int | None = None
+    ) -> None:
+        self.how = how
+        advice = "; is the system out of memory?" if "SIGKILL" in how else ""
+        super().__init__(
+            f"The child process {how}{advice}",
+            asset=asset,
+            partition=partition,
+            run_id=run_id,
+            context={"how": how},
+        )
+
+
 class StorageError(FlowStoneError):
     """An IO manager failed."""
 

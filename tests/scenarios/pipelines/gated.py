@@ -17,7 +17,7 @@ gated = Pipeline("gated")
 
 
 def gate_of(ctx: Context) -> str:
-    return f"{ctx.asset.removeprefix('gated.')}-{ctx.attempt}"
+    return f"{ctx.asset.rpartition('.')[2]}-{ctx.attempt}"
 
 
 @gated.asset
