@@ -13,6 +13,7 @@ from typing import Any
 from flowstone import FlowStone
 from flowstone.core.planner import DEFAULT_QUEUE
 from flowstone.core.worker_options import WorkerOptions
+from tests.scenarios.pipelines.filed import IO
 from tests.scenarios.processes.life import argument, end_with_the_test, pipeline
 
 DURATIONS = {"lease", "poll_interval", "shutdown_timeout"}
@@ -28,7 +29,7 @@ def options(slots: int, given: dict[str, Any]) -> WorkerOptions:
 
 async def work(dsn: str, pipelines: list[str], slots: int, options_: dict[str, Any]) -> None:
     end_with_the_test()
-    async with FlowStone([pipeline(name) for name in pipelines], dsn=dsn) as app:
+    async with FlowStone([pipeline(name) for name in pipelines], dsn=dsn, io=IO) as app:
         worker = app.worker(options(slots, options_))
 
         def stop() -> None:
