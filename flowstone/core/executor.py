@@ -25,7 +25,6 @@ from flowstone.core.errors import (
 from flowstone.core.outcome import (
     Cancelled,
     Failed,
-    Outcome,
     Skipped,
     Snoozed,
     Stored,
@@ -140,10 +139,7 @@ class Executor:
         )
         began = time.perf_counter()
         try:
-            outcome = await self._outcome(asset, claim, attempt)
-            if isinstance(outcome, Failed):
-                raise outcome.error
-            settlement = await self._settlement(asset, claim, options, outcome)
+            settlement = await self._in_time(asset, claim, options, attempt)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -160,20 +156,17 @@ class Executor:
         settlement.duration_ms = int((time.perf_counter() - began) * 1000)
         return settlement
 
-    async def _outcome(self, asset: Asset[..., object], claim: Claim, attempt: Attempt) -> Outcome:
-        strategy = asset.strategy or _PLAIN
-        assert isinstance(strategy, Strategy), "refused when the application was built"
+    async def _in_time(
+        self, asset: Asset[..., object], claim: Claim, options: AssetOptions, attempt: Attempt
+    ) -> Settlement:
+        """Load, run and store within the asset's timeout: an IO manager may hang as a body may."""
         if asset.options.timeout is None:
-            if claim.wake is None:
-                return await strategy.start(attempt)
-            return await strategy.resume(attempt, claim.wake)
+            return await self._settled(asset, claim, options, attempt)
         scope = asyncio.timeout(asset.options.timeout.total_seconds())
         try:
             async with scope:
                 attempt.deadline = scope
-                if claim.wake is None:
-                    return await strategy.start(attempt)
-                return await strategy.resume(attempt, claim.wake)
+                return await self._settled(asset, claim, options, attempt)
         except TimeoutError:
             if not scope.expired():
                 raise
@@ -184,6 +177,19 @@ class Executor:
                 partition=claim.partition,
                 run_id=claim.run_id,
             ) from None
+
+    async def _settled(
+        self, asset: Asset[..., object], claim: Claim, options: AssetOptions, attempt: Attempt
+    ) -> Settlement:
+        strategy = asset.strategy or _PLAIN
+        assert isinstance(strategy, Strategy), "refused when the application was built"
+        if claim.wake is None:
+            outcome = await strategy.start(attempt)
+        else:
+            outcome = await strategy.resume(attempt, claim.wake)
+        if isinstance(outcome, Failed):
+            raise outcome.error
+        return await self._settlement(asset, claim, options, outcome)
 
     async def _settlement(
         self,

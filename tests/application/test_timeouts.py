@@ -4,10 +4,13 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
 from flowstone import Context, Dep, FlowStone, Pipeline, RunFailedError
+from flowstone.core.contracts.io_manager import Address, Written
+from flowstone.core.defaults.memory_io import MemoryIO
 from tests.application.conftest import AppOf
 from tests.application.stage import Stage, drain, eventually, statuses, steps, working
 
@@ -186,3 +189,30 @@ class TestThreads:
 async def _is_retried(app: FlowStone, run_id: int) -> bool:
     (step,) = (await steps(app, run_id)).values()
     return step.status == "ready" and step.error is not None
+
+
+class TestStoring:
+    async def test_an_io_manager_that_hangs_is_within_the_time_too(
+        self, app_of: AppOf, stage: Stage
+    ) -> None:
+        class Stuck(MemoryIO):
+            async def store(self, address: Address, value: object) -> Written:
+                written = await super().store(address, value)
+                if address.claim == 0:
+                    await asyncio.Event().wait()
+                return written
+
+        p = Pipeline("p", io="share", timeout="50ms")
+        p.asset(name="it")(lambda: 1)
+        app = await app_of(p, io={"share": Stuck()})
+        handle = await app.enqueue("it")
+
+        await drain(app)
+
+        (step,) = (await steps(app, handle.run_id)).values()
+        assert json.loads(step.error or "")["code"] == "timeout"
+        await stage.advance("1m")
+        await drain(app)
+        assert await handle.result() == 1
+        (swept,) = await app.sweep(grace=timedelta())
+        assert (swept.found_count, swept.orphan_count) == (2, 1)
