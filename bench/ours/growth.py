@@ -7,9 +7,9 @@ the tables are empty, as in the first second after a deployment, and nothing is 
 is, and all is measured once more.
 
 A round claims a hundred (``fetch``), settles them and claims the next hundred in one call
-(``turn``), and settles those. Every materialization comes in a pair, so half of what is claimed
-has just been made ready. What was taken is planned anew before the next round, and every
-settlement is checked.
+(``turn``), asks for work where there is none (``idle``), and settles the rest. Every
+materialization comes in a pair, so half of what is claimed has just been made ready. What was
+taken is planned anew before the next round, and every settlement is checked.
 """
 
 import asyncio
@@ -32,10 +32,11 @@ BACKLOG = 10_000
 BATCH = 100
 ROUNDS = 100
 QUEUE = "default"
+EMPTY_QUEUE = "empty"
 SCENARIOS = ("waiting", "far_future", "finished", "other_queue")
 NEVER_ANALYZED = "never_analyzed"
 ANALYZED = "_analyzed"
-MEASURED = ("fetch", "turn")
+MEASURED = ("fetch", "turn", "idle")
 
 Times = dict[str, list[float]]
 
@@ -63,25 +64,29 @@ class Side:
         await self._store.close()
 
     async def play(self, times: Times) -> None:
-        """Do one round, and note how long its fetch and its turn took, in seconds."""
+        """Do one round, and note how long its turns took, in seconds."""
         started = perf_counter()
         first = await self._turn((), BATCH)
         fetched = perf_counter()
         second = await self._turn(first.claims, BATCH)
         turned = perf_counter()
+        third = await self._turn((), BATCH, EMPTY_QUEUE)
+        idled = perf_counter()
         await self._turn(second.claims, 0)
         require_count(len(first.claims), BATCH, "claimed")
         require_count(len(second.claims), BATCH, "claimed")
+        require_count(len(third.claims), 0, "claimed of nothing")
         times["fetch"].append(fetched - started)
         times["turn"].append(turned - fetched)
+        times["idle"].append(idled - turned)
         await self.rows.plan(BATCH, pairs=True)
 
-    async def _turn(self, claims: Sequence[Claim], slots: int) -> Turn:
+    async def _turn(self, claims: Sequence[Claim], slots: int, queue: str = QUEUE) -> Turn:
         settlements = [
             Settlement(it.id, it.claim, Event.SUCCEEDED, value="1", version="v1", duration_ms=1)
             for it in claims
         ]
-        turn = await self._store.turn(self._worker, settlements, Capacity(queues={QUEUE: slots}))
+        turn = await self._store.turn(self._worker, settlements, Capacity(queues={queue: slots}))
         require_count(len(turn.refused), 0, "refused")
         return turn
 

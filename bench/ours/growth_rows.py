@@ -106,6 +106,7 @@ class Rows:
     def __init__(self, connection: asyncpg.Connection, schema: str) -> None:
         self._pg = connection
         self._schema = schema
+        self._finished = 0
 
     async def prepare(self) -> None:
         """Make unqualified names mean this schema, and keep autovacuum away from its tables."""
@@ -131,12 +132,15 @@ class Rows:
         """Write this many materializations that succeeded, each of a partition of its own."""
         # Foreign keys would be looked up row by row; the rows that they want are there.
         await self._pg.execute("SET session_replication_role = replica")
-        for first in range(0, jobs, PAGE):
+        while jobs > 0:
+            page = min(jobs, PAGE)
             newest = await self._pg.fetchval("SELECT coalesce(max(id), 0) FROM procrastinate_jobs")
-            await self._pg.execute(FINISHED_JOBS, first, min(PAGE, jobs - first))
+            await self._pg.execute(FINISHED_JOBS, self._finished, page)
             run = await self._pg.fetchval(FINISHED_RUN)
             await self._pg.execute(FINISHED_MATERIALIZATIONS, run, newest)
             await self._pg.execute(FINISHED_REST, run)
+            self._finished += page
+            jobs -= page
         await self._pg.execute("RESET session_replication_role")
 
     async def _tables(self) -> list[str]:

@@ -167,8 +167,9 @@ COMMENT ON TABLE flowstone_leases IS
     'Who does what only one of all may do; who does not renew in time is replaced. One row for each such thing.';
 
 -- The two heads of a queue. Only jobs of ours are in them, whatever else procrastinate runs.
--- Serves claim: due at once.
-CREATE INDEX flowstone_jobs_for_claim ON procrastinate_jobs (queue_name, priority DESC, id)
+-- Serves claim: due at once. The sign is turned so that procrastinate's index on (priority DESC, id), which
+-- has the jobs of all queues, can never look like a shortcut; bigint, as the least integer has no opposite.
+CREATE INDEX flowstone_jobs_for_claim ON procrastinate_jobs (queue_name, (-priority::bigint), id)
     WHERE status = 'todo' AND scheduled_at IS NULL AND task_name = 'flowstone:materialize';
 -- Serves claim: timed, retried, snoozed and parked jobs.
 CREATE INDEX flowstone_jobs_timed ON procrastinate_jobs (queue_name, scheduled_at, id)

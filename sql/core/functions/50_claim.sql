@@ -58,7 +58,7 @@ BEGIN
                     AND j.task_name = 'flowstone:materialize'
                     AND j.queue_name = p_queues[q]
                     AND j.scheduled_at IS NULL
-                ORDER BY j.priority DESC, j.id
+                ORDER BY -j.priority::bigint, j.id
                 LIMIT v_free
                 FOR UPDATE SKIP LOCKED
             );

@@ -140,6 +140,7 @@ CREATE FUNCTION flowstone_invalidate_v1(
     SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+    v_stale bigint[];
     v_count bigint;
 BEGIN
     WITH RECURSIVE stale AS (
@@ -153,23 +154,20 @@ BEGIN
         FROM stale
         JOIN flowstone_lineage l ON l.upstream_id = stale.materialization_id
         WHERE p_downstream
-    ),
-    locked AS MATERIALIZED (
-        SELECT c.asset, c.partition
-        FROM stale
-        JOIN flowstone_current c ON c.materialization_id = stale.materialization_id
-        WHERE c.invalidated_at IS NULL
-        ORDER BY c.asset, c.partition
-        FOR UPDATE OF c
-    ),
-    invalidated AS (
-        UPDATE flowstone_current c
-        SET invalidated_at = clock_timestamp()
-        FROM locked
-        WHERE c.asset = locked.asset AND c.partition = locked.partition
-        RETURNING 1
     )
-    SELECT count(*) INTO v_count FROM invalidated;
+    SELECT array_agg(stale.materialization_id) INTO v_stale FROM stale;
+
+    -- By an array, not by a join: nobody knows how many rows a recursion finds, and the planner's guess
+    -- was a reason to read all pointers.
+    PERFORM
+    FROM flowstone_current c
+    WHERE c.materialization_id = ANY (v_stale) AND c.invalidated_at IS NULL
+    ORDER BY c.asset, c.partition
+    FOR UPDATE;
+    UPDATE flowstone_current c
+    SET invalidated_at = clock_timestamp()
+    WHERE c.materialization_id = ANY (v_stale) AND c.invalidated_at IS NULL;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;
 END;
 $$;

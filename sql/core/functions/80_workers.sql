@@ -36,17 +36,35 @@ BEGIN
 END;
 $$;
 
+-- Jobs that run. procrastinate's unique index on lock, partial on 'doing', holds nothing else.
+--
+-- Their materializations are then found by id, from an array: a join would go by the planner's guess at how
+-- many these are, and a guess from when the tables were empty reads all that there ever was.
+CREATE FUNCTION flowstone_doing()
+    RETURNS bigint[]
+    LANGUAGE sql
+    STABLE
+AS $$
+    SELECT ARRAY(SELECT j.id FROM procrastinate_jobs j WHERE j.status = 'doing');
+$$;
+
 -- Claims of this worker that somebody asked to stop.
 CREATE FUNCTION flowstone_aborts_v1(p_worker bigint)
     RETURNS bigint[]
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
-    SELECT coalesce(array_agg(j.id), '{}')
-    FROM procrastinate_jobs j
-    JOIN flowstone_materializations m ON m.id = j.id
-    WHERE j.status = 'doing' AND j.abort_requested AND m.worker_id = p_worker AND m.status = 'running';
+    SELECT coalesce(array_agg(m.id), '{}')
+    FROM flowstone_materializations m
+    WHERE m.id = ANY (ARRAY(SELECT j.id FROM procrastinate_jobs j WHERE j.status = 'doing' AND j.abort_requested))
+        AND m.worker_id = p_worker
+        AND m.status = 'running';
 $$;
 
 -- Take back what these workers own, and forget them. Locks: jobs, materializations, runs.
@@ -62,16 +80,16 @@ DECLARE
     v_ids bigint[];
     v_ended bigint[];
 BEGIN
-    -- The unique index on lock, partial on 'doing', holds nothing but running jobs.
-    SELECT array_agg(j.id) INTO v_ids
-    FROM (
-        SELECT j.id
-        FROM procrastinate_jobs j
-        JOIN flowstone_materializations m ON m.id = j.id
-        WHERE j.status = 'doing' AND m.status = 'running' AND m.worker_id = ANY (p_workers)
-        ORDER BY j.id
-        FOR UPDATE OF j
-    ) j;
+    v_ids := ARRAY(
+        SELECT m.id
+        FROM flowstone_materializations m
+        WHERE m.id = ANY (flowstone_doing()) AND m.status = 'running' AND m.worker_id = ANY (p_workers)
+    );
+    PERFORM
+    FROM procrastinate_jobs j
+    WHERE j.id = ANY (v_ids) AND j.status = 'doing'
+    ORDER BY j.id
+    FOR UPDATE;
     -- While this waited for the locks a job may have been settled, and claimed by somebody else.
     v_ids := ARRAY(
         SELECT m.id
@@ -149,6 +167,11 @@ CREATE FUNCTION flowstone_rescue_v1(p_lease_ms bigint, p_max_rescues integer)
     RETURNS TABLE (worker_id bigint, materialization_id bigint)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -165,9 +188,8 @@ BEGIN
     -- A turn that was under way when its worker was given up claims for nobody.
     v_dead := v_dead || ARRAY(
         SELECT DISTINCT m.worker_id
-        FROM procrastinate_jobs j
-        JOIN flowstone_materializations m ON m.id = j.id
-        WHERE j.status = 'doing'
+        FROM flowstone_materializations m
+        WHERE m.id = ANY (flowstone_doing())
             AND m.status = 'running'
             AND NOT EXISTS (SELECT FROM flowstone_workers w WHERE w.id = m.worker_id)
     );
@@ -182,6 +204,11 @@ CREATE FUNCTION flowstone_unregister_worker_v1(p_worker bigint)
     RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     PERFORM FROM flowstone_workers w WHERE w.id = p_worker FOR UPDATE;

@@ -7,6 +7,8 @@ CREATE FUNCTION flowstone_cancel_run_v1(p_run bigint)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
     SET jit = off
     SET plan_cache_mode = force_generic_plan
 AS $$
@@ -21,16 +23,20 @@ BEGIN
     END IF;
 
     LOOP
+        -- Rows are found by ids in arrays: joined or sorted, they are found as the planner guesses, which may
+        -- be by reading all there is.
         -- All jobs first, those that run too: whoever settles holds his jobs when he takes the rest.
         v_jobs := ARRAY(
             SELECT j.id
-            FROM flowstone_materializations m
-            JOIN procrastinate_jobs j ON j.id = m.id
-            WHERE m.run_id = p_run
-                AND m.status IN ('ready', 'waiting', 'running')
+            FROM procrastinate_jobs j
+            WHERE j.id = ANY (ARRAY(
+                    SELECT m.id
+                    FROM flowstone_materializations m
+                    WHERE m.run_id = p_run AND m.status IN ('ready', 'waiting', 'running')
+                ))
                 AND j.status IN ('todo', 'doing')
             ORDER BY j.id
-            FOR UPDATE OF j
+            FOR UPDATE
         );
         UPDATE procrastinate_jobs j SET abort_requested = true
         WHERE j.id = ANY (v_jobs) AND j.status = 'doing' AND NOT j.abort_requested;
@@ -42,7 +48,7 @@ BEGIN
         WITH open AS MATERIALIZED (
             SELECT m.id
             FROM flowstone_materializations m
-            WHERE m.run_id = p_run
+            WHERE m.id = ANY (ARRAY(SELECT id FROM flowstone_materializations WHERE run_id = p_run))
                 AND (
                     m.status = 'pending'
                     OR m.id = ANY (v_jobs)

@@ -9,6 +9,11 @@ CREATE FUNCTION flowstone_run_v1(p_run bigint)
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
     SELECT
         r.id, r.status::text, r.targets::text, r.options::text, r.created_at, r.finished_at,
@@ -68,13 +73,18 @@ CREATE FUNCTION flowstone_materializations_v1(p_run bigint)
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
     SELECT
         m.id, m.run_id, m.asset, m.partition, m.status::text, m.attempt, m.reason, m.error::text,
         w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms
-    FROM flowstone_materializations m
+    -- OFFSET keeps the planner from reading all there is in the order of ids.
+    FROM (SELECT * FROM flowstone_materializations WHERE run_id = p_run OFFSET 0) m
     LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
-    WHERE m.run_id = p_run
     ORDER BY m.id;
 $$;
 
@@ -183,11 +193,15 @@ CREATE FUNCTION flowstone_owned_v1(p_worker bigint)
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
     SELECT m.id, m.claim
-    FROM procrastinate_jobs j
-    JOIN flowstone_materializations m ON m.id = j.id
-    WHERE j.status = 'doing' AND m.status = 'running' AND m.worker_id = p_worker
+    FROM flowstone_materializations m
+    WHERE m.id = ANY (flowstone_doing()) AND m.status = 'running' AND m.worker_id = p_worker
     ORDER BY m.id;
 $$;
 

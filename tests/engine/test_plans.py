@@ -1,0 +1,165 @@
+"""
+What each step of the engine reads does not depend on what else is in the tables.
+
+Counted in blocks, so that nobody's machine matters: with a few rows of each kind, and with
+thousands in the way. Reading a table, or an index from end to end, shows as hundreds of blocks.
+Plans are those that a session made while the tables were all but empty, without statistics and with
+those of that time, and those of a new session, without statistics and with true ones.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from bench.ours.growth_rows import Rows
+from flowstone.engine.dsn import for_asyncpg
+from tests.conftest import a_database
+
+CLAIMS, FEW, MANY = 12, 500, 6_000
+STATES = ("planned while empty", "never analyzed", "analyzed while empty", "analyzed")
+
+Blocks = Mapping[str, Mapping[str, int]]
+
+
+def turn(
+    *, slots: int = CLAIMS, queue: str = "default", run: str = "NULL", settles: int = 0
+) -> str:
+    """Return the call of a turn; it settles the first of what the worker 1 runs, or nothing."""
+    # Of each pair the first is ready, so these have every second id.
+    ids = [2 * number + 1 for number in range(settles)]
+    n = f"ARRAY[{settles}]"
+    return f"""flowstone_turn_v1(
+        1, ARRAY{ids}::bigint[], array_fill(0, {n}), array_fill(1::smallint, {n}),
+        array_fill('1'::text, {n}), '{{}}', '{{}}', array_fill('v1'::text, {n}), '{{}}', '{{}}',
+        array_fill(1, {n}), '{{}}', '{{{queue}}}', '{{{slots}}}', {run}, 65536
+    )"""
+
+
+STEPS = {
+    "claim what is due at once": turn(),
+    "claim what is timed and due": turn(queue="timed"),
+    "claim from a run": turn(run="1"),
+    "look for the next due": turn(queue="later"),
+    "settle": turn(slots=0, settles=CLAIMS),
+    "heartbeat": "flowstone_heartbeat_v1(1)",
+    "owned": "flowstone_owned_v1(1)",
+    "aborts": "flowstone_aborts_v1(1)",
+    "rescue nobody": "flowstone_rescue_v1(3600000, 5)",
+    "rescue": "flowstone_rescue_v1(-3600000, 5)",
+    "unregister": "flowstone_unregister_worker_v1(1)",
+    "cancel a run": "flowstone_cancel_run_v1(1)",
+    "wake": "flowstone_wake_v1(1, NULL)",
+    "what is stored": "flowstone_current_v1(ARRAY['bench.asset_1'], ARRAY['old-1'], 1)",
+    "invalidate": "flowstone_invalidate_v1(ARRAY['bench.asset_1'], ARRAY['old-1'], false, NULL)",
+    "read a run": "flowstone_run_v1(1)",
+    "read its materializations": "flowstone_materializations_v1(1)",
+    "read its outputs": "flowstone_outputs_v1(1, ARRAY['bench.asset_1'], ARRAY['1'], 65536)",
+    "read what it reused": "flowstone_reused_v1(1)",
+    "read a history": "flowstone_history_v1('bench.asset_1', 'old-1', 20)",
+    "read a lineage": "flowstone_lineage_v1('bench.asset_1', 'old-1')",
+    "read values": "flowstone_values_v1('{1,2,3}')",
+}
+
+
+@pytest.fixture(scope="module")
+def blocks(server_dsn: str, template_database: str) -> Blocks:
+    """How many blocks each step touches, by state; "few" is the reference."""
+    counted: dict[str, Mapping[str, int]] = {}
+    for count in (count_without_statistics, count_with_statistics):
+        with a_database(server_dsn, template_database) as dsn:
+            counted |= asyncio.run(count(dsn))
+    return counted
+
+
+async def count_without_statistics(dsn: str) -> Blocks:
+    async with a_session(dsn) as early, a_session(dsn) as late:
+        rows = Rows(early, "flowstone")
+        await begin(rows, early)
+        await keep_plans(early)
+        await put_in_the_way(rows, FEW)
+        few = await blocks_of_steps(early)
+        await put_in_the_way(rows, MANY)
+        return {
+            "few": few,
+            "planned while empty": await blocks_of_steps(early),
+            "never analyzed": await blocks_of_steps(late),
+        }
+
+
+async def count_with_statistics(dsn: str) -> Blocks:
+    async with a_session(dsn) as early, a_session(dsn) as late:
+        rows = Rows(early, "flowstone")
+        await begin(rows, early)
+        await analyze(rows, early)
+        await keep_plans(early)
+        await put_in_the_way(rows, MANY)
+        outdated = await blocks_of_steps(early)
+        await analyze(rows, early)
+        return {"analyzed while empty": outdated, "analyzed": await blocks_of_steps(late)}
+
+
+@asynccontextmanager
+async def a_session(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(**for_asyncpg(dsn))
+    await connection.execute("SET search_path TO flowstone")
+    yield connection
+    await connection.close()
+
+
+async def begin(rows: Rows, pg: asyncpg.Connection) -> None:
+    """Let the worker 1 run half of what can be claimed of the run 1."""
+    await rows.prepare()
+    await pg.execute("SELECT flowstone_register_worker_v1('here', 1, '{default}')")
+    await rows.plan(2 * CLAIMS, pairs=True)
+    await pg.execute(f"SELECT * FROM {turn(slots=CLAIMS)}")
+
+
+async def keep_plans(pg: asyncpg.Connection) -> None:
+    """Play more often than the five times after which a session may keep a plan for good."""
+    for _ in range(4):
+        await blocks_of_steps(pg)
+
+
+async def analyze(rows: Rows, pg: asyncpg.Connection) -> None:
+    await pg.execute("VACUUM")  # It also clears the indexes of what was undone.
+    await rows.analyze()
+
+
+async def put_in_the_way(rows: Rows, count: int) -> None:
+    now = datetime.now(UTC)
+    await rows.plan(count, pairs=True)
+    await rows.plan(count, queue="other")
+    await rows.plan(count, queue="timed", at=now - timedelta(hours=1))
+    await rows.plan(count, queue="timed", at=now + timedelta(days=365))
+    await rows.plan(count, queue="later", at=now + timedelta(days=365))
+    await rows.finish(count)
+
+
+async def blocks_of_steps(pg: asyncpg.Connection) -> Mapping[str, int]:
+    """Play each step twice and undo it: the first time also reads the catalogue."""
+    return {name: [await blocks_of(pg, step) for _ in range(2)][1] for name, step in STEPS.items()}
+
+
+async def blocks_of(pg: asyncpg.Connection, step: str) -> int:
+    transaction = pg.transaction()
+    await transaction.start()
+    answer = await pg.fetchval(
+        f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) SELECT * FROM {step}"
+    )
+    await transaction.rollback()
+    plan = json.loads(answer)[0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_reads_no_more_for_what_is_in_the_way(blocks: Blocks, step: str, state: str) -> None:
+    few, many = blocks["few"][step], blocks[state][step]
+
+    # Trees are one level deeper, and a plan that is made anew reads the statistics.
+    assert many <= few * 1.2 + 60
