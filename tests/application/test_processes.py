@@ -16,6 +16,7 @@ from flowstone.core.defaults.memory_io import MemoryIO
 from flowstone.core.errors import ProcessDiedError
 from flowstone.core.processes.call import Call, Facts
 from flowstone.core.processes.children import Children
+from flowstone.core.processes.place import place_of
 from flowstone.core.processes.processes import Processes
 from flowstone.core.worker_options import WorkerOptions
 from tests.application import in_processes
@@ -182,7 +183,9 @@ class TestChildren:
         app: FlowStone,
         capfd: pytest.CaptureFixture[str],
         caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
         caplog.set_level("ERROR", "quiet")
         caplog.set_level("INFO", "flowstone.asset")
 
@@ -254,11 +257,19 @@ class TestDeaths:
 
         assert await handle.result() == 2
 
-    async def test_that_of_an_idle_one_is_nobodys(self, app: FlowStone) -> None:
-        first = await app.run(in_processes.pid)
-        os.kill(first, signal.SIGKILL)
+    async def test_that_of_an_idle_one_is_nobodys(self) -> None:
+        children = Children(JsonCodec())
+        wanted = place_of(in_processes.pid), in_processes.pid.code_version
+        first = await children.lend(*wanted)
+        children.take_back(first)
+        os.kill(first.pid, signal.SIGKILL)  # which is not known here before it is asked
 
-        assert await app.run(in_processes.pid, force=True) != first
+        second = await children.lend(*wanted)
+
+        assert first.pid != second.pid
+        assert second.is_well
+        children.take_back(second)
+        await children.close()
 
 
 class TestStopping:
