@@ -114,6 +114,7 @@ class Planner:
             stored = self._stored(found, partition, {*names, *self._upstreams(request)})
             if not request.with_deps:
                 self._require_upstreams(request, stored, partition)
+                decisions += self._taken(request, stored, partition)
             running: set[str] = set()
             for name in names:
                 current = stored.get(name)
@@ -235,6 +236,19 @@ class Planner:
             ]
             if missing:
                 raise DependencyNotReadyError(missing, asset=target, partition=partition)
+
+    def _taken(
+        self, request: Request, stored: Mapping[str, Current], partition: str
+    ) -> list[Decision]:
+        """Return what a run takes without asking whether it is fresh; it holds on to it."""
+        upstreams = dict.fromkeys(self._upstreams(request))
+        return [
+            Decision(Key(name, partition), Action.REUSE, "taken as it is", current)
+            for name in sorted(upstreams, key=self._place.__getitem__)
+            if name not in request.targets
+            and (current := stored.get(name)) is not None
+            and not current.invalidated
+        ]
 
     def _connect(
         self,

@@ -189,9 +189,11 @@ class Values:
     async def _load_value(self, source: StoredInput, annotation: object) -> object:
         if source.io is None:
             return self._codec.decode(await self._text(source), annotation)
+        if source.location is None:
+            raise _gone(source)
         manager = self.manager(source.io)
         with self._failures():
-            return await manager.load(json.loads(source.location or "null"), annotation)
+            return await manager.load(json.loads(source.location), annotation)
 
     async def _text(self, source: StoredInput) -> JsonText:
         """Return what the store holds; a claim brings it only when it is small."""
@@ -201,8 +203,7 @@ class Values:
         try:
             return found[source.materialization_id]
         except KeyError:
-            gone = f"the value of {source.asset} is no longer stored"
-            raise NotStoredError(gone) from None
+            raise _gone(source) from None
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -216,6 +217,14 @@ class Values:
 
     def _facts(self, asset: str, partition: str, holder: str | None) -> dict[str, object]:
         return {"asset": asset, "partition": partition, "io_manager": holder or DEFAULT_IO}
+
+
+def _gone(source: StoredInput) -> NotStoredError:
+    return NotStoredError(
+        f"the value of {source.asset} that materialization {source.materialization_id} gave is no "
+        "longer stored: it was replaced, and pruned (FlowStone(retention=...)); its current value "
+        "is what get() returns"
+    )
 
 
 def _bytes(text: str | None) -> int:

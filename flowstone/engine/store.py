@@ -7,11 +7,10 @@ No statement depends on the session, which lets a transaction-mode PgBouncer sit
 """
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from flowstone.core.contracts.store import (
     Capacity,
@@ -22,6 +21,7 @@ from flowstone.core.contracts.store import (
     MaterializationRecord,
     NewRun,
     Progress,
+    Pruned,
     Rescued,
     Reused,
     RunRecord,
@@ -31,17 +31,14 @@ from flowstone.core.contracts.store import (
     Turn,
     WorkerInfo,
 )
-from flowstone.core.errors import DatabaseError, RunNotFoundError
+from flowstone.core.errors import RunNotFoundError
+from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus
 from flowstone.engine import rows, schema
 from flowstone.engine.caller_connection import fetch
+from flowstone.engine.conflicts import after_conflicts
 from flowstone.engine.connection_pool import ConnectionPool
-from flowstone.engine.database_errors import (
-    Failure,
-    connection_errors,
-    database_errors,
-    failure_of,
-)
+from flowstone.engine.database_errors import connection_errors, database_errors
 from flowstone.engine.heartbeat import HeartbeatThread
 from flowstone.engine.listener import Listener
 from flowstone.engine.statements import call, checked_schema_name
@@ -57,9 +54,6 @@ BULK_SECONDS = 600.0
 """For calls whose work has no bound: planning, invalidating or cancelling any number of rows."""
 
 LARGEST_ID = 2**63 - 1
-CONFLICTS = 10
-
-T = TypeVar("T")
 
 
 class PostgresStore(Store):
@@ -196,12 +190,6 @@ class PostgresStore(Store):
 
         return await after_conflicts(once)
 
-    async def locked(self, materialization_ids: Sequence[int]) -> Sequence[int]:
-        ids: Sequence[int] = await self._value(
-            "flowstone_locked_v1", ("bigint[]",), list(materialization_ids)
-        )
-        return ids
-
     async def rescue(self, lease: timedelta, *, max_rescues: int) -> Sequence[Rescued]:
         found = await self._fetch(
             "flowstone_rescue_v1",
@@ -231,6 +219,18 @@ class PostgresStore(Store):
 
     async def give_up_lease(self, name: str, holder: str) -> None:
         await self._value("flowstone_give_up_lease_v1", ("text", "text"), name, holder)
+
+    # Pruning
+
+    async def prune(self, retention: Retention, *, limit: int = 1000) -> Pruned:
+        types = ("bigint", "bigint", "bigint", "integer")
+        (row,) = await self._fetch("flowstone_prune_v1", types, *retention.milliseconds, limit)
+        return Pruned(*row.values())
+
+    async def prunable(self, retention: Retention) -> Mapping[RunStatus, int]:
+        runs, failed, _ = retention.milliseconds
+        found = await self._fetch("flowstone_prunable_v1", ("bigint", "bigint"), runs, failed)
+        return {RunStatus(row["status"]): row["run_count"] for row in found}
 
     # Waiting and stopping
 
@@ -359,24 +359,6 @@ class PostgresStore(Store):
         (row,) = await self._fetch(function, types, *arguments, is_bulk=is_bulk)
         (value,) = row.values()
         return value
-
-
-async def after_conflicts(once: Callable[[], Awaitable[T]]) -> T:
-    """
-    Return what a statement returns, repeated when a deadlock or a conflict undid all of it.
-
-    The lock order makes them rare; two batches that touch the same dependents may still meet.
-    """
-    for _ in range(CONFLICTS):
-        try:
-            with connection_errors():
-                return await once()
-        except DatabaseError as error:
-            if failure_of(error) is not Failure.CONFLICT:
-                raise
-            await asyncio.sleep(random.uniform(0, 0.01))
-    with connection_errors():
-        return await once()
 
 
 def _id_of(settlement: Settlement) -> int:

@@ -6,7 +6,7 @@
 --
 -- Lock order for the whole schema: procrastinate_jobs, flowstone_materializations (both by id),
 -- flowstone_runs (by id), flowstone_current (by asset, partition). Whoever needs several takes them in
--- this order. A lease is taken alone.
+-- this order. A lease is taken alone; flowstone_pruning comes before all, and only pruning takes it.
 --
 -- No foreign keys between these tables: every row is written by the functions beside this file, in the
 -- transaction that makes it true, and a key check per row would cost as much as the row.
@@ -45,6 +45,8 @@ COMMENT ON COLUMN flowstone_runs.options IS 'RunConfig: JSON-safe options of thi
 
 -- Serves create_run: a repeat finds the first run.
 CREATE UNIQUE INDEX flowstone_runs_dedupe ON flowstone_runs (dedupe) WHERE dedupe IS NOT NULL;
+-- Serves pruning: what has ended, oldest first.
+CREATE INDEX flowstone_runs_ended ON flowstone_runs (status, finished_at, id) WHERE finished_at IS NOT NULL;
 -- Serves the list of runs by status, newest first.
 CREATE INDEX flowstone_runs_by_status ON flowstone_runs (status, id DESC);
 
@@ -62,6 +64,7 @@ CREATE TABLE flowstone_materializations (
     attempt integer NOT NULL DEFAULT 0,
     rescues integer NOT NULL DEFAULT 0,
     has_wait boolean NOT NULL DEFAULT false,
+    outlives_run boolean NOT NULL DEFAULT false,
     duration_ms integer,
     started_at timestamptz,
     finished_at timestamptz,
@@ -85,6 +88,7 @@ COMMENT ON COLUMN flowstone_materializations.unmet IS 'Upstreams of its run that
 COMMENT ON COLUMN flowstone_materializations.claim IS 'The fence: attempts of its job when it was last claimed.';
 COMMENT ON COLUMN flowstone_materializations.attempt IS 'What the author sees; a snooze gives it back.';
 COMMENT ON COLUMN flowstone_materializations.has_wait IS 'Whether flowstone_waits has a row of it.';
+COMMENT ON COLUMN flowstone_materializations.outlives_run IS 'Its run was pruned; it is current, taken by a run, or something was made from it.';
 COMMENT ON COLUMN flowstone_materializations.inputs IS 'Materializations whose values it loads, of its run or reused.';
 COMMENT ON COLUMN flowstone_materializations.follows IS 'Materializations that only come first (after=).';
 
@@ -93,6 +97,10 @@ CREATE UNIQUE INDEX flowstone_materializations_by_run
     ON flowstone_materializations (run_id, asset, partition);
 -- Serves the history of one partition of an asset, newest first.
 CREATE INDEX flowstone_materializations_by_key ON flowstone_materializations (asset, partition, id);
+
+-- Serves pruning: which ones of a key are left of runs that are gone? Ordinary rows are not in it.
+CREATE INDEX flowstone_materializations_outliving ON flowstone_materializations (asset, partition)
+    WHERE outlives_run;
 
 CREATE TABLE flowstone_values (
     materialization_id bigint PRIMARY KEY,
@@ -127,7 +135,9 @@ CREATE TABLE flowstone_reused (
     reason text NOT NULL,
     PRIMARY KEY (run_id, materialization_id)
 );
-COMMENT ON TABLE flowstone_reused IS 'Values that a run took as they were.';
+COMMENT ON TABLE flowstone_reused IS 'Values that a run took as they were; they stay for as long as it does.';
+-- Serves pruning: does a run that is kept need this one?
+CREATE INDEX flowstone_reused_by_materialization ON flowstone_reused (materialization_id);
 
 CREATE TABLE flowstone_waits (
     materialization_id bigint PRIMARY KEY,
@@ -165,6 +175,17 @@ CREATE TABLE flowstone_leases (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE flowstone_leases IS
     'Who does what only one of all may do; who does not renew in time is replaced. One row for each such thing.';
+
+CREATE TABLE flowstone_pruning (
+    what text NOT NULL,
+    status flowstone_run_status NOT NULL,
+    ended_at timestamptz NOT NULL DEFAULT '-infinity',
+    after_id bigint NOT NULL DEFAULT 0,
+    asset text NOT NULL DEFAULT '',
+    partition text NOT NULL DEFAULT '',
+    PRIMARY KEY (what, status)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE flowstone_pruning IS 'How far pruning has come, one row for each thing that it walks over.';
 
 -- The two heads of a queue. Only jobs of ours are in them, whatever else procrastinate runs.
 -- Serves claim: due at once. The sign is turned so that procrastinate's index on (priority DESC, id), which

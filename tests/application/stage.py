@@ -139,6 +139,7 @@ MOVES = (
         SET deadline_at = deadline_at - %(by)s, waiting_since = waiting_since - %(by)s""",
     """UPDATE flowstone_materializations
         SET started_at = started_at - %(by)s, finished_at = finished_at - %(by)s""",
+    "UPDATE flowstone_pruning SET ended_at = ended_at - %(by)s",
     """UPDATE flowstone_runs
         SET created_at = created_at - %(by)s, finished_at = finished_at - %(by)s""",
 )
@@ -149,6 +150,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 TABLES = (
     "flowstone_runs flowstone_materializations flowstone_values flowstone_current "
     "flowstone_lineage flowstone_reused flowstone_waits flowstone_workers flowstone_leases "
+    "flowstone_pruning "
     "procrastinate_events procrastinate_jobs procrastinate_workers"
 ).split()
 

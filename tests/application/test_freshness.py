@@ -292,16 +292,18 @@ class TestPlanning:
         with pytest.raises(InvalidPartitionError):
             await app.plan("last", partition=object())
 
-    async def test_without_upstreams_only_the_targets_are_planned(self, app_of: AppOf) -> None:
+    async def test_without_upstreams_these_are_taken_as_they_are(self, app_of: AppOf) -> None:
         app = await app_of(chain())
         await app.run("middle")
         await app.run("first", force=True)
 
         assert await planned_and_done(app, "last", with_deps=False) == {
-            "last": ("run", "never materialized")
+            "middle": ("reuse", "taken as it is"),
+            "last": ("run", "never materialized"),
         }
         assert await planned_and_done(app, "middle", with_deps=False) == {
-            "middle": ("run", "upstream p.first is newer")
+            "first": ("reuse", "taken as it is"),
+            "middle": ("run", "upstream p.first is newer"),
         }
 
     async def test_a_run_of_what_is_fresh_has_succeeded_at_once(self, app_of: AppOf) -> None:

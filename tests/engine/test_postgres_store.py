@@ -20,6 +20,7 @@ UPDATE flowstone.procrastinate_jobs SET scheduled_at = scheduled_at - $1::interv
     WHERE scheduled_at < '9999-01-01';
 UPDATE flowstone.flowstone_workers
     SET heartbeat_at = heartbeat_at - $1::interval, started_at = started_at - $1::interval;
+UPDATE flowstone.flowstone_pruning SET ended_at = ended_at - $1::interval;
 UPDATE flowstone.flowstone_leases SET held_until = held_until - $1::interval;
 UPDATE flowstone.flowstone_waits
     SET deadline_at = deadline_at - $1::interval, waiting_since = waiting_since - $1::interval;
@@ -39,7 +40,7 @@ async def shift(pg: asyncpg.Connection, delta: timedelta) -> None:
 TABLES = (
     "flowstone_runs flowstone_materializations flowstone_values flowstone_current "
     "flowstone_lineage flowstone_reused flowstone_waits flowstone_workers "
-    "flowstone_leases procrastinate_events "
+    "flowstone_leases flowstone_pruning procrastinate_events "
     "procrastinate_jobs procrastinate_workers"
 ).split()
 

@@ -27,6 +27,7 @@ from flowstone.core.contracts.store_records import (
     NewRun,
     PlannedStep,
     Progress,
+    Pruned,
     Rescued,
     Reused,
     RunRecord,
@@ -37,6 +38,7 @@ from flowstone.core.contracts.store_records import (
     WorkerInfo,
 )
 from flowstone.core.errors import FlowStoneError
+from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus
 from flowstone.core.wakeups import Wakeups
 
@@ -52,6 +54,7 @@ __all__ = [
     "NewRun",
     "PlannedStep",
     "Progress",
+    "Pruned",
     "Rescued",
     "Reused",
     "RunRecord",
@@ -170,14 +173,6 @@ class Store(ABC):
             WorkerLostError: The worker was given up; nothing was settled or claimed.
         """
 
-    async def locked(self, materialization_ids: Sequence[int]) -> Sequence[int]:
-        """
-        Return which of these cannot be settled now, as somebody holds a row that it would change.
-
-        The default is for stores in which nobody can.
-        """
-        return ()
-
     @abstractmethod
     async def rescue(self, lease: timedelta, *, max_rescues: int) -> Sequence[Rescued]:
         """
@@ -235,6 +230,25 @@ class Store(ABC):
     @abstractmethod
     async def give_up_lease(self, name: str, holder: str) -> None:
         """Let others have it at once; nothing happens if this holder does not have it."""
+
+    # Pruning
+
+    @abstractmethod
+    async def prune(self, retention: Retention, *, limit: int = 1000) -> Pruned:
+        """
+        Delete one batch of what is kept no longer; repeat it until it says that it is done.
+
+        Spared, however old: current values, what runs that are kept have reused, what something
+        kept was made from (its value goes), and whatever was current an hour ago, as somebody may
+        have planned with it whose run is not to be seen yet. Any number may prune at once.
+
+        Args:
+            limit: About how many rows of each kind a batch has at most.
+        """
+
+    @abstractmethod
+    async def prunable(self, retention: Retention) -> Mapping[RunStatus, int]:
+        """Return how many runs would be deleted now, by their status."""
 
     # Waiting and stopping
 

@@ -246,6 +246,29 @@ class Rescued:
     materialization_ids: Sequence[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """
+    What one batch of pruning deleted.
+
+    Attributes:
+        is_done: Nothing was left that is kept no longer.
+    """
+
+    runs: int = 0
+    materializations: int = 0
+    values: int = 0
+    is_done: bool = True
+
+    def __add__(self, other: "Pruned") -> "Pruned":
+        return Pruned(
+            self.runs + other.runs,
+            self.materializations + other.materializations,
+            self.values + other.values,
+            other.is_done,
+        )
+
+
 @dataclass(slots=True)
 class RunRecord:
     """A run as it stands; ``counts`` has the number of its materializations by status."""

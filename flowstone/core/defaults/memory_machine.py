@@ -10,7 +10,7 @@ Every status is changed in `Machine._move`, by the table of `flowstone.core.stat
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -50,9 +50,15 @@ class Machine:
     def __init__(self) -> None:
         self.runs: dict[int, RunRow] = {}
         self.rows: dict[int, Row] = {}
-        self.by_key: defaultdict[Key, list[Row]] = defaultdict(list)
+        self.dedupes: dict[str, int] = {}
+        self.by_key: defaultdict[Key, dict[int, Row]] = defaultdict(dict)
         self.current: dict[Key, Row] = {}
-        self.made_from: defaultdict[int, list[Row]] = defaultdict(list)
+        self.made_from: defaultdict[int, dict[int, Row]] = defaultdict(dict)
+        # What pruning goes by, each in the order in which it happened.
+        self.ended: dict[int, RunRow] = {}
+        self.superseded: dict[int, Row] = {}
+        self.taken: Counter[int] = Counter()
+        self.outliving: defaultdict[Key, dict[int, Row]] = defaultdict(dict)
         self._queues: defaultdict[str, Jobs[Row]] = defaultdict(Jobs)
         self._queued: list[Row] = []
         self._topics: set[str] = set()
@@ -73,11 +79,14 @@ class Machine:
     def add_run(self, run: RunRow, rows: Sequence[Row], due: datetime | None) -> None:
         """Take in a planned run; what is ready can be claimed from ``due`` on (None: at once)."""
         self.runs[run.id] = run
+        if run.dedupe is not None:
+            self.dedupes[run.dedupe] = run.id
+        self.taken.update(each.materialization_id for each in run.reused)
         run.rows.extend(rows)
         run.open_count = len(rows)
         for row in rows:
             self.rows[row.id] = row
-            self.by_key[row.key].append(row)
+            self.by_key[row.key][row.id] = row
             run.counts[row.status] += 1
             if row.status is Status.READY:
                 self._queue(row, due)
@@ -107,9 +116,12 @@ class Machine:
             self._settle(row, settlement, now)
             if row.status in FOR_DEPENDENTS:
                 without_value.append(row)
-            elif row.status is Status.SUCCEEDED and written.get(row.key, 0) < row.id:
-                written[row.key] = row.id
-                self.current[row.key] = row
+            elif row.status is Status.SUCCEEDED:
+                is_newest = written.get(row.key, 0) < row.id
+                self._replace(self.current.get(row.key) if is_newest else row, now)
+                if is_newest:
+                    written[row.key] = row.id
+                    self.current[row.key] = row
         self._cascade(without_value, now)
         return refused
 
@@ -205,7 +217,12 @@ class Machine:
         row.location = settlement.location
         row.version = settlement.version
         for upstream in row.inputs:
-            self.made_from[upstream].append(row)
+            self.made_from[upstream][row.id] = row
+
+    def _replace(self, row: Row | None, now: datetime) -> None:
+        if row is not None:
+            row.superseded_at = now
+            self.superseded[row.id] = row
 
     def _park(self, row: Row, wait: Wait, deadline: datetime | None) -> None:
         row.wait, row.wake, row.is_wake_delivered = wait, None, False
@@ -271,6 +288,7 @@ class Machine:
             run.status = RunStatus.SUCCEEDED
         run.finished_at = now
         run.jobs = None
+        self.ended[run.id] = run
         self._topics.add(f"run:{run.id}")
 
     def _queue(self, row: Row, due: datetime | None) -> None:

@@ -41,6 +41,7 @@ class RunRow:
     reused: Sequence[Reused]
     retry_of: int | None
     created_at: datetime
+    dedupe: str | None = None
     status: RunStatus = RunStatus.RUNNING
     finished_at: datetime | None = None
     rows: list["Row"] = field(default_factory=list)
@@ -81,6 +82,8 @@ class Row:
         wake: What ended that wait.
         is_wake_delivered: Whether an attempt was claimed with ``wake``.
         early_wake: A payload that came while there was no wait to end: it ends the next one.
+        superseded_at: When another became current instead; None while it is, or never was.
+        outlives_run: Whether its run was pruned.
     """
 
     id: int
@@ -115,6 +118,8 @@ class Row:
     location: JsonText | None = None
     version: str = ""
     is_invalidated: bool = False
+    superseded_at: datetime | None = None
+    outlives_run: bool = False
 
     def record(self) -> MaterializationRecord:
         """Return the materialization as its reader sees it."""

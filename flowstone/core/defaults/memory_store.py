@@ -1,11 +1,11 @@
 """
 The store of an application without a database: everything lives in this process, in these objects.
 
-Made for one event loop: no method awaits anything, so each is one atomic step. Nothing is pruned.
+Made for one event loop: no method awaits anything, so each is one atomic step.
 """
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from flowstone.core.contracts.store import (
     NewRun,
     PlannedStep,
     Progress,
+    Pruned,
     Rescued,
     Reused,
     RunRecord,
@@ -33,10 +34,14 @@ from flowstone.core.contracts.store import (
     WorkerInfo,
     WorkerLostError,
 )
+from flowstone.core.defaults import memory_pruning
 from flowstone.core.defaults.memory_machine import Machine
 from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
 from flowstone.core.errors import InvalidOptionError, RunNotFoundError
+from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus, Status
+
+KEPT_RUNS = 10_000
 
 
 class Clock(Protocol):
@@ -60,19 +65,22 @@ class MemoryStore(Store):
 
     Args:
         clock: Tells the time; a test that owns it can let days pass.
+        keep: Of the runs that have ended the newest so many are kept (and a quarter more, so that
+            it is not done for each), whatever their age: memory must not grow with their number.
     """
 
     contract_version: ClassVar[str] = "1.0.0"
     is_durable: ClassVar[bool] = False
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, *, keep: int = KEPT_RUNS) -> None:
         super().__init__()
+        self._keep = keep
         self._clock = clock or SystemClock()
         self._machine = Machine()
         self._workers: dict[int, WorkerRow] = {}
         self._beating: list[Callable[[], int]] = []
         self._leases: dict[str, tuple[str, datetime]] = {}
-        self._dedupes: dict[str, int] = {}
+        self._last_run_id = 0
         self._last_id = 0
         self._origin = os.urandom(5).hex()
         self._last_worker_id = 0
@@ -94,18 +102,20 @@ class MemoryStore(Store):
 
     async def create_run(self, run: NewRun, *, conn: object = None) -> CreatedRun:
         _refuse(conn)
-        if run.dedupe is not None and run.dedupe in self._dedupes:
-            return CreatedRun(self._dedupes[run.dedupe], created=False)
+        earlier = None if run.dedupe is None else self._machine.dedupes.get(run.dedupe)
+        if earlier is not None:
+            return CreatedRun(earlier, created=False)
+        self._prune_surplus()
+        self._last_run_id += 1
         row = RunRow(
-            id=len(self._machine.runs) + 1,
+            id=self._last_run_id,
             targets=tuple(run.targets),
             options=run.options,
             reused=tuple(run.reused),
             retry_of=run.retry_of,
             created_at=self._clock.now(),
+            dedupe=run.dedupe,
         )
-        if run.dedupe is not None:
-            self._dedupes[run.dedupe] = row.id
         self._machine.add_run(row, [_planned(row, step) for step in run.steps], run.at)
         self._publish()
         return CreatedRun(row.id, created=True)
@@ -119,7 +129,7 @@ class MemoryStore(Store):
         if downstream:
             to_follow = deque(stale)
             while to_follow:
-                for row in self._machine.made_from.get(to_follow.popleft(), ()):
+                for row in self._machine.made_from.get(to_follow.popleft(), {}).values():
                     if row.id not in stale:
                         stale[row.id] = row
                         to_follow.append(row.id)
@@ -213,6 +223,20 @@ class MemoryStore(Store):
         if self._leases.get(name, ("", None))[0] == holder:
             del self._leases[name]
 
+    async def prune(self, retention: Retention, *, limit: int = 1000) -> Pruned:
+        return memory_pruning.prune(self._machine, retention, self._clock.now(), limit)
+
+    async def prunable(self, retention: Retention) -> Mapping[RunStatus, int]:
+        runs = memory_pruning.expired(self._machine, retention, self._clock.now())
+        return Counter(run.status for run in runs)
+
+    def _prune_surplus(self) -> None:
+        """Keep memory bounded where no worker lives long enough to prune by age."""
+        ended = self._machine.ended
+        if len(ended) > 1.25 * self._keep:
+            surplus = list(islice(ended.values(), len(ended) - self._keep))
+            memory_pruning.delete(self._machine, surplus, replaced_before=self._clock.now())
+
     async def wake(self, materialization_id: int, payload: JsonText) -> bool:
         row = self._machine.rows.get(materialization_id)
         if row is None:
@@ -250,10 +274,11 @@ class MemoryStore(Store):
     async def runs(
         self, *, status: RunStatus | None = None, limit: int = 20, before: int | None = None
     ) -> Sequence[RunRecord]:
-        last = len(self._machine.runs)
-        newest = last if before is None else min(before - 1, last)
-        found = (self._machine.runs[id_] for id_ in range(newest, 0, -1))
-        wanted = (run for run in found if status is None or run.status is status)
+        wanted = (
+            run
+            for run in reversed(self._machine.runs.values())
+            if (before is None or run.id < before) and (status is None or run.status is status)
+        )
         return [run.record() for run in islice(wanted, limit)]
 
     async def materializations(self, run_id: int) -> Sequence[MaterializationRecord]:
@@ -281,7 +306,7 @@ class MemoryStore(Store):
         return {row.key: row.as_input() for row in (*reused, *computed) if row.key in wanted}
 
     async def history(self, key: Key, *, limit: int = 20) -> Sequence[MaterializationRecord]:
-        rows = nlargest(limit, self._machine.by_key.get(key, ()), key=lambda row: row.id)
+        rows = nlargest(limit, self._machine.by_key.get(key, {}).values(), key=lambda row: row.id)
         return [row.record() for row in rows]
 
     async def lineage(self, key: Key) -> tuple[Sequence[Key], Sequence[Key]]:
@@ -289,7 +314,7 @@ class MemoryStore(Store):
         row = current.get(key)
         if row is None:
             return (), ()
-        made_from_it = self._machine.made_from.get(row.id, ())
+        made_from_it = self._machine.made_from.get(row.id, {}).values()
         upstream = {self._machine.rows[id_].key for id_ in row.inputs}
         downstream = {made.key for made in made_from_it if current[made.key] is made}
         return sorted(upstream), sorted(downstream)

@@ -1,6 +1,5 @@
 """
-What a child process logs is logged by its worker, with the worker's handlers, and the levels that
-the worker had when it started the child.
+What a child process logs is logged by its worker, with the worker's handlers and levels.
 
 Only while the child's own code does not configure logging otherwise: it may.
 """
@@ -55,7 +54,9 @@ def forward(send: Callable[[Mapping[str, object]], None], given: Mapping[str, in
 def handle(facts: Mapping[str, Any]) -> None:
     """In a worker: log what a child has logged."""
     record = logging.makeLogRecord(dict(facts))
-    logging.getLogger(record.name).handle(record)
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
 
 
 def _plain(value: object) -> object:

@@ -40,6 +40,11 @@ from flowstone.testing.contracts.store_contract_propagation import (
     MixedEndsContract,
     RunEndContract,
 )
+from flowstone.testing.contracts.store_contract_pruning import (
+    PruningLineageContract,
+    PruningRunsContract,
+    PruningValuesContract,
+)
 from flowstone.testing.contracts.store_contract_reading import (
     OutputsContract,
     ProgressContract,
@@ -95,6 +100,9 @@ class StoreContract(
     RescueContract,
     UnregisterContract,
     LeaseContract,
+    PruningRunsContract,
+    PruningValuesContract,
+    PruningLineageContract,
     CurrentContract,
     InvalidateContract,
     LineageContract,

@@ -77,19 +77,24 @@ DECLARE
     v_now timestamptz := clock_timestamp();
     v_is_open boolean := cardinality(p_ids) > 0;
 BEGIN
-    INSERT INTO flowstone_runs (status, open_count, targets, options, dedupe, retry_of, created_at, finished_at)
-    VALUES (
-        CASE WHEN v_is_open THEN 'running'::flowstone_run_status ELSE 'succeeded' END,
-        cardinality(p_ids), p_targets::json, p_options::json, p_dedupe, p_retry_of, v_now,
-        CASE WHEN NOT v_is_open THEN v_now END
-    )
-    ON CONFLICT (dedupe) WHERE dedupe IS NOT NULL DO NOTHING
-    RETURNING id INTO v_run;
+    LOOP
+        INSERT INTO flowstone_runs
+            (status, open_count, targets, options, dedupe, retry_of, created_at, finished_at)
+        VALUES (
+            CASE WHEN v_is_open THEN 'running'::flowstone_run_status ELSE 'succeeded' END,
+            cardinality(p_ids), p_targets::json, p_options::json, p_dedupe, p_retry_of, v_now,
+            CASE WHEN NOT v_is_open THEN v_now END
+        )
+        ON CONFLICT (dedupe) WHERE dedupe IS NOT NULL DO NOTHING
+        RETURNING id INTO v_run;
+        EXIT WHEN v_run IS NOT NULL;
 
-    IF v_run IS NULL THEN
         RETURN QUERY SELECT r.id, false FROM flowstone_runs r WHERE r.dedupe = p_dedupe;
-        RETURN;
-    END IF;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        -- The earlier run was pruned between the two statements.
+    END LOOP;
 
     INSERT INTO flowstone_materializations (
         id, run_id, asset, partition, queue, priority, status, unmet, inputs, follows, dependents,

@@ -63,7 +63,7 @@ BEGIN
 END;
 $$;
 
--- Materializations of a run, as planned.
+-- Materializations of a run that is kept, as planned.
 CREATE FUNCTION flowstone_materializations_v1(p_run bigint)
     RETURNS TABLE (
         id bigint, run_id bigint, asset text, partition text, status text, attempt integer, reason text,
@@ -83,7 +83,7 @@ AS $$
         m.id, m.run_id, m.asset, m.partition, m.status::text, m.attempt, m.reason, m.error::text,
         w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms
     -- OFFSET keeps the planner from reading all there is in the order of ids.
-    FROM (SELECT * FROM flowstone_materializations WHERE run_id = p_run OFFSET 0) m
+    FROM (SELECT * FROM flowstone_materializations WHERE run_id = p_run AND NOT outlives_run OFFSET 0) m
     LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
     ORDER BY m.id;
 $$;
