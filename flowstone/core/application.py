@@ -5,6 +5,7 @@ The application: pipelines bound to a store, IO managers, resources and plugins.
 through the same loop, in memory and on Postgres.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,15 +14,20 @@ from typing import TypeAlias, TypeVar, Unpack, overload
 from flowstone.core.assembly import Assembly
 from flowstone.core.asset import Asset
 from flowstone.core.asset_status import AssetState, AssetStatus
+from flowstone.core.contracts.health import Finding
 from flowstone.core.graph import Format, render
 from flowstone.core.handle import RunHandle
+from flowstone.core.health import HealthReport, answer_to, finding_of
 from flowstone.core.io_choice import IOLike
 from flowstone.core.local_run import finish
 from flowstone.core.pipeline import Pipeline
-from flowstone.core.planner import Decision
+from flowstone.core.planner import DEFAULT_QUEUE, Decision
+from flowstone.core.services import ServingWorker
 from flowstone.core.submission import EnqueueArguments, RequestArguments, RunArguments
 from flowstone.core.subscription import Happening, subscribe
 from flowstone.core.sweep import GRACE, Swept
+from flowstone.core.worker import Worker
+from flowstone.core.worker_options import WorkerOptions
 
 T = TypeVar("T")
 
@@ -42,7 +48,7 @@ class FlowStone(Assembly):
             and its configuration.
         telemetry: What is told of events; by default a `Telemetry`, to attach handlers to.
         plugins: Plugins, or names of installed ones.
-        codec: What turns values into JSON and back.
+        codec: What turns values into JSON and back, or the name of one that a plugin brings.
 
     Raises:
         DefinitionError: Something is wrong with the pipelines.
@@ -287,6 +293,17 @@ class FlowStone(Assembly):
         """
         return await self._sweeper.sweep(io, grace=grace, dry_run=dry_run)
 
+    async def health(self) -> HealthReport:
+        """
+        Say whether all works: the database, its tables, wake-ups, workers, resources, services of
+        this process, plugins.
+
+        Raises nothing, and answers within seconds when others do not. ``report.ok`` is whether
+        nothing fails; each of ``report.problems`` has what mends it, as ``flowstone doctor`` says.
+        """
+        parts = await asyncio.gather(self.store.examine(), self._examine_parts())
+        return HealthReport([finding for findings in parts for finding in findings])
+
     def graph(self, pipeline: Pipeline | None = None, *, format: Format = "ascii") -> str:
         """
         Draw the dependencies of a pipeline, or of all.
@@ -296,6 +313,35 @@ class FlowStone(Assembly):
         """
         names = None if pipeline is None else [asset.full_name for asset in pipeline.assets]
         return render(self.definitions.dag, names, format=format)
+
+    def worker(self, options: WorkerOptions | None = None) -> Worker:
+        """
+        Return a worker over this application's store; ``await worker.run()`` works.
+
+        The background services of plugins start and stop with it. Without options it serves every
+        queue that an asset names, with 20 slots each.
+        """
+        if options is None:
+            named = {it.options.queue for it in self.definitions.assets.values()}
+            queues = {queue or DEFAULT_QUEUE: 20 for queue in named}
+            options = WorkerOptions(queues=queues)
+        executor = self._executor(
+            sum(options.queues.values()) or options.slots, options.child_processes
+        )
+        return ServingWorker(self, self._services, executor, self._emitter, options)
+
+    async def _examine_parts(self) -> list[Finding]:
+        plugins = [it.plugin for it in self.plugins if it.has_health_check]
+        checks = [answer_to(partial(it.health_check, self)) for it in plugins]
+        resources, answers = await asyncio.gather(self.resources.health(), asyncio.gather(*checks))
+        return [
+            *(finding_of(f"resource {kind.__qualname__}", it) for kind, it in resources.items()),
+            *self._services.findings(),
+            *(
+                finding_of(f"plugin {it.name}", answer)
+                for it, answer in zip(plugins, answers, strict=True)
+            ),
+        ]
 
     def _handle(
         self, run_id: int, *, several: bool | None, created: bool = True

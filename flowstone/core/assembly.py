@@ -6,7 +6,7 @@ once; those that do (`Assembly._keep_in`) are made anew for each.
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self, TypeAlias
 
 from flowstone.core import plugin as plugin_loading
@@ -14,27 +14,27 @@ from flowstone.core import registries
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.io_manager import IOManager
 from flowstone.core.contracts.plugin import Plugin
+from flowstone.core.contracts.resource import Configured
 from flowstone.core.contracts.store import Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
-from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.definitions import build
 from flowstone.core.executor import Executor
 from flowstone.core.pipeline import Pipeline
-from flowstone.core.planner import DEFAULT_QUEUE
+from flowstone.core.plugin import InstalledPlugin
 from flowstone.core.processes.children import Children
 from flowstone.core.processes.processes import Processes
 from flowstone.core.processes.script_guard import refuse_in_import
 from flowstone.core.quiet_emitter import quiet
-from flowstone.core.resources import Configured, Resources
+from flowstone.core.registry import DEFAULT
+from flowstone.core.resources import Resources
+from flowstone.core.services import Services
 from flowstone.core.stored_values import StoredValues
 from flowstone.core.submission import Submissions
 from flowstone.core.sweep import Sweeper
 from flowstone.core.telemetry import Telemetry
 from flowstone.core.threads import Threads
 from flowstone.core.values import DEFAULT_IO, Values
-from flowstone.core.worker import Worker
-from flowstone.core.worker_options import WorkerOptions
 
 IOEntry: TypeAlias = (
     IOManager | type[IOManager] | tuple[IOManager | type[IOManager], Mapping[str, object]]
@@ -54,19 +54,21 @@ class Assembly:
         resources: Mapping[type, Configured] | None = None,
         telemetry: TelemetryEmitter | None = None,
         plugins: Iterable[Plugin | str] = (),
-        codec: Codec | None = None,
+        codec: Codec | str | None = None,
     ) -> None:
         self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
         self.definitions = build(self.pipelines)
         self.registries = registries.in_memory()
         named = [plugin_loading.load(it) if isinstance(it, str) else it for it in plugins]
-        plugin_loading.install(named, self.registries)
+        self._plugins = plugin_loading.install(named, self.registries)
         for name, entry in (io or {}).items():
             self.registries.io.register(name, entry)
         self.telemetry = telemetry or Telemetry(self.registries.events)
         self._emitter = quiet(self.telemetry)
-        self.resources = Resources(resources, telemetry=self._emitter)
-        self.codec = JsonCodec() if codec is None else codec
+        configured = {**self.registries.resources.entries, **(resources or {})}
+        self.resources = Resources(configured, telemetry=self._emitter)
+        named_codec = self.registries.codecs.instance(codec) if isinstance(codec, str) else codec
+        self.codec = named_codec or self.registries.codecs.instance(DEFAULT)
         in_processes = any(it.options.executor == "process" for it in self.definitions)
         self._children = Children(self.codec) if in_processes else None
         self._keep_in(dsn, schema)
@@ -94,6 +96,7 @@ class Assembly:
             self.definitions, self.store, self._values, self.codec, self._emitter
         )
         self._sweeper = Sweeper(self.definitions, self.store, self._values, self.registries.io)
+        self._services = Services(self.registries.services, self._emitter)
 
     def _store(self, dsn: str | None, schema: str) -> Store:
         if dsn is None:
@@ -102,8 +105,13 @@ class Assembly:
         # Also postgres://, key=value, and SQLAlchemy's postgresql+driver://.
         name = scheme.partition("+")[0] if has_scheme and scheme != "postgres" else "postgresql"
         if name not in self.registries.stores:
-            plugin_loading.install([plugin_loading.load(name)], self.registries)
+            self._plugins += plugin_loading.install([plugin_loading.load(name)], self.registries)
         return self.registries.stores.instance(name, {"dsn": dsn, "schema": schema})
+
+    @property
+    def plugins(self) -> Sequence[InstalledPlugin]:
+        """The plugins in use, with what each has registered."""
+        return tuple(self._plugins)
 
     async def open(self) -> Self:
         """
@@ -131,21 +139,6 @@ class Assembly:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    def worker(self, options: WorkerOptions | None = None) -> Worker:
-        """
-        Return a worker over this application's store; ``await worker.run()`` works.
-
-        Without options it serves every queue that an asset names, with 20 slots each.
-        """
-        if options is None:
-            named = {it.options.queue for it in self.definitions.assets.values()}
-            queues = {queue or DEFAULT_QUEUE: 20 for queue in named}
-            options = WorkerOptions(queues=queues)
-        executor = self._executor(
-            sum(options.queues.values()) or options.slots, options.child_processes
-        )
-        return Worker(self.store, executor, self._emitter, options)
 
     def _executor(self, slots: int, child_processes: int) -> Executor:
         refuse_in_import()

@@ -2,10 +2,11 @@
 Finding plugins and adding them to an application.
 
 Names are read from the installed packages without importing any of them; a plugin is imported when
-it is loaded by name, and only that one.
+it is loaded by name, and only that one. So a broken plugin harms those who ask for it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowstone.core.contract_version import check_implementation
@@ -20,44 +21,81 @@ if TYPE_CHECKING:
 GROUP = "flowstone.plugins"
 
 
-def discover() -> Mapping[str, "EntryPoint"]:
+@dataclass(frozen=True, slots=True)
+class InstalledPlugin:
     """
-    Return the installed plugins' entry points by name; nothing is imported.
+    A plugin that an application uses.
 
-    Raises:
-        PluginError: Two packages bring a plugin of the same name.
+    Attributes:
+        registered: The names that it added, by kind: ``{"IO managers": ["lake"]}``.
     """
+
+    plugin: Plugin
+    registered: Mapping[str, Sequence[str]]
+
+    @property
+    def name(self) -> str:
+        """The name of its entry point."""
+        return self.plugin.name
+
+    @property
+    def has_health_check(self) -> bool:
+        """Whether it has more to say of its health than that it is trusted."""
+        return type(self.plugin).health_check is not Plugin.health_check
+
+    @property
+    def contract_version(self) -> str:
+        """The version of the plugin contract that it was written for."""
+        return self.plugin.contract_version
+
+    @property
+    def version(self) -> str | None:
+        """The version of the package that brings it; None when it was passed as an object."""
+        package = type(self.plugin).__module__.partition(".")[0]
+        for point in _points().get(self.name, ()):
+            if point.dist is not None and point.module.partition(".")[0] == package:
+                return point.dist.version
+        return None
+
+
+def discover() -> Mapping[str, "EntryPoint"]:
+    """Return the installed plugins' entry points by name; nothing is imported."""
+    return {name: points[0] for name, points in _points().items()}
+
+
+def _points() -> Mapping[str, list["EntryPoint"]]:
     from importlib.metadata import entry_points
 
-    found: dict[str, EntryPoint] = {}
+    found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
-            raise PluginError(
-                f"two plugins are called '{point.name}': {other.value} and {point.value}"
-            )
+        others = found.setdefault(point.name, [])
+        if all(other.value != point.value for other in others):
+            others.append(point)
     return found
 
 
-def load(name: str, among: Mapping[str, "EntryPoint"] | None = None) -> Plugin:
+def load(name: str) -> Plugin:
     """
     Import one plugin.
 
     Args:
         name: The name of its entry point.
-        among: The entry points to choose from; None is all that are installed.
 
     Raises:
         NotRegisteredError: No installed package brings it.
         MissingExtraError: It needs packages that are not installed.
-        PluginError: Importing it failed, or it is not a `Plugin`.
+        PluginError: Two packages bring one of this name, importing it failed, or it is not a
+            `Plugin`.
         IncompatiblePluginError: It was written for another version of the contract.
     """
-    points = discover() if among is None else among
+    points = _points()
     try:
-        point = points[name]
+        point, *others = points[name]
     except KeyError:
         raise NotRegisteredError("plugin", name, points) from None
+    if others:
+        values = " and ".join(it.value for it in (point, *others))
+        raise PluginError(f"two plugins are called '{name}': {values}; uninstall one of them")
     try:
         loaded = point.load()
         plugin = loaded() if isinstance(loaded, type) else loaded
@@ -67,10 +105,16 @@ def load(name: str, among: Mapping[str, "EntryPoint"] | None = None) -> Plugin:
         if point.extras and not _is_own(error.name, point):
             distribution = point.dist.name if point.dist else "flowstone"
             raise MissingExtraError(name, point.extras[0], distribution=distribution) from error
-        raise PluginError(f"plugin '{name}' cannot be imported: {reason_text(error)}") from error
-    except Exception as error:
-        raise PluginError(f"plugin '{name}' cannot be imported: {reason_text(error)}") from error
+        raise _import_error(point, error) from error
+    except (Exception, SystemExit) as error:
+        raise _import_error(point, error) from error
     return check(plugin, name=name)
+
+
+def _import_error(point: "EntryPoint", error: BaseException) -> PluginError:
+    source = f" of {point.dist.name} {point.dist.version}" if point.dist else ""
+    what = f"plugin '{point.name}'{source} cannot be imported ({point.value})"
+    return PluginError(f"{what}: {reason_text(error)}")
 
 
 def check(plugin: object, *, name: str | None = None) -> Plugin:
@@ -93,24 +137,32 @@ def check(plugin: object, *, name: str | None = None) -> Plugin:
     return plugin
 
 
-def install(plugins: Iterable[Plugin], registries: Registries) -> None:
+def install(plugins: Iterable[Plugin], registries: Registries) -> list[InstalledPlugin]:
     """
-    Let each plugin register what it brings, in this order.
+    Let each plugin register what it brings, in this order, and return what that was.
 
     Raises:
         PluginError: Two have the same name, or one failed; the registries are then of no use.
     """
-    names: set[str] = set()
+    installed: dict[str, InstalledPlugin] = {}
     for plugin in map(check, plugins):
-        if plugin.name in names:
+        if plugin.name in installed:
             raise PluginError(f"plugin '{plugin.name}' is given twice")
-        names.add(plugin.name)
+        before = registries.names()
         try:
             plugin.register(registries)
         except Exception as error:
             raise PluginError(
                 f"plugin '{plugin.name}' cannot be registered: {reason_text(error)}"
             ) from error
+        registered = {
+            kind: [name for name in names if name not in before[kind]]
+            for kind, names in registries.names().items()
+        }
+        installed[plugin.name] = InstalledPlugin(
+            plugin, {kind: names for kind, names in registered.items() if names}
+        )
+    return list(installed.values())
 
 
 def _is_own(missing: str | None, point: "EntryPoint") -> bool:

@@ -1,7 +1,9 @@
-"""The registries that an application begins with: empty, with memory where nothing is named."""
+"""The registries that an application begins with: empty, with defaults where nothing is named."""
 
+from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.io_manager import IOManager
 from flowstone.core.contracts.registries import Registries
+from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.defaults.memory_io import MemoryIO
 from flowstone.core.registry import Registry
 
@@ -9,5 +11,8 @@ __all__ = ["Registries", "in_memory"]
 
 
 def in_memory() -> Registries:
-    """Return registries whose default IO manager keeps values in memory."""
-    return Registries(io=Registry("IO manager", contract=IOManager, fallback=MemoryIO))
+    """Return registries whose defaults are memory and JSON."""
+    return Registries(
+        io=Registry("IO manager", contract=IOManager, fallback=MemoryIO),
+        codecs=Registry("codec", contract=Codec, fallback=JsonCodec),
+    )

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from flowstone.core.contract_version import check_implementation
-from flowstone.core.contracts.resource import Health, Resource
+from flowstone.core.contracts.resource import Configured, Health, Resource
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.errors import (
     InvalidOptionError,
@@ -24,13 +24,10 @@ from flowstone.core.errors import (
     ResourceUnavailableError,
     reason_text,
 )
+from flowstone.core.health import answer_to
 from flowstone.core.telemetry import Telemetry
 
 T = TypeVar("T")
-
-# Any: each entry is a resource of its own type, and Resource is invariant.
-AnyResource: TypeAlias = "Resource[Any] | type[Resource[Any]]"
-Configured: TypeAlias = "AnyResource | tuple[AnyResource, Mapping[str, object]]"
 
 _log = logging.getLogger("flowstone.resources")
 
@@ -182,7 +179,11 @@ class Resources:
         return until_left()
 
     async def health(self) -> Mapping[type, Health]:
-        """Ask every configured resource whether it works; one without a value is unhealthy."""
+        """
+        Ask every configured resource whether it works.
+
+        One that has no value, raises, or does not answer is unhealthy.
+        """
         states = await asyncio.gather(*map(self._health, self._configured.values()))
         return dict(zip(self._configured, states, strict=True))
 
@@ -210,10 +211,8 @@ class Resources:
         if entry.kind not in self._owned:
             failure = self._failed.get(entry.kind)
             return Health.unhealthy(failure.reason if failure else "it is not set up")
-        try:
-            return await entry.resource.health_check(self._owned[entry.kind])
-        except Exception as error:
-            return Health.unhealthy(reason_text(error))
+        resource, value = entry.resource, self._owned[entry.kind]
+        return await answer_to(lambda: resource.health_check(value))
 
     def _filled_in(self, value: object) -> object:
         if isinstance(value, Env):

@@ -65,6 +65,7 @@ EVENTS: tuple[EventSpec, ...] = (
     EventSpec("run.stop", ("duration",), ("run_id", "status"), "A run ended, seen by its waiter"),
     EventSpec("worker.start", (), ("worker_id", "queues"), "A worker registered and takes work"),
     EventSpec("worker.stop", (), ("worker_id",), "A worker stopped taking work and said goodbye"),
+    *span_events("service", ("service",), "A background service's life in this process"),
     EventSpec("rescue", ("count",), ("worker_id",), "Work was taken back from a dead worker"),
     EventSpec(
         "settlement.rejected",

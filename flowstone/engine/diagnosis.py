@@ -5,20 +5,22 @@ Reads only. Each finding stands for itself; where one makes the following ones p
 left out.
 """
 
+import asyncio
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import psycopg
 from psycopg.rows import class_row
 
+from flowstone.core.contracts.health import Finding, Level
 from flowstone.core.errors import (
     DatabaseError,
     FlowStoneError,
     InvalidOptionError,
     SchemaFingerprintError,
 )
+from flowstone.core.health import ANSWER_SECONDS
 from flowstone.engine import fingerprint
 from flowstone.engine.database_errors import connection_errors
 from flowstone.engine.dsn import normalize, redacted
@@ -28,30 +30,6 @@ OLDEST_SERVER, NEWEST_SERVER = 14, 18
 CONNECT_SECONDS = 5
 SILENT_SECONDS = 15.0
 """The default lease of a worker."""
-
-
-class Level(StrEnum):
-    """How a finding counts: FAIL is what keeps FlowStone from working."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """
-    One thing that was looked at.
-
-    Attributes:
-        check: What it is, in one or two words.
-        mend: The command or deed that mends it; None when there is nothing to mend.
-    """
-
-    check: str
-    level: Level
-    message: str
-    mend: str | None = None
 
 
 def examine(dsn: str, schema: str = "flowstone") -> Iterator[Finding]:
@@ -76,6 +54,17 @@ def examine(dsn: str, schema: str = "flowstone") -> Iterator[Finding]:
             yield from _examine_work(connection)
     except FlowStoneError as error:
         yield Finding("tables", Level.FAIL, str(error), "flowstone db status")
+
+
+async def answers(dsn: str, schema: str) -> Sequence[Finding]:
+    """Return the findings from another thread, on connections of their own, in bounded time."""
+    asking = asyncio.to_thread(lambda: list(examine(dsn, schema)))
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await asking
+    except TimeoutError:
+        message = f"{redacted(dsn)} has not answered in {ANSWER_SECONDS:g} seconds"
+        return [Finding("database", Level.FAIL, message, "flowstone doctor")]
 
 
 def _examine_server(dsn: str) -> Iterator[Finding]:

@@ -11,10 +11,12 @@ polling.
 import asyncio
 import json
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 
 import asyncpg
 
+from flowstone.core.contracts.health import Finding, Level
 from flowstone.core.wakeups import Wakeups
 from flowstone.engine.database_errors import ASYNCPG_ERRORS
 from flowstone.engine.dsn import for_asyncpg
@@ -41,6 +43,7 @@ class Listener:
         self._changed = asyncio.Event()
         self._listening = asyncio.Event()
         self._backoff = SHORTEST_BACKOFF_SECONDS
+        self._is_connected = False
 
     async def start(self) -> None:
         """Begin to listen; returns once it does, or once the first try has failed."""
@@ -56,6 +59,15 @@ class Listener:
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+
+    def findings(self) -> Sequence[Finding]:
+        """Say whether it listens; nothing when nobody has asked it to."""
+        if self._task is None:
+            return []
+        if self._is_connected:
+            return [Finding("listener", Level.OK, "wake-ups arrive")]
+        message = "no LISTEN connection; polling serves instead"
+        return [Finding("listener", Level.WARN, message, "give it a session, not a pooler's")]
 
     def add_queue(self, queue: str) -> None:
         """Listen to one more queue, as soon as the connection gets to it."""
@@ -84,6 +96,7 @@ class Listener:
         try:
             await self._catch_up(connection, set())
         finally:
+            self._is_connected = False
             with suppress(*ASYNCPG_ERRORS):
                 await connection.close(timeout=1)
 
@@ -98,6 +111,7 @@ class Listener:
                 # What was published between the last look and LISTEN was not heard.
                 self._wakeups.publish_all()
                 heard |= added
+            self._is_connected = True
             self._listening.set()
             self._backoff = SHORTEST_BACKOFF_SECONDS
             with suppress(TimeoutError):

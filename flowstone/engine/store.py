@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from flowstone.core.contracts.health import Finding
 from flowstone.core.contracts.store import (
     Capacity,
     CreatedRun,
@@ -39,6 +40,7 @@ from flowstone.engine.caller_connection import fetch
 from flowstone.engine.conflicts import after_conflicts
 from flowstone.engine.connection_pool import ConnectionPool
 from flowstone.engine.database_errors import connection_errors, database_errors
+from flowstone.engine.diagnosis import answers
 from flowstone.engine.heartbeat import HeartbeatThread
 from flowstone.engine.listener import Listener
 from flowstone.engine.statements import call, checked_schema_name
@@ -88,6 +90,10 @@ class PostgresStore(Store):
         await self._listener.stop()
         await self._turns.close()
         await self._pool.close()
+
+    async def examine(self) -> Sequence[Finding]:
+        found = await answers(self.dsn, self.schema)
+        return [*found, *self._listener.findings()]
 
     # Planning
 

@@ -13,7 +13,11 @@ import pytest
 
 import flowstone
 from flowstone import Dep, FlowStone, Pipeline, Retry, RunFailedError, Skip
+from flowstone.core.contracts.host import Host
+from flowstone.core.contracts.plugin import Plugin
+from flowstone.core.contracts.registries import Registries
 from flowstone.core.contracts.resource import Resource
+from flowstone.core.contracts.service import Service
 from flowstone.core.contracts.store import Capacity, Settlement, WorkerInfo
 from flowstone.core.errors import AssetFunctionError
 from flowstone.core.status import Event
@@ -224,6 +228,22 @@ class Broken(Resource[int]):
         raise ValueError("no")
 
 
+class BrokenAtFirst(Plugin):
+    """Brings a service that breaks down once, and then is done."""
+
+    name = "broken_at_first"
+
+    def register(self, registries: Registries) -> None:
+        failures = [ValueError("not yet")]
+
+        class Serving(Service):
+            async def run(self, app: Host) -> None:
+                if failures:
+                    raise failures.pop()
+
+        registries.services.register("serving", Serving)
+
+
 class TestCatalogue:
     async def test_every_event_is_told_by_something(self, stage: Stage) -> None:
         telemetry, heard = Telemetry(), Heard()
@@ -242,13 +262,16 @@ class TestCatalogue:
         async def slow() -> None:
             await release.wait()
 
-        async with stage.build(p, telemetry=telemetry, resources={int: Broken()}) as app:
+        parts: dict[str, Any] = {"resources": {int: Broken()}, "plugins": [BrokenAtFirst()]}
+        async with stage.build(p, telemetry=telemetry, **parts) as app:
             await app.run(["fine", "skipped"])
             for target in ("failing", "unstorable", "unreadable"):
                 with pytest.raises(RunFailedError):
                     await app.run(target)
             await _lose_a_worker(app, heard)
             await _settle_behind_the_back_of_its_worker(app, heard, release)
+            async with working(app):
+                await eventually(lambda: heard.of("service.stop"))
 
         assert set(heard.names) == {spec.name for spec in EVENTS}
 

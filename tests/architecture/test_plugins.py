@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -31,9 +30,7 @@ def test_what_is_installed_names_the_same_plugins() -> None:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_it_is_loaded_by_its_name(name: str) -> None:
-    among = {name: EntryPoint(name, ENTRIES[name], plugins.GROUP)}
-
-    assert plugins.load(name, among).name == name
+    assert plugins.load(name).name == name
 
 
 @pytest.mark.parametrize("name", FOLDERS)

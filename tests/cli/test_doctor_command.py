@@ -41,7 +41,7 @@ def test_a_worker_is_shown_with_its_queues_and_its_last_beat(durable: Path) -> N
 
     (worker_,) = [it for check, it in found.items() if check.startswith("worker ")]
     assert worker_["level"] == "ok"
-    assert f":{worker.popen.pid} serves etl, slow, runs 1, beat 0s ago" in worker_["message"]
+    assert f":{worker.popen.pid} serves etl, slow, runs 1, beat " in worker_["message"]
     assert found["queue slow"]["message"] == "0 due, 0 later, 1 running"
 
 
@@ -56,6 +56,25 @@ def test_a_worker_that_is_silent_is_a_warning(durable: Path, dsn: str) -> None:
 
     assert worker["level"] == "warn"
     assert worker["message"] == "dead? host:7 serves default, runs 0, beat 3600s ago"
+
+
+def test_a_resource_that_cannot_be_set_up_fails(durable: Path) -> None:
+    source = """
+from flowstone import FlowStone
+from flowstone.core.contracts.resource import Resource
+
+class Line(Resource):
+    async def setup(self, config):
+        raise ValueError("no such host")
+
+app = FlowStone([], resources={str: Line()})
+"""
+    (durable / "with_resource.py").write_text(source)
+
+    found = findings("--app", "with_resource:app")
+
+    assert found["exit_code"] == 3
+    assert found["resource str"]["message"] == "ValueError: no such host"
 
 
 def test_work_that_nobody_serves_is_a_warning_with_the_command(durable: Path) -> None:

@@ -72,12 +72,18 @@ class TestFinding:
         assert list(plugins.discover()) == ["unread"]
         assert "plugin_unread" not in sys.modules
 
-    def test_two_plugins_of_one_name_are_refused(self, monkeypatch) -> None:
-        points = [EntryPoint("x", value, plugins.GROUP) for value in ("a:p", "b:p")]
+    def test_two_plugins_of_one_name_are_refused_and_harm_no_other(
+        self, monkeypatch, importable
+    ) -> None:
+        importable("plugin_third", SOURCE.format(extra=""))
+        given = {"x": "a:p", "shelves": "plugin_third:plugin"}
+        points = [EntryPoint("x", "b:p", plugins.GROUP)]
+        points += [EntryPoint(name, value, plugins.GROUP) for name, value in given.items()]
         monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: points)
 
-        with pytest.raises(PluginError, match="a:p and b:p"):
-            plugins.discover()
+        with pytest.raises(PluginError, match="b:p and a:p; uninstall one"):
+            plugins.load("x")
+        assert plugins.load("shelves").name == "shelves"
 
     def test_the_engine_is_found_by_the_scheme_of_its_dsn(self) -> None:
         assert "postgresql" in plugins.discover()

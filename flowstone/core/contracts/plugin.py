@@ -3,7 +3,9 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from flowstone.core.contracts.host import Host
 from flowstone.core.contracts.registries import Registries
+from flowstone.core.contracts.resource import Health
 
 
 class Plugin(ABC):
@@ -27,3 +29,11 @@ class Plugin(ABC):
     @abstractmethod
     def register(self, registries: Registries) -> None:
         """Add what the plugin brings; called once per application, before it opens."""
+
+    async def health_check(self, app: Host) -> Health:
+        """
+        Return whether the plugin works in an open application; the default trusts it.
+
+        An exception, and no answer in ten seconds, are unhealthy too.
+        """
+        return Health.healthy()

@@ -5,11 +5,18 @@ Each application has its own set; there is none at module level, so two applicat
 side in one process.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.io_manager import IOManager
+from flowstone.core.contracts.resource import AnyResource, Configured
+from flowstone.core.contracts.service import Service
 from flowstone.core.contracts.store import Store
+from flowstone.core.contracts.tables import Tables
+from flowstone.core.errors import AlreadyRegisteredError
 from flowstone.core.registry import Registry
 from flowstone.core.telemetry_catalogue import Catalogue
 
@@ -22,6 +29,47 @@ def _stores() -> Registry[Store]:
     return Registry("store", contract=Store)
 
 
+def _codecs() -> Registry[Codec]:
+    return Registry("codec", contract=Codec)
+
+
+def _services() -> Registry[Service]:
+    return Registry("background service", contract=Service)
+
+
+def _tables() -> Registry[Tables]:
+    return Registry("set of tables", contract=Tables)
+
+
+class ResourceRegistry:
+    """Resources by the type that assets ask for; what an application is given goes before them."""
+
+    def __init__(self) -> None:
+        self._entries: dict[type, Configured] = {}
+
+    def register(
+        self, kind: type, resource: AnyResource, config: Mapping[str, object] | None = None
+    ) -> None:
+        """
+        Say what ``Requires(kind)`` gives.
+
+        Raises:
+            AlreadyRegisteredError: Another is registered for the type.
+        """
+        if kind in self._entries:
+            raise AlreadyRegisteredError("resource", kind.__qualname__)
+        self._entries[kind] = (resource, config or {})
+
+    @property
+    def entries(self) -> Mapping[type, Configured]:
+        """What is registered, by type."""
+        return MappingProxyType(self._entries)
+
+    def list(self) -> list[str]:
+        """Return the names of the types, sorted."""
+        return sorted(kind.__qualname__ for kind in self._entries)
+
+
 @dataclass(slots=True)
 class Registries:
     """
@@ -30,11 +78,32 @@ class Registries:
     Attributes:
         io: IO managers by the name that ``io=`` uses.
         stores: What makes a store, by the scheme of the DSN (``postgresql``).
+        codecs: Codecs by the name that ``codec=`` uses; ``default`` replaces the built-in one.
+        resources: What ``Requires(Type)`` gives where the application itself says nothing.
+        services: What runs beside the work in the application's workers.
+        tables: Migrations of tables in the application's schema.
         events: The telemetry events that there are.
         normalizer: What foreign exceptions become.
     """
 
     io: Registry[IOManager] = field(default_factory=_io_managers)
     stores: Registry[Store] = field(default_factory=_stores)
+    codecs: Registry[Codec] = field(default_factory=_codecs)
+    resources: ResourceRegistry = field(default_factory=ResourceRegistry)
+    services: Registry[Service] = field(default_factory=_services)
+    tables: Registry[Tables] = field(default_factory=_tables)
     events: Catalogue = field(default_factory=Catalogue)
     normalizer: ErrorNormalizer = field(default_factory=ErrorNormalizer)
+
+    def names(self) -> Mapping[str, list[str]]:
+        """Return what is registered, by kind."""
+        return {
+            "IO managers": self.io.list(),
+            "stores": self.stores.list(),
+            "codecs": self.codecs.list(),
+            "resources": self.resources.list(),
+            "services": self.services.list(),
+            "tables": self.tables.list(),
+            "events": [spec.name for spec in self.events],
+            "errors": self.normalizer.known(),
+        }

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -47,3 +47,9 @@ class Resource(ABC, Generic[T]):
     async def health_check(self, resource: T) -> Health:
         """Return whether the value works; the default trusts it. An exception is unhealthy too."""
         return Health.healthy()
+
+
+# Any: each entry is a resource of its own type, and Resource is invariant.
+AnyResource: TypeAlias = Resource[Any] | type[Resource[Any]]
+Configured: TypeAlias = AnyResource | tuple[AnyResource, Mapping[str, object]]
+"""A resource, or a pair of one and its configuration."""

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar
 
+from flowstone.core.contracts.health import Finding
 from flowstone.core.contracts.store_records import (
     Capacity,
     Claim,
@@ -100,6 +101,14 @@ class Store(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Give everything back; safe to call twice."""
+
+    async def examine(self) -> Sequence[Finding]:
+        """
+        Say how the store is: reachable, fit for this code, heard of, worked on by whom.
+
+        Raises nothing; a store that does not answer is a finding. The default has nothing to say.
+        """
+        return ()
 
     # Planning
 

@@ -13,6 +13,7 @@ from heapq import nlargest
 from itertools import islice
 from typing import ClassVar, Protocol
 
+from flowstone.core.contracts.health import Finding, Level
 from flowstone.core.contracts.store import (
     Capacity,
     CreatedRun,
@@ -90,6 +91,11 @@ class MemoryStore(Store):
 
     async def close(self) -> None:
         """Nothing has to be given back; what is stored can still be read."""
+
+    async def examine(self) -> Sequence[Finding]:
+        """Say how many workers there are; all else is as well as this process."""
+        message = f"in memory; {len(self._workers)} workers, {len(self._machine.runs)} runs"
+        return [Finding("store", Level.OK, message)]
 
     async def current(
         self, keys: Sequence[Key], *, reserve: int = 0, conn: object = None

@@ -1,0 +1,20 @@
+"""Tables that a plugin brings to the schema of an application."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """
+    A line of migrations beside FlowStone's own; ``flowstone db migrate`` runs both.
+
+    Attributes:
+        revisions: The folder of its Alembic revisions, one file each. A file is named after its
+            revision, the names sort in the order of the revisions, and there are no branches:
+            ``0001_tallies.py``. They run with the schema as search path, so names in them go
+            without it, and their state is kept in a version table of its own there. Beside
+            FlowStone's tables, names begin with the plugin's: ``tally_counts``.
+    """
+
+    revisions: Path
