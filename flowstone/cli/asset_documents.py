@@ -34,6 +34,7 @@ def asset_document(asset: Asset[..., object]) -> dict[str, object]:
         "io": options.io,
         "priority": options.priority,
         "timeout_seconds": options.timeout.total_seconds() if options.timeout else None,
+        "executor": options.executor,
         "attempts": (options.retry or DEFAULT_RETRY).max_attempts,
         "aliases": list(options.aliases),
     }
@@ -124,6 +125,7 @@ def _option_lines(asset: Asset[..., object]) -> list[tuple[str, object]]:
         ("priority", options.priority or None),
         ("attempts", attempts),
         ("timeout", seconds_text(options.timeout.total_seconds()) if options.timeout else None),
+        ("executor", options.executor),
         ("io", options.io),
         ("owner", options.owner),
         ("tags", ", ".join(options.tags) or None),

@@ -17,7 +17,11 @@ class Backoff:
         """It has answered: the next pause is a short one."""
         self._pause = SHORTEST
 
-    async def wait(self) -> None:
-        """Wait, and longer the next time."""
+    def next(self) -> float:
+        """Return how long to wait this time; it is longer the next time."""
         self._pause = min(LONGEST, self._pause * 2)
-        await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))
+        return self._pause * random.uniform(0.5, 1.0)
+
+    async def wait(self) -> None:
+        """Wait for the next pause."""
+        await asyncio.sleep(self.next())

@@ -12,7 +12,6 @@ asks what it owns and hands back what it does not know: the reply to a claim may
 import asyncio
 import logging
 import os
-import random
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -32,13 +31,18 @@ from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.errors import DatabaseError
 from flowstone.core.executor import Executor
 from flowstone.core.finished import Finished
+from flowstone.core.housekeeping import Housekeeping
+from flowstone.core.set_aside import SetAside
 from flowstone.core.slots import LANES, Slots
 from flowstone.core.status import Event
 from flowstone.core.underway import Underway
-from flowstone.core.wakeups import EVERYTHING, Changes
+from flowstone.core.wakeups import Changes
 from flowstone.core.worker_options import WorkerOptions
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 0.1
+"""How long a turn may take before the other lane does whatever there is to do."""
 
 STOPPED = '{"message": "stopped on request"}'
 
@@ -53,16 +57,18 @@ class Worker:
         self._executor = executor
         self._telemetry = telemetry
         self._options = options
-        by_queue = {"": options.slots} if options.run_id is not None else options.queues
-        self._queues = [queue for queue in by_queue if queue]
-        self._slots = Slots(by_queue)
+        self._queues = list(options.by_queue) if options.run_id is None else []
+        self._slots = Slots(options.by_queue)
         self._worker_id = 0
         self._running = Underway(executor.abort)
         self._finished = Finished()
+        self._set_aside = SetAside(self._settle_apart, store.locked, executor.not_storable)
         self._turns = 0
         self._hungry = True
         self._rumors = 0
         self._due: asyncio.TimerHandle | None = None
+        self._began = 0.0
+        self._joining: asyncio.TimerHandle | None = None
         self._stopping = False
         self._gave_up = False
         self._must_reconcile = False
@@ -77,7 +83,8 @@ class Worker:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs or waits to be settled, nor was there more to claim."""
-        return not (self._running or self._finished or self._turns or self._hungry)
+        unsettled = self._running or self._finished or self._set_aside
+        return not (unsettled or self._turns or self._hungry)
 
     async def run(self) -> None:
         """
@@ -120,7 +127,7 @@ class Worker:
     def _is_over(self) -> bool:
         if self._options.drain and self.is_idle and not self._must_reconcile:
             self.stop()
-        unsettled = self._running or self._finished
+        unsettled = self._running or self._finished or self._set_aside
         return self._stopping and not self._turns and (self._gave_up or not unsettled)
 
     def _wants_turn(self) -> bool:
@@ -129,18 +136,35 @@ class Worker:
             return bool(self._finished) or (self._hungry and free > 0) or self._must_reconcile
         if self._must_reconcile:
             return False
-        # The other lane is at it; join in only for a load that is worth a turn of its own.
-        worth = self._slots.half
-        return len(self._finished) >= worth or (self._hungry and free >= worth)
+        # The other lane is at it; join in only for a load that is worth a turn of its own, or when
+        # that one takes long: it may be behind a lock.
+        wanted = max(len(self._finished), free if self._hungry else 0)
+        if not wanted:
+            return False
+        loop = asyncio.get_running_loop()
+        patience = self._began + PATIENCE_SECONDS - loop.time()
+        if wanted >= self._slots.half or patience <= 0:
+            return True
+        if self._joining is None:
+            self._joining = loop.call_later(patience, self._look_who_waits)
+        return False
+
+    def _look_who_waits(self) -> None:
+        self._joining = None
+        self._changes.publish()
 
     async def _turn(self) -> None:
-        settlements = self._finished.next_batch()
+        settlements: Sequence[Settlement] = self._finished.next_batch()
         # Even with nothing else in sight: what this turn settles may make successors ready.
         offered = {} if self._stopping else self._slots.offer()
+        if self._turns == 0:
+            self._began = asyncio.get_running_loop().time()
         self._turns += 1
         try:
             if self._must_reconcile:
                 await self._reconcile(settlements)
+            if self._set_aside and settlements:
+                settlements = await self._set_aside.sift(settlements)
             rumors, room = self._rumors, min(offered.values(), default=0)
             turn = await self._store.turn(
                 self._worker_id, settlements, self._options.capacity(offered)
@@ -244,52 +268,25 @@ class Worker:
             self._finished.put_back(settlements)
             self._must_reconcile = True
         elif settlements:
-            await self._settle_in_halves(settlements, error)
+            self._set_aside.add(settlements)
             return
         else:
             logger.error("The store refuses to hand out work: %s", error)
         await self._backoff.wait()
         self._hungry = True
 
-    async def _settle_in_halves(
-        self, settlements: Sequence[Settlement], error: DatabaseError
-    ) -> None:
-        """Find the settlement that the store cannot take, and let it fail, or wait, alone."""
-        if len(settlements) == 1:
-            await self._settle_refused(settlements[0], error)
-            return
-        half = len(settlements) // 2
-        for part in (settlements[:half], settlements[half:]):
-            try:
-                self._take(await self._store.turn(self._worker_id, part, Capacity()), {})
-            except DatabaseError as again:
-                if again.retryable:
-                    self._finished.put_back(part)
-                    self._must_reconcile = True
-                else:
-                    await self._settle_in_halves(part, again)
+    async def _settle_apart(self, settlements: Sequence[Settlement]) -> None:
+        self._take(await self._store.turn(self._worker_id, settlements, Capacity()), {})
+        self._mind_delays(settlements)
         self.look_again()  # at what they made ready: there was no room for it
-
-    async def _settle_refused(self, settlement: Settlement, error: DatabaseError) -> None:
-        if error.is_about_data and settlement.event is not Event.FAILED:
-            self._finished.add(self._executor.not_storable(settlement, error))
-            return
-        # A lock that is held too long, a statement that was cancelled: its turn comes again.
-        logger.warning("Materialization %s cannot be settled yet: %s", settlement.id, error)
-        self._finished.add(settlement)
-        await self._backoff.wait()
 
     async def _reconcile(self, settlements: Sequence[Settlement]) -> None:
         """Hand back what the store says is ours and we know nothing of."""
-        ours: list[Claim | Settlement] = [*self._running.claims, *settlements, *self._finished]
-        known = {(it.id, it.claim) for it in ours}
-        unknown = [
-            Settlement(id_, claim, Event.HANDED_BACK)
-            for id_, claim in await self._store.owned(self._worker_id)
-            if (id_, claim) not in known
-        ]
-        if unknown:
-            await self._store.turn(self._worker_id, unknown, Capacity())
+        unsettled = [*settlements, *self._finished, *self._set_aside]
+        known = {(it.id, it.claim) for it in [*self._running.claims, *unsettled]}
+        for id_, claim in await self._store.owned(self._worker_id):
+            if (id_, claim) not in known:
+                self._finished.add(Settlement(id_, claim, Event.HANDED_BACK))
         self._must_reconcile = False
         self._hungry = True
 
@@ -302,6 +299,7 @@ class Worker:
         )
         self._must_reconcile = True  # No other turn, until we know who we are.
         self._finished.clear()
+        self._set_aside.clear()
         self._running.stop_all()
         await self._register()
 
@@ -321,17 +319,37 @@ class Worker:
         )
 
     async def _say_goodbye(self) -> None:
-        if self._due is not None:
-            self._due.cancel()
+        for timer in (self._due, self._joining):
+            if timer is not None:
+                timer.cancel()
         self._running.stop_all()
         await self._running.wait()
         with suppress(DatabaseError):
             await self._store.unregister_worker(self._worker_id)
         self._telemetry.execute("worker.stop", {}, {"worker_id": self._worker_id})
 
+    def _doubt(self) -> None:
+        """Ask the store what is ours, before the next turn."""
+        self._must_reconcile = True
+        self._changes.publish()
+
     @asynccontextmanager
     async def _background(self) -> AsyncIterator[None]:
-        duties = [self._hear_wakeups(), self._keep_house(), self._end_in_time()]
+        house = Housekeeping(
+            self._store,
+            self._options,
+            self._telemetry,
+            self._running,
+            worker_id=lambda: self._worker_id,
+            look_again=self.look_again,
+            doubt=self._doubt,
+        )
+        duties = [
+            house.hear_wakeups(),
+            house.keep(),
+            self._end_in_time(),
+            self._set_aside.keep_trying(),
+        ]
         tasks = [asyncio.create_task(duty) for duty in duties]
         try:
             async with self._store.beating(lambda: self._worker_id, self._options.lease / 3):
@@ -340,53 +358,6 @@ class Worker:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _hear_wakeups(self) -> None:
-        topics = [f"queue:{queue}" for queue in self._queues]
-        if self._options.run_id is not None:
-            topics.append(f"run:{self._options.run_id}")
-        poll = self._options.poll_interval.total_seconds()
-        with self._store.wakeups.watch([*topics, "abort"]) as watch:
-            while True:
-                heard = await watch.wait(poll * random.uniform(0.8, 1.0))
-                if "abort" in heard or EVERYTHING in heard:
-                    await self._abort_requested()
-                if heard != {"abort"}:
-                    self.look_again()
-
-    async def _keep_house(self) -> None:
-        """Take over from dead workers, and look for what got lost: stop requests, and claims."""
-        interval = self._options.lease.total_seconds() / 2
-        while True:
-            await asyncio.sleep(interval * random.uniform(0.5, 1.0))
-            try:
-                await self._rescue()
-                await self._abort_requested()
-                # A turn whose connection was lost may have gone on, and claimed, after we asked.
-                self._must_reconcile = True
-                self._changes.publish()
-            except Exception as error:
-                logger.warning("Housekeeping will be tried again: %s", error)
-
-    async def _rescue(self) -> None:
-        rescued = await self._store.rescue(
-            self._options.lease, max_rescues=self._options.max_rescues
-        )
-        for worker in rescued:
-            count = len(worker.materialization_ids)
-            logger.warning("Took %s materializations over from worker %s", count, worker.worker_id)
-            self._telemetry.execute("rescue", {"count": count}, {"worker_id": worker.worker_id})
-            self.look_again()
-
-    async def _abort_requested(self) -> None:
-        if not self._running:
-            return
-        try:
-            ids = await self._store.aborts(self._worker_id)
-        except Exception as error:
-            logger.warning("Stop requests will be looked for again: %s", error)
-            return
-        self._running.stop(ids)
 
     async def _end_in_time(self) -> None:
         """After a stop, cut short what has not ended in time."""

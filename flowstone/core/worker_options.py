@@ -37,6 +37,18 @@ class WorkerOptions:
     max_rescues: int = 5
     child_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
 
+    @property
+    def by_queue(self) -> Mapping[str, int]:
+        """Slots by queue; those of one run's worker are all under the empty name."""
+        return self.queues if self.run_id is None else {"": self.slots}
+
+    @property
+    def topics(self) -> list[str]:
+        """The wake-ups that mean something to claim."""
+        if self.run_id is not None:
+            return [f"run:{self.run_id}"]
+        return [f"queue:{queue}" for queue in self.queues]
+
     def capacity(self, offered: Mapping[str, int]) -> Capacity:
         """Return what a turn may claim, given the slots offered by queue (empty: of the run)."""
         if self.run_id is None:

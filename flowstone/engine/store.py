@@ -196,6 +196,12 @@ class PostgresStore(Store):
 
         return await after_conflicts(once)
 
+    async def locked(self, materialization_ids: Sequence[int]) -> Sequence[int]:
+        ids: Sequence[int] = await self._value(
+            "flowstone_locked_v1", ("bigint[]",), list(materialization_ids)
+        )
+        return ids
+
     async def rescue(self, lease: timedelta, *, max_rescues: int) -> Sequence[Rescued]:
         found = await self._fetch(
             "flowstone_rescue_v1",

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -201,6 +202,13 @@ def too_long() -> None:
 @work.asset
 async def beside() -> str:
     return "beside"
+
+
+@work.asset(executor="process", retry=1)
+def starts_another() -> None:
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    say("starts_another", str(other.pid))
+    other.wait()
 
 
 class OutcomeConfig(Config):

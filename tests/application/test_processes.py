@@ -13,8 +13,10 @@ import pytest
 from flowstone import FlowStone, RunFailedError
 from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.defaults.memory_io import MemoryIO
+from flowstone.core.errors import ProcessDiedError
 from flowstone.core.processes.call import Call, Facts
 from flowstone.core.processes.children import Children
+from flowstone.core.processes.place import place_of
 from flowstone.core.processes.processes import Processes
 from flowstone.core.worker_options import WorkerOptions
 from tests.application import in_processes
@@ -158,6 +160,18 @@ class TestChildren:
             assert deadline.when() is not None
         await children.close()
 
+    async def test_other_code_than_the_workers_is_not_run(
+        self, app: FlowStone, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        handle = await app.enqueue(in_processes.pid)
+        monkeypatch.setitem(vars(in_processes.pid), "code_version", "older")
+
+        await drain(app)
+
+        (step,) = (await steps(app, handle.run_id)).values()
+        assert step.status == "ready"
+        assert "has changed since this worker was started" in str(step.error)
+
     async def test_they_have_no_socket_but_their_own(self, app: FlowStone) -> None:
         assert await app.run(in_processes.sockets) == 1
 
@@ -169,7 +183,9 @@ class TestChildren:
         app: FlowStone,
         capfd: pytest.CaptureFixture[str],
         caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
         caplog.set_level("ERROR", "quiet")
         caplog.set_level("INFO", "flowstone.asset")
 
@@ -241,11 +257,19 @@ class TestDeaths:
 
         assert await handle.result() == 2
 
-    async def test_that_of_an_idle_one_is_nobodys(self, app: FlowStone) -> None:
-        first = await app.run(in_processes.pid)
-        os.kill(first, signal.SIGKILL)
+    async def test_that_of_an_idle_one_is_nobodys(self) -> None:
+        children = Children(JsonCodec())
+        wanted = place_of(in_processes.pid), in_processes.pid.code_version
+        first = await children.lend(*wanted)
+        children.take_back(first)
+        os.kill(first.pid, signal.SIGKILL)  # which is not known here before it is asked
 
-        assert await app.run(in_processes.pid, force=True) != first
+        second = await children.lend(*wanted)
+
+        assert first.pid != second.pid
+        assert second.is_well
+        children.take_back(second)
+        await children.close()
 
 
 class TestStopping:
@@ -273,6 +297,35 @@ class TestStopping:
             await endless.wait(10)
             await eventually(lambda: not is_alive(pid))
         assert await statuses(app, endless.run_id) == {"for_ever": "cancelled"}
+
+    async def test_what_a_killed_one_has_started_is_killed_too(
+        self, app: FlowStone, folder: Path
+    ) -> None:
+        run = await app.enqueue(in_processes.starts_another)
+        async with working(app):
+            pid = await said(folder, "starts_another")
+            assert is_alive(pid)
+
+            await run.cancel()
+
+            await eventually(lambda: not is_alive(pid))
+
+    async def test_the_end_of_its_socket_is_the_end_of_what_it_is_at(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("flowstone.core.processes.child.LAST_SECONDS", 60)
+        children = Children(JsonCodec())
+        processes = Processes(children, limit=1)
+        asset = in_processes.starts_another
+        call = asyncio.create_task(processes.call(asset, called(asset.name), None))
+        pid = await said(folder, asset.name)
+
+        async with asyncio.timeout(10):
+            await children.close()
+
+        with pytest.raises(ProcessDiedError):
+            await call
+        await eventually(lambda: not is_alive(pid))
 
     async def test_a_worker_that_is_stopped_hands_back_and_kills(
         self, app: FlowStone, folder: Path

@@ -23,6 +23,7 @@ async def take_out(pg: asyncpg.Connection, *checks: str) -> None:
         file, pattern = CHECKS[check]
         text, count = re.subn(pattern, "", script(file), flags=re.DOTALL)
         assert count >= 1, f"{file} has no such check any more"
+        _, create, rest = text.partition("CREATE FUNCTION")  # what is before it exists already
         async with pg.transaction():
             await pg.execute("SET LOCAL search_path TO flowstone, pg_temp")
-            await pg.execute(text.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
+            await pg.execute(create.replace("CREATE", "CREATE OR REPLACE") + rest)

@@ -7,8 +7,9 @@ from flowstone import FlowStone, RunFailedError
 from tests.scenarios.consistency import assert_completed_once, until_ended
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
+from tests.scenarios.locks import behind_a_lock, running_jobs_locked
 from tests.scenarios.pipelines.batch import batch, item
-from tests.scenarios.pipelines.gated import plain
+from tests.scenarios.pipelines.gated import held, plain
 from tests.scenarios.spawned import Spawner
 
 MALFORMED = [
@@ -100,3 +101,23 @@ async def test_a_value_that_the_database_refuses_fails_alone(
     again = await app.enqueue(item, partition="later")
     assert await again.result(timeout=20) == {"slice": "later"}
     assert not worker.has_ended
+
+
+async def test_a_row_that_somebody_locks_waits_alone(
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
+) -> None:
+    first = await app.enqueue(held)
+    spawn.worker(dsn, "gated", slots=8)
+    await eventually(lambda: ledger.starts())
+    others = []
+    async with running_jobs_locked(dsn):
+        ledger.open_gate("held-1")
+        await eventually(lambda: behind_a_lock(pg, "flowstone_turn_v1"))
+        for _ in range(20):
+            others.append((await app.enqueue(plain, force=True)).run_id)
+            await until_ended(pg, others[-1], within=4)
+        assert not (await first.status()).status.is_terminal
+    await until_ended(pg, first.run_id)
+
+    await assert_completed_once(pg, ledger, first.run_id, *others)
+    assert len(ledger.starts(held.full_name)) == 1

@@ -182,6 +182,14 @@ class Store(ABC):
             WorkerLostError: The worker was given up; nothing was settled or claimed.
         """
 
+    async def locked(self, materialization_ids: Sequence[int]) -> Sequence[int]:
+        """
+        Return which of these cannot be settled now, as somebody holds a row that it would change.
+
+        The default is for stores in which nobody can.
+        """
+        return ()
+
     @abstractmethod
     async def rescue(self, lease: timedelta, *, max_rescues: int) -> Sequence[Rescued]:
         """

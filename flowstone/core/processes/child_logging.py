@@ -1,5 +1,6 @@
 """
-What a child process logs is logged by its worker, with the worker's handlers and levels.
+What a child process logs is logged by its worker, with the worker's handlers, and the levels that
+the worker had when it started the child.
 
 Only while the child's own code does not configure logging otherwise: it may.
 """
@@ -54,9 +55,7 @@ def forward(send: Callable[[Mapping[str, object]], None], given: Mapping[str, in
 def handle(facts: Mapping[str, Any]) -> None:
     """In a worker: log what a child has logged."""
     record = logging.makeLogRecord(dict(facts))
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
+    logging.getLogger(record.name).handle(record)
 
 
 def _plain(value: object) -> object:

@@ -1,0 +1,89 @@
+"""What a worker does beside its turns: hear wake-ups, take over from the dead, look for losses."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from flowstone.core.contracts.store import Store
+from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
+from flowstone.core.underway import Underway
+from flowstone.core.wakeups import EVERYTHING
+from flowstone.core.worker_options import WorkerOptions
+
+logger = logging.getLogger(__name__)
+
+
+class Housekeeping:
+    """
+    The duties of one worker; each is a coroutine that never returns.
+
+    Args:
+        running: What is under way; it is stopped when somebody asks for it.
+        worker_id: Says who the worker is at the moment.
+        look_again: Called when there may be something to claim.
+        doubt: Called when the worker should ask the store what it owns.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        options: WorkerOptions,
+        telemetry: TelemetryEmitter,
+        running: Underway,
+        *,
+        worker_id: Callable[[], int],
+        look_again: Callable[[], None],
+        doubt: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._options = options
+        self._telemetry = telemetry
+        self._running = running
+        self._worker_id = worker_id
+        self._look_again = look_again
+        self._doubt = doubt
+
+    async def hear_wakeups(self) -> None:
+        """Look again when told to, and now and then, as what was said may be lost."""
+        poll = self._options.poll_interval.total_seconds()
+        with self._store.wakeups.watch([*self._options.topics, "abort"]) as watch:
+            while True:
+                heard = await watch.wait(poll * random.uniform(0.8, 1.0))
+                if "abort" in heard or EVERYTHING in heard:
+                    await self._abort_requested()
+                if heard != {"abort"}:
+                    self._look_again()
+
+    async def keep(self) -> None:
+        """Take over from dead workers, and look for what got lost: stop requests, and claims."""
+        interval = self._options.lease.total_seconds() / 2
+        while True:
+            await asyncio.sleep(interval * random.uniform(0.5, 1.0))
+            try:
+                await self._rescue()
+                await self._abort_requested()
+                # A turn whose connection was lost may have gone on, and claimed, after we asked.
+                self._doubt()
+            except Exception as error:
+                logger.warning("Housekeeping will be tried again: %s", error)
+
+    async def _rescue(self) -> None:
+        rescued = await self._store.rescue(
+            self._options.lease, max_rescues=self._options.max_rescues
+        )
+        for worker in rescued:
+            count = len(worker.materialization_ids)
+            logger.warning("Took %s materializations over from worker %s", count, worker.worker_id)
+            self._telemetry.execute("rescue", {"count": count}, {"worker_id": worker.worker_id})
+            self._look_again()
+
+    async def _abort_requested(self) -> None:
+        if not self._running:
+            return
+        try:
+            ids = await self._store.aborts(self._worker_id())
+        except Exception as error:
+            logger.warning("Stop requests will be looked for again: %s", error)
+            return
+        self._running.stop(ids)

@@ -1,0 +1,76 @@
+"""
+All there is of each kind.
+
+A fault is a module with ``strike(world, chance)``, a load one with ``drive(client)``, and a group
+of invariants one with ``INVARIANTS``; each is one file, and is named here and nowhere else.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+
+from tests.chaos.client import Client
+from tests.chaos.faults import (
+    cut_connections,
+    exhausted_connections,
+    frozen_backends,
+    killed_worker,
+    locked_rows,
+    paused_worker,
+    restarted_server,
+    silent_connections,
+    stopped_worker,
+    terminated_backends,
+    wrong_clock,
+)
+from tests.chaos.invariants import claims, counters, endings, fates, pointers, requests, values
+from tests.chaos.invariants.invariant import Invariant
+from tests.chaos.loads import (
+    cancels,
+    dags,
+    here,
+    invalidations,
+    repeats,
+    ticks,
+    transactions,
+    wakes,
+)
+from tests.chaos.world import World
+
+Strike = Callable[[World, random.Random], Awaitable[str]]
+Drive = Callable[[Client], Awaitable[None]]
+
+FAULTS: dict[str, tuple[Strike, int]] = {
+    "killed worker": (killed_worker.strike, 3),
+    "paused worker": (paused_worker.strike, 2),
+    "stopped worker": (stopped_worker.strike, 1),
+    "worker with a wrong clock": (wrong_clock.strike, 1),
+    "restarted server": (restarted_server.strike, 1),
+    "terminated backends": (terminated_backends.strike, 1),
+    "cut connections": (cut_connections.strike, 3),
+    "silent connections": (silent_connections.strike, 1),
+    "locked rows": (locked_rows.strike, 2),
+    "exhausted connections": (exhausted_connections.strike, 1),
+    "frozen backends": (frozen_backends.strike, 1),
+}
+"""By name: what it does, and how often in each round of faults."""
+
+LOADS: dict[str, Drive] = {
+    "dags": dags.drive,
+    "transactions": transactions.drive,
+    "repeats": repeats.drive,
+    "cancels": cancels.drive,
+    "wakes": wakes.drive,
+    "invalidations": invalidations.drive,
+    "here": here.drive,
+    "ticks": ticks.drive,
+}
+
+INVARIANTS: tuple[Invariant, ...] = (
+    *endings.INVARIANTS,
+    *counters.INVARIANTS,
+    *claims.INVARIANTS,
+    *values.INVARIANTS,
+    *pointers.INVARIANTS,
+    *fates.INVARIANTS,
+    *requests.INVARIANTS,
+)

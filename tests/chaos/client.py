@@ -1,0 +1,114 @@
+"""Those who ask for work while everything around them breaks, and remember what they were told."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from flowstone import FlowStone
+from flowstone.core.errors import DatabaseError
+from tests.chaos.journal import Journal
+from tests.chaos.server import Server
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Asked:
+    """
+    What clients asked for and were told.
+
+    Attributes:
+        runs: Runs whose creation was acknowledged, with the load that wanted them.
+        folded: Answers to requests with the same ``dedupe``, by that text.
+        cancelled: Runs whose cancellation was acknowledged.
+        committed: Texts whose transaction was committed, rolled back, or neither is known.
+        wakes: What was sent to whom.
+    """
+
+    runs: dict[int, str] = field(default_factory=dict)
+    folded: dict[str, set[int]] = field(default_factory=dict)
+    cancelled: set[int] = field(default_factory=set)
+    transactions: dict[str, str] = field(default_factory=dict)
+    wakes: list[tuple[int, str]] = field(default_factory=list)
+    refused: int = 0
+
+
+class Client:
+    """
+    What a load drives.
+
+    Args:
+        apps: The application as several clients have it, each with a way of its own to the server.
+    """
+
+    def __init__(
+        self,
+        apps: list[FlowStone],
+        server: Server,
+        journal: Journal,
+        asked: Asked,
+        chance: random.Random,
+    ) -> None:
+        self._apps = apps
+        self._journal = journal
+        self._over = asyncio.Event()
+        self._numbers = itertools.count(1)
+        self.server = server
+        self.asked = asked
+        self.chance = chance
+
+    @property
+    def app(self) -> FlowStone:
+        return self.chance.choice(self._apps)
+
+    @property
+    def is_over(self) -> bool:
+        return self._over.is_set()
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def text(self, prefix: str) -> str:
+        """Return a text that nobody has used."""
+        return f"{prefix}-{next(self._numbers)}"
+
+    async def pause(self, mean_seconds: float) -> None:
+        """Wait for a while of random length, or until it is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.chance.expovariate(1 / mean_seconds)):
+                await self._over.wait()
+
+    async def attempt(self, what: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what it returns; None when the database did not answer, as may be."""
+        try:
+            return await what()
+        except DatabaseError as error:
+            self.asked.refused += 1
+            self._journal.note("client", f"{type(error).__name__}: {error}")
+            return None
+
+    async def insist(self, what: Callable[[], Awaitable[T]]) -> T:
+        """Return what it returns, however often that takes."""
+        while True:
+            try:
+                return await what()
+            except DatabaseError as error:
+                self.asked.refused += 1
+                self._journal.note("client", f"{type(error).__name__}: {error}")
+                await asyncio.sleep(self.chance.uniform(0.1, 0.5))
+
+    async def guarded(self, drive: Callable[["Client"], Awaitable[None]], name: str) -> None:
+        """Drive a load; anything that it does not expect is a complaint."""
+        while not self.is_over:
+            try:
+                await drive(self)
+            except Exception as error:
+                self._journal.complain(
+                    "a client was told what it cannot understand",
+                    f"{name}: {type(error).__name__}: {error}",
+                )
+                await asyncio.sleep(1)

@@ -1,0 +1,70 @@
+"""
+What bodies and clients know, as tables beside the engine's: invariants compare the two.
+
+The tables are in the schema ``chaos``. ``intents`` is written by clients in their own transactions,
+the others when all is over.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import asyncpg
+
+from tests.chaos import audit
+from tests.chaos.client import Asked
+
+TABLES = """
+CREATE SCHEMA chaos;
+CREATE TABLE chaos.intents (request text PRIMARY KEY, run_id bigint NOT NULL);
+CREATE TABLE chaos.starts (
+    token text PRIMARY KEY,
+    at double precision NOT NULL,
+    pid integer NOT NULL,
+    materialization_id bigint NOT NULL,
+    run_id bigint NOT NULL,
+    asset text NOT NULL,
+    attempt integer NOT NULL,
+    outcome text
+);
+COMMENT ON COLUMN chaos.starts.outcome IS 'Null: the body did not come to its end.';
+CREATE INDEX ON chaos.starts (materialization_id);
+CREATE TABLE chaos.fates (asset text PRIMARY KEY, ends text NOT NULL);
+CREATE TABLE chaos.requests (run_id bigint PRIMARY KEY, load text NOT NULL);
+CREATE TABLE chaos.folded (request text PRIMARY KEY, run_ids bigint[] NOT NULL);
+CREATE TABLE chaos.transactions (request text PRIMARY KEY, ended text NOT NULL);
+CREATE TABLE chaos.cancelled (run_id bigint PRIMARY KEY);
+CREATE TABLE chaos.wakes (materialization_id bigint NOT NULL, payload text NOT NULL);
+"""
+
+
+async def bring(
+    pg: asyncpg.Connection, folder: Path, asked: Asked, fates: Mapping[str, str]
+) -> audit.Story:
+    """Fill the tables, and return what the bodies' files say."""
+    story = audit.read(folder)
+    starts = [
+        (
+            it["token"],
+            it["at"],
+            it["pid"],
+            it["materialization"],
+            it["run"],
+            it["asset"],
+            it["attempt"],
+            story.outcomes.get(str(it["token"])),
+        )
+        for it in story.starts
+    ]
+    records: dict[str, list[tuple[object, ...]]] = {
+        "starts": starts,
+        "fates": list(fates.items()),
+        "requests": list(asked.runs.items()),
+        "folded": [(text, sorted(ids)) for text, ids in asked.folded.items()],
+        "transactions": list(asked.transactions.items()),
+        "cancelled": [(run_id,) for run_id in asked.cancelled],
+        "wakes": list(asked.wakes),
+    }
+    for table, rows in records.items():
+        await pg.copy_records_to_table(table, schema_name="chaos", records=rows)
+    await pg.execute("ANALYZE")
+    return story

@@ -1,0 +1,143 @@
+"""Every invariant holds where nothing went wrong, and is violated by what it speaks of."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from flowstone import FlowStone, RunFailedError, RunWaiting
+from flowstone.core.handle import RunHandle
+from tests.chaos import evidence, verdict
+from tests.chaos.app import application, fates
+from tests.chaos.audit import Audit
+from tests.chaos.catalogue import INVARIANTS
+from tests.chaos.client import Asked
+from tests.chaos.journal import Journal
+
+# What each statement does to the rows of a good run, by the claim that it makes untrue.
+HARM = {
+    "every run has ended": "UPDATE flowstone_runs SET status = 'running', finished_at = NULL",
+    "every materialization has ended": "UPDATE flowstone_materializations SET status = 'running'",
+    "no job is left in todo or doing": "UPDATE procrastinate_jobs SET status = 'doing'",
+    "nobody who has ended waits": """
+        INSERT INTO flowstone_waits (materialization_id)
+        SELECT id FROM flowstone_materializations LIMIT 1
+    """,
+    "no worker is left that has stopped or died": """
+        SELECT flowstone_register_worker_v1('somewhere', 1, '{}')
+    """,
+    "a run's counters equal its rows": "UPDATE flowstone_runs SET failed_count = failed_count + 1",
+    "a run's end follows from its rows": "UPDATE flowstone_runs SET status = 'cancelled'",
+    "who ran had no unmet upstream left, and was not counted down further": """
+        UPDATE flowstone_materializations SET unmet = 1
+    """,
+    "a job ends once, as its materialization did": """
+        INSERT INTO procrastinate_events (job_id, type)
+        SELECT id, 'succeeded' FROM procrastinate_jobs WHERE status = 'succeeded'
+    """,
+    "no job is without its materialization": """
+        INSERT INTO procrastinate_jobs (queue_name, task_name, args) VALUES ('a', 'b', '{}')
+    """,
+    "every claim has ended once": "UPDATE procrastinate_jobs SET attempts = attempts + 1",
+    "no body was started without a claim": """
+        INSERT INTO chaos.starts (token, at, pid, materialization_id, run_id, asset, attempt)
+        SELECT token || '-', at, pid, materialization_id, run_id, asset, attempt FROM chaos.starts
+    """,
+    "no more attempts are counted than there were claims": """
+        UPDATE flowstone_materializations SET attempt = 99
+    """,
+    "who succeeded has one value, and nobody else has any": "DELETE FROM flowstone_values",
+    "a value is what the attempt that counts returned": """
+        UPDATE chaos.starts SET outcome = NULL
+    """,
+    "a value is made from the values of its inputs": """
+        UPDATE flowstone_materializations SET inputs = '{}'
+    """,
+    "inputs succeeded, and are of the same partition": """
+        UPDATE flowstone_materializations SET inputs = '{1000000}'
+    """,
+    "lineage is the inputs of what succeeded": "DELETE FROM flowstone_lineage",
+    "who was woken was woken by somebody, or his time was up": "DELETE FROM chaos.wakes",
+    "a pointer points at what succeeded for its key": """
+        UPDATE flowstone_current SET materialization_id = 1000000
+    """,
+    "whatever succeeded has a pointer for its key": "DELETE FROM flowstone_current",
+    "nothing was settled long after what is current": """
+        INSERT INTO flowstone_materializations
+        SELECT (jsonb_populate_record(m, jsonb_build_object(
+            'id', m.id + 1000000, 'run_id', 1000000, 'finished_at', m.finished_at + interval '1 min'
+        ))).*
+        FROM flowstone_materializations m
+    """,
+    "nobody fails who cannot": """
+        UPDATE flowstone_materializations SET status = 'failed' WHERE status = 'succeeded'
+    """,
+    "nobody succeeds who cannot": """
+        UPDATE flowstone_materializations SET status = 'succeeded' WHERE status = 'skipped'
+    """,
+    "nobody runs whose upstreams did not succeed": """
+        UPDATE flowstone_materializations SET claim = 1 WHERE status = 'upstream_failed'
+    """,
+    "who ends by an upstream has one that ended so": """
+        UPDATE flowstone_materializations SET status = 'skipped' WHERE status = 'succeeded'
+    """,
+    "a run that was acknowledged exists": "INSERT INTO chaos.requests VALUES (1000000, 'test')",
+    "a run has rows of its own or reuses others": """
+        DELETE FROM flowstone_materializations; DELETE FROM flowstone_reused
+    """,
+    "a run exists if, and only if, its caller's transaction was committed": """
+        INSERT INTO chaos.transactions VALUES ('nobody', 'committed')
+    """,
+    "requests with the same dedupe are one run": """
+        INSERT INTO chaos.folded VALUES ('twice', '{1,2}')
+    """,
+    "a cancellation that was acknowledged leaves nothing to start": """
+        UPDATE flowstone_runs SET cancel_requested_at = created_at - interval '1 min';
+        INSERT INTO chaos.cancelled SELECT id FROM flowstone_runs
+    """,
+}
+
+
+@pytest.mark.timeout(120)
+async def test_what_holds_of_a_good_run_is_violated_by_its_opposite(
+    dsn: str, pg: asyncpg.Connection, tmp_path: Path
+) -> None:
+    await pg.execute(evidence.TABLES)
+    await pg.execute("SET search_path TO flowstone")
+    audit, asked, journal = Audit(tmp_path), Asked(), Journal(tmp_path / "journal.jsonl")
+    async with application(3, audit, dsn) as app:
+        names = [name for name in app.definitions.assets if name.startswith("dag.")]
+        handle = await app.enqueue_many(names, partition="a", dedupe="all")
+        asked.runs[handle.run_id] = "test"
+        asked.folded["all"] = {handle.run_id}
+        await finish(app, handle, pg, asked)
+        ends = fates(app)
+    await evidence.bring(pg, tmp_path, asked, ends)
+
+    assert await verdict.violations(pg, INVARIANTS, journal) == []
+    assert {it.claim for it in INVARIANTS} == set(HARM)
+    unseen = []
+    for claim, harm in HARM.items():
+        transaction = pg.transaction()
+        await transaction.start()
+        await pg.execute(harm)
+        found = await verdict.violations(pg, INVARIANTS, journal)
+        if claim not in {it.claim for it in found}:
+            unseen.append(claim)
+        await transaction.rollback()
+    assert unseen == []
+
+
+async def finish(
+    app: FlowStone, handle: RunHandle[object], pg: asyncpg.Connection, asked: Asked
+) -> None:
+    """Work on the run here, and wake whoever waits, until it has ended."""
+    while not (await handle.status()).status.is_terminal:
+        try:
+            await app.finish(handle)
+        except RunWaiting:
+            for row in await pg.fetch("SELECT materialization_id AS id FROM flowstone.waiting"):
+                asked.wakes.append((row["id"], "hello"))
+                await app.store.wake(row["id"], '"hello"')
+        except RunFailedError:
+            return
