@@ -5,18 +5,8 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
-
+from tests.architecture.conftest import BUILD
 from tests.architecture.sources import ROOT, python, run
-
-BUILD = "import hatchling.build, sys; hatchling.build.build_{kind}(sys.argv[1])"
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    python("-c", BUILD.format(kind="wheel"), str(folder))
-    return next(folder.glob("flowstone-*.whl"))
 
 
 def test_the_wheel_carries_every_sql_file_and_revision(wheel: Path) -> None:

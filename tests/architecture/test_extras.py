@@ -1,0 +1,109 @@
+"""
+Each extra, alone: the wheel is installed with it and nothing else into an environment of its own,
+and what the extra is for is done there.
+
+pip takes the packages from wherever it takes them otherwise, in the versions of our pins.
+"""
+
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.architecture.sources import ROOT, run
+from tests.architecture.test_requirements import PROJECT
+
+EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
+
+BASE = ""
+PROGRAMS = {
+    BASE: """
+        import importlib, pkgutil
+        import flowstone
+        from importlib.metadata import entry_points
+        from flowstone import FlowStone, Pipeline, run_sync
+        from flowstone.core.errors import MissingExtraError
+        from flowstone.engine.embedded import EmbeddedPostgres
+
+        p = Pipeline("p")
+        p.asset(name="one")(lambda: 1)
+        assert run_sync(FlowStone(p), "one") == 1
+
+        for plugin in entry_points(group="flowstone.plugins"):
+            assert plugin.load().name == plugin.name
+
+        for module in pkgutil.walk_packages(flowstone.__path__, "flowstone."):
+            if module.name.split(".")[1] not in ("testing", "_sql", "__main__"):
+                importlib.import_module(module.name)
+
+        try:
+            EmbeddedPostgres().start()
+        except MissingExtraError as error:
+            assert "pip install 'flowstone[embedded]'" in str(error)
+        else:
+            raise AssertionError("the embedded Postgres is here without its extra")
+        """,
+    "embedded": """
+        from flowstone import FlowStone, Pipeline, run_sync
+        from flowstone.engine.embedded import EmbeddedPostgres
+        from flowstone.engine.schema import migrate
+
+        p = Pipeline("p")
+        p.asset(name="one")(lambda: 1)
+        with EmbeddedPostgres() as server:
+            migrate(server.dsn())
+            assert run_sync(FlowStone(p, dsn=server.dsn()), "one") == 1
+        """,
+    "testing": """
+        import pathlib
+        import pytest
+
+        pathlib.Path("test_codec.py").write_text('''
+        import pytest
+        from flowstone.core.defaults.json_codec import JsonCodec
+        from flowstone.testing.contracts.codec_contract import CodecContract
+
+        class TestCodec(CodecContract):
+            @pytest.fixture
+            def codec(self):
+                return JsonCodec()
+        ''')
+        assert pytest.main(["-q", "test_codec.py"]) == 0
+        """,
+}
+
+PRESENT = """
+from importlib.metadata import distributions
+print("\\n".join(it.metadata["Name"] for it in distributions()))
+"""
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {str(canonicalize_name(Requirement(it).name)) for it in requirements}
+
+
+def test_each_extra_has_something_to_do() -> None:
+    assert set(PROGRAMS) == {BASE, *EXTRAS}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("extra", PROGRAMS)
+def test_it_needs_nothing_else(extra: str, wheel: Path, tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    python = str(environment / "bin" / "python")
+    run(sys.executable, "-m", "venv", "--without-pip", str(environment))
+    pins = [f"--constraint={ROOT / it}" for it in ("requirements.txt", "requirements-dev.txt")]
+    wanted = f"{wheel}[{extra}]" if extra else str(wheel)
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *pins, wanted)
+
+    present = {canonicalize_name(it) for it in run(python, "-c", PRESENT).stdout.split()}
+    other = names([it for name, of in EXTRAS.items() if name != extra for it in of])
+    own = names([*PROJECT["project"]["dependencies"], *EXTRAS.get(extra, [])])
+    assert own <= present
+    assert not present & (other - own)
+
+    program = textwrap.dedent(PROGRAMS[extra])
+    run(python, "-W", "error::ImportWarning", "-c", program, cwd=tmp_path)
