@@ -163,6 +163,8 @@ class Worker:
         try:
             if self._must_reconcile:
                 await self._reconcile(settlements)
+                if not (settlements or self._hungry):
+                    return
             if self._set_aside and settlements:
                 settlements = await self._set_aside.sift(settlements)
             rumors, room = self._rumors, min(offered.values(), default=0)
@@ -288,7 +290,6 @@ class Worker:
             if (id_, claim) not in known:
                 self._finished.add(Settlement(id_, claim, Event.HANDED_BACK))
         self._must_reconcile = False
-        self._hungry = True
 
     async def _start_over(self, settlements: Sequence[Settlement]) -> None:
         """What this worker owned has gone to others: let go of it, and register again."""
@@ -298,6 +299,7 @@ class Worker:
             len(self._running) + len(settlements),
         )
         self._must_reconcile = True  # No other turn, until we know who we are.
+        self._hungry = True
         self._finished.clear()
         self._set_aside.clear()
         self._running.stop_all()

@@ -51,6 +51,7 @@ class LossyProxy:
         lose: Asked about every reply to a turn, and may take its time: a true answer loses the
             reply, and its connection.
         lost: The replies that were lost.
+        answered: How many requests the server has answered, of all connections together.
     """
 
     def __init__(self, server_dsn: str) -> None:
@@ -61,6 +62,7 @@ class LossyProxy:
         self._is_silent = False
         self.lose: Callable[[Reply], Awaitable[bool]] = nothing
         self.lost: list[Reply] = []
+        self.answered = 0
 
     @property
     def dsn(self) -> str:
@@ -164,6 +166,7 @@ class LossyProxy:
                 self.lost.append(reply)
                 return
             if letter == b"Z":
+                self.answered += 1
                 reply.sent, reply.kinds, reply.is_done = b"", [], False
             client.write(held)
             await client.drain()
