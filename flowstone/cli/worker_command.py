@@ -85,8 +85,7 @@ LAST_SECONDS = 5.0
     default="15s",
     show_default=True,
     callback=read_duration,
-    help="A worker that gives no sign of life for this long is taken over. The same for all "
-    "workers of a schema, 1s to 25s.",
+    help="Others take over once this worker gives no sign of life for this long, 1s to 25s.",
 )
 @click.option("--supervised", is_flag=True, hidden=True)  # ends when its standard input does
 @pass_settings

@@ -69,9 +69,7 @@ class Housekeeping:
                 logger.warning("Housekeeping will be tried again: %s", error)
 
     async def _rescue(self) -> None:
-        rescued = await self._store.rescue(
-            self._options.lease, max_rescues=self._options.max_rescues
-        )
+        rescued = await self._store.rescue(max_rescues=self._options.max_rescues)
         for worker in rescued:
             count = len(worker.materialization_ids)
             logger.warning("Took %s materializations over from worker %s", count, worker.worker_id)

@@ -306,7 +306,7 @@ class Worker:
         await self._register()
 
     async def _register(self) -> None:
-        info = WorkerInfo(socket.gethostname(), os.getpid(), self._queues)
+        info = WorkerInfo(socket.gethostname(), os.getpid(), self._queues, self._options.lease)
         while True:
             try:
                 self._worker_id = await self._store.register_worker(info)

@@ -17,8 +17,8 @@ class WorkerOptions:
         queues: Slots by queue: how many materializations of it run at once here.
         run_id: Work on this run only, whatever the queue, with ``slots`` at once.
         drain: Stop when nothing is left that is due.
-        lease: A worker that has not beaten for this long is taken over. Must be the same on all
-            workers of a schema, and well below procrastinate's 30 s.
+        lease: Others take over from this worker once it has not beaten for this long. Must be well
+            below procrastinate's 30 s.
         poll_interval: How long a lost wake-up can delay work.
         shutdown_timeout: How long a stop waits for what runs before it hands it back.
         max_rescues: A materialization that has cost this many workers their life fails with the

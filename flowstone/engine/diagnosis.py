@@ -28,8 +28,6 @@ from flowstone.engine.schema import Driver, SchemaState, status, transaction
 
 OLDEST_SERVER, NEWEST_SERVER = 14, 18
 CONNECT_SECONDS = 5
-SILENT_SECONDS = 15.0
-"""The default lease of a worker."""
 
 
 def examine(dsn: str, schema: str = "flowstone") -> Iterator[Finding]:
@@ -142,6 +140,7 @@ class _Worker:
     pid: int
     queues: list[str]
     silent_seconds: float
+    lease_seconds: float
     running: int
 
     def finding(self) -> Finding:
@@ -149,7 +148,7 @@ class _Worker:
             f"{self.host}:{self.pid} serves {', '.join(self.queues)}, runs {self.running}, "
             f"beat {self.silent_seconds:.0f}s ago"
         )
-        if self.silent_seconds <= SILENT_SECONDS:
+        if self.silent_seconds <= self.lease_seconds:
             return Finding(f"worker {self.id}", Level.OK, message)
         mend = "any other worker takes it over: flowstone worker"
         return Finding(f"worker {self.id}", Level.WARN, f"dead? {message}", mend)
@@ -178,6 +177,7 @@ SELECT
     pid,
     queues,
     extract(epoch FROM clock_timestamp() - heartbeat_at)::double precision AS silent_seconds,
+    extract(epoch FROM lease)::double precision AS lease_seconds,
     running
 FROM workers
 ORDER BY worker_id"""

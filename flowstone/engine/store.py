@@ -144,10 +144,11 @@ class PostgresStore(Store):
     async def register_worker(self, info: WorkerInfo) -> int:
         worker_id: int = await self._value(
             "flowstone_register_worker_v1",
-            ("text", "integer", "text[]"),
+            ("text", "integer", "text[]", "bigint"),
             info.host,
             info.pid,
             list(info.queues),
+            rows.milliseconds(info.lease),
         )
         return worker_id
 
@@ -202,13 +203,8 @@ class PostgresStore(Store):
         )
         return ids
 
-    async def rescue(self, lease: timedelta, *, max_rescues: int) -> Sequence[Rescued]:
-        found = await self._fetch(
-            "flowstone_rescue_v1",
-            ("bigint", "integer"),
-            rows.milliseconds(lease),
-            max_rescues,
-        )
+    async def rescue(self, *, max_rescues: int) -> Sequence[Rescued]:
+        found = await self._fetch("flowstone_rescue_v1", ("integer",), max_rescues)
         by_worker: dict[int, list[int]] = {}
         for row in found:
             by_worker.setdefault(row["worker_id"], []).append(row["materialization_id"])

@@ -162,11 +162,13 @@ CREATE TABLE flowstone_workers (
     host text NOT NULL,
     pid integer NOT NULL,
     queues text[] NOT NULL,
+    lease_ms bigint NOT NULL,
     started_at timestamptz NOT NULL,
     heartbeat_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE flowstone_workers IS
     'Who owns what. procrastinate''s own worker row may be pruned by a stock worker; this one is not.';
+COMMENT ON COLUMN flowstone_workers.lease_ms IS 'How long it may fail to beat before others take it for dead.';
 
 CREATE TABLE flowstone_leases (
     name text PRIMARY KEY,

@@ -113,6 +113,7 @@ COMMENT ON VIEW queue_depth IS 'How much each queue holds: due, later (timed or 
 CREATE VIEW workers AS
 SELECT
     w.id AS worker_id, w.host, w.pid, w.queues, w.started_at, w.heartbeat_at,
+    w.lease_ms * interval '1 ms' AS lease,
     (
         SELECT count(*)
         FROM procrastinate_jobs j

@@ -24,7 +24,7 @@ HARM = {
         SELECT id FROM flowstone_materializations LIMIT 1
     """,
     "no worker is left that has stopped or died": """
-        SELECT flowstone_register_worker_v1('somewhere', 1, '{}')
+        SELECT flowstone_register_worker_v1('somewhere', 1, '{}', 1000)
     """,
     "a run's counters equal its rows": "UPDATE flowstone_runs SET failed_count = failed_count + 1",
     "a run's end follows from its rows": "UPDATE flowstone_runs SET status = 'cancelled'",

@@ -48,7 +48,7 @@ def test_a_worker_is_shown_with_its_queues_and_its_last_beat(durable: Path) -> N
 def test_a_worker_that_is_silent_is_a_warning(durable: Path, dsn: str) -> None:
     with psycopg.connect(dsn) as connection:
         connection.execute(
-            "SELECT flowstone.flowstone_register_worker_v1('host', 7, '{default}');"
+            "SELECT flowstone.flowstone_register_worker_v1('host', 7, '{default}', 15000);"
             "UPDATE flowstone.flowstone_workers SET heartbeat_at = now() - interval '1 hour'"
         )
 

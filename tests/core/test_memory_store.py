@@ -105,8 +105,8 @@ class TestInMemory:
         async with store.beating(lambda: worker.id, timedelta(seconds=5)):
             (claim,) = await worker.claims()
             clock.instant += timedelta(hours=1)
-            rescued = await store.rescue(timedelta(seconds=15), max_rescues=0)
-        late = await store.rescue(timedelta(seconds=15), max_rescues=0)
+            rescued = await store.rescue(max_rescues=0)
+        late = await store.rescue(max_rescues=0)
 
         assert (list(rescued), list(late)) == ([], [])
         assert await worker.settle(succeeded(claim)) == []

@@ -49,8 +49,8 @@ STEPS = {
     "heartbeat": "flowstone_heartbeat_v1(1)",
     "owned": "flowstone_owned_v1(1)",
     "aborts": "flowstone_aborts_v1(1)",
-    "rescue nobody": "flowstone_rescue_v1(3600000, 5)",
-    "rescue": "flowstone_rescue_v1(-3600000, 5)",
+    "rescue nobody": "flowstone_rescue_v1(5)",
+    "take over": "flowstone_take_over('{1}', true, 5)",
     "unregister": "flowstone_unregister_worker_v1(1)",
     "cancel a run": "flowstone_cancel_run_v1(1)",
     "wake": "flowstone_wake_v1(1, NULL)",
@@ -114,7 +114,7 @@ async def a_session(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 async def begin(rows: Rows, pg: asyncpg.Connection) -> None:
     """Let the worker 1 run half of what can be claimed of the run 1."""
     await rows.prepare()
-    await pg.execute("SELECT flowstone_register_worker_v1('here', 1, '{default}')")
+    await pg.execute("SELECT flowstone_register_worker_v1('here', 1, '{default}', 3600000)")
     await rows.plan(2 * CLAIMS, pairs=True)
     await pg.execute(f"SELECT * FROM {turn(slots=CLAIMS)}")
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections import Counter
-from datetime import timedelta
 from functools import partial
 
 import asyncpg
@@ -77,7 +76,7 @@ async def test_what_another_has_claimed_while_a_rescue_waited_is_left_to_him(
         async with connected(dsn) as own, own.transaction():
             await turn(own, silent, Settlement(claim.id, claim.claim, Event.HANDED_BACK))
             await turn(own, other, slots=1)
-            rescuing = asyncio.create_task(store.rescue(timedelta(seconds=15), max_rescues=5))
+            rescuing = asyncio.create_task(store.rescue(max_rescues=5))
             await eventually(lambda: behind_a_lock(pg, "flowstone_rescue_v1"))
 
         assert await rescuing == []

@@ -191,9 +191,9 @@ class Store(ABC):
         return ()
 
     @abstractmethod
-    async def rescue(self, lease: timedelta, *, max_rescues: int) -> Sequence[Rescued]:
+    async def rescue(self, *, max_rescues: int) -> Sequence[Rescued]:
         """
-        Take back what workers own that have not beaten for ``lease``.
+        Take back what workers own that have not beaten for the lease that they registered with.
 
         A materialization that was rescued ``max_rescues`` times fails instead: it kills workers.
         """

@@ -231,11 +231,17 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """How a worker introduces itself."""
+    """
+    How a worker introduces itself.
+
+    Attributes:
+        lease: How long it may fail to beat before others take it for dead.
+    """
 
     host: str
     pid: int
     queues: Sequence[str]
+    lease: timedelta = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)

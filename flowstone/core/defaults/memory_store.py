@@ -194,12 +194,12 @@ class MemoryStore(Store):
         self._publish()
         return Turn(claims=claims, refused=refused, next_due=None if due is None else due - now)
 
-    async def rescue(self, lease: timedelta, *, max_rescues: int) -> Sequence[Rescued]:
+    async def rescue(self, *, max_rescues: int) -> Sequence[Rescued]:
         now = self._clock.now()
         living = {worker_id() for worker_id in self._beating}
         rescued = []
         for worker in list(self._workers.values()):
-            if worker.id in living or now - worker.beaten_at < lease:
+            if worker.id in living or now - worker.beaten_at < worker.info.lease:
                 continue
             del self._workers[worker.id]
             taken = self._machine.take_back(worker, now, max_rescues=max_rescues)

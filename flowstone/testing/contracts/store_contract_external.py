@@ -66,7 +66,7 @@ class ExternalValuesContract(StoreSuite):
         (early,) = await dead.claims(1)
         await self.advance(store, LEASE)
         await store.heartbeat(other.id)
-        await store.rescue(LEASE, max_rescues=5)
+        await store.rescue(max_rescues=5)
 
         between = await store.kept([(early.id, early.claim)])
         (late,) = await other.claims(1)

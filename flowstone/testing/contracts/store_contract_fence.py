@@ -237,7 +237,7 @@ class LateWorkerContract(StoreSuite):
         run = await new_run(store, {"a": [], "b": ["a"]})
         (claim,) = await late.claims()
         await self.advance(store, LATE)
-        await store.rescue(LEASE, max_rescues=3)
+        await store.rescue(max_rescues=3)
         return late, claim, run
 
 

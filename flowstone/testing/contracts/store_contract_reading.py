@@ -285,7 +285,7 @@ class WakeupsContract(StoreSuite):
         await store.listen(["mail"])
         with store.wakeups.watch(["queue:mail"]) as watch:
             if way == "lost":
-                await store.rescue(LEASE, max_rescues=3)
+                await store.rescue(max_rescues=3)
             else:
                 await store.unregister_worker(worker.id)
 

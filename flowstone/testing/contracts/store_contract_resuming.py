@@ -118,7 +118,7 @@ class LostResumeContract(StoreSuite):
     async def test_after_a_rescue_the_wake_up_comes_again(self, store: Store) -> None:
         _, _, resumed = await resumed_with(store, '"yes"')
         await self.advance(store, HOUR)
-        await store.rescue(LEASE, max_rescues=3)
+        await store.rescue(max_rescues=3)
 
         again = await (await new_worker(store)).claim()
 

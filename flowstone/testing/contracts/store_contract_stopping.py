@@ -182,7 +182,7 @@ class CancelRunContract(StoreSuite):
         _, run, _ = await self._cancelled_while_running(store)
         await self.advance(store, HOUR)
 
-        await store.rescue(LEASE, max_rescues=3)
+        await store.rescue(max_rescues=3)
 
         assert await statuses(store, run) == dict.fromkeys("ab", Status.CANCELLED)
         assert await run_status(store, run) is RunStatus.CANCELLED
@@ -204,7 +204,7 @@ class RescueContract(StoreSuite):
         is_alive = await worker.beat()
         await self.advance(store, timedelta(seconds=20))
 
-        rescued = await store.rescue(LEASE, max_rescues=3)
+        rescued = await store.rescue(max_rescues=3)
 
         assert is_alive
         assert list(rescued) == []
@@ -214,13 +214,13 @@ class RescueContract(StoreSuite):
         await self._working(store)
         await self.advance(store, timedelta(seconds=20))
 
-        assert list(await store.rescue(LEASE, max_rescues=3)) == []
+        assert list(await store.rescue(max_rescues=3)) == []
 
     async def test_a_worker_that_does_not_beat_loses_its_work(self, store: Store) -> None:
         worker, run, _ = await self._working(store)
         await self.advance(store, timedelta(seconds=40))
 
-        rescued = await store.rescue(LEASE, max_rescues=3)
+        rescued = await store.rescue(max_rescues=3)
 
         assert [(each.worker_id, list(each.materialization_ids)) for each in rescued] == [
             (worker.id, [run["a"]])
@@ -235,17 +235,30 @@ class RescueContract(StoreSuite):
         await self.advance(store, timedelta(seconds=40))
         await living.beat()
 
-        rescued = await store.rescue(LEASE, max_rescues=3)
+        rescued = await store.rescue(max_rescues=3)
 
         assert [each.worker_id for each in rescued] == [dead.id]
         assert await statuses(store, other) == {"x": Status.RUNNING}
+
+    async def test_each_worker_may_be_silent_for_as_long_as_it_said(self, store: Store) -> None:
+        hasty = await new_worker(store, lease=timedelta(seconds=5))
+        patient = await new_worker(store, lease=timedelta(seconds=25))
+        for worker in (hasty, patient):
+            await new_run(store, {"x": []})
+            await worker.claims()
+        await self.advance(store, timedelta(seconds=15))
+
+        rescued = await store.rescue(max_rescues=3)
+
+        assert [each.worker_id for each in rescued] == [hasty.id]
+        assert await patient.beat()
 
     async def test_what_is_rescued_is_a_further_attempt_under_a_new_claim(
         self, store: Store
     ) -> None:
         _, run, claim = await self._working(store)
         await self.advance(store, HOUR)
-        await store.rescue(LEASE, max_rescues=3)
+        await store.rescue(max_rescues=3)
 
         (again,) = await (await new_worker(store)).claims()
 
@@ -257,16 +270,16 @@ class RescueContract(StoreSuite):
     async def test_rescuing_again_finds_nothing(self, store: Store) -> None:
         await self._working(store)
         await self.advance(store, HOUR)
-        await store.rescue(LEASE, max_rescues=3)
+        await store.rescue(max_rescues=3)
 
-        assert list(await store.rescue(LEASE, max_rescues=3)) == []
+        assert list(await store.rescue(max_rescues=3)) == []
 
     async def test_what_was_settled_in_time_is_not_rescued(self, store: Store) -> None:
         worker, run, claim = await self._working(store)
         await worker.settle(succeeded(claim))
         await self.advance(store, HOUR)
 
-        rescued = await store.rescue(LEASE, max_rescues=3)
+        rescued = await store.rescue(max_rescues=3)
 
         assert [id_ for each in rescued for id_ in each.materialization_ids] == []
         assert await statuses(store, run) == {"a": Status.SUCCEEDED, "b": Status.READY}
@@ -281,7 +294,7 @@ class RescueContract(StoreSuite):
         for _ in range(max_rescues + 1):
             await (await new_worker(store)).claims()
             await self.advance(store, HOUR)
-            await store.rescue(LEASE, max_rescues=max_rescues)
+            await store.rescue(max_rescues=max_rescues)
             seen.append((await statuses(store, run))["a"])
 
         assert seen == [*[Status.READY] * max_rescues, Status.FAILED]
@@ -324,7 +337,7 @@ class UnregisterContract(StoreSuite):
         await (await new_worker(store)).claims()
         await self.advance(store, HOUR)
 
-        await store.rescue(LEASE, max_rescues=1)
+        await store.rescue(max_rescues=1)
 
         assert await statuses(store, run) == {"a": Status.READY}
 

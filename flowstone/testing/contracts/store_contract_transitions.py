@@ -98,7 +98,7 @@ class Subject:
         await self.store.wake(self.run["x"], "1")
 
     async def _rescue(self, _: Event) -> None:
-        await self.store.rescue(LEASE, max_rescues=3)
+        await self.store.rescue(max_rescues=3)
 
 
 class TransitionsContract(StoreSuite):

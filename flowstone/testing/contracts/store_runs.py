@@ -177,9 +177,9 @@ class Worker:
         return await self.store.heartbeat(self.id)
 
 
-async def new_worker(store: Store) -> Worker:
+async def new_worker(store: Store, *, lease: timedelta = timedelta(seconds=30)) -> Worker:
     """Introduce a worker."""
-    info = WorkerInfo(host="host.example", pid=4711, queues=[QUEUE])
+    info = WorkerInfo(host="host.example", pid=4711, queues=[QUEUE], lease=lease)
     return Worker(store, await store.register_worker(info))
 
 

@@ -257,7 +257,7 @@ class Scenario:
         for worker in self.workers:
             assert await worker.beat()
 
-        rescued = await self.store.rescue(LEASE, max_rescues=MAX_RESCUES)
+        rescued = await self.store.rescue(max_rescues=MAX_RESCUES)
 
         owned = self._held_by(lost)
         taken = {each.worker_id: sorted(each.materialization_ids) for each in rescued}

@@ -1,12 +1,15 @@
 -- Workers introduce themselves, prove that they live, and are taken over when they do not.
 
-CREATE FUNCTION flowstone_register_worker_v1(p_host text, p_pid integer, p_queues text[])
+CREATE FUNCTION flowstone_register_worker_v1(
+    p_host text, p_pid integer, p_queues text[], p_lease_ms bigint
+)
     RETURNS bigint
     LANGUAGE sql
     SET search_path FROM CURRENT
 AS $$
-    INSERT INTO flowstone_workers (procrastinate_worker_id, host, pid, queues, started_at, heartbeat_at)
-    SELECT pw.worker_id, p_host, p_pid, p_queues, clock_timestamp(), clock_timestamp()
+    INSERT INTO flowstone_workers
+        (procrastinate_worker_id, host, pid, queues, lease_ms, started_at, heartbeat_at)
+    SELECT pw.worker_id, p_host, p_pid, p_queues, p_lease_ms, clock_timestamp(), clock_timestamp()
     FROM procrastinate_register_worker_v1() pw
     RETURNING id;
 $$;
@@ -162,8 +165,8 @@ BEGIN
 END;
 $$;
 
--- Take over from workers that have not beaten for p_lease_ms; every worker does this now and then.
-CREATE FUNCTION flowstone_rescue_v1(p_lease_ms bigint, p_max_rescues integer)
+-- Take over from workers that have not beaten for their own lease; every worker does this now and then.
+CREATE FUNCTION flowstone_rescue_v1(p_max_rescues integer)
     RETURNS TABLE (worker_id bigint, materialization_id bigint)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -181,7 +184,7 @@ BEGIN
     FROM (
         SELECT w.id
         FROM flowstone_workers w
-        WHERE w.heartbeat_at < clock_timestamp() - p_lease_ms * interval '1 ms'
+        WHERE w.heartbeat_at < clock_timestamp() - w.lease_ms * interval '1 ms'
         ORDER BY w.id
         FOR UPDATE SKIP LOCKED
     ) w;
