@@ -218,7 +218,9 @@ class Planner:
             if upstream in running:
                 return f"upstream {upstream} runs"
             newest = stored.get(upstream)
-            if newest is not None and newest.materialization_id not in consumed:
+            if newest is None or newest.invalidated:  # no value to be made from
+                continue
+            if newest.materialization_id not in consumed:
                 return f"upstream {upstream} is newer"
         return None
 

@@ -67,7 +67,7 @@ async def test_what_was_made_from_it_is_stale_too_however_far(app_of: AppOf) -> 
     assert await app.exists("afterwards")
 
 
-async def test_what_was_made_from_an_earlier_value_is_stale_too(app_of: AppOf) -> None:
+async def test_what_was_made_from_an_earlier_value_is_left_to_the_planner(app_of: AppOf) -> None:
     app = await app_of(pipeline())
     await app.run("last")
     await app.run("first", force=True)
