@@ -1,4 +1,4 @@
-"""What a worker does beside its turns: hear wake-ups, take over from the dead, look for losses."""
+"""What a worker does beside its turns: hear wake-ups, take over from the dead, mend what broke."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from flowstone.core.contracts.store import Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
+from flowstone.core.interventions import reconcile
 from flowstone.core.underway import Underway
 from flowstone.core.wakeups import EVERYTHING
 from flowstone.core.worker_options import WorkerOptions
@@ -47,12 +48,15 @@ class Housekeeping:
     async def hear_wakeups(self) -> None:
         """Look again when told to, and now and then, as what was said may be lost."""
         poll = self._options.poll_interval.total_seconds()
-        with self._store.wakeups.watch([*self._options.topics, "abort"]) as watch:
+        topics = [*self._options.topics, "abort", "intervention"]
+        with self._store.wakeups.watch(topics) as watch:
             while True:
                 heard = await watch.wait(poll * random.uniform(0.8, 1.0))
                 if "abort" in heard or EVERYTHING in heard:
                     await self._abort_requested()
-                if heard != {"abort"}:
+                if "intervention" in heard:
+                    await self._mend()
+                if not heard or heard - {"abort", "intervention"}:
                     self._look_again()
 
     async def keep(self) -> None:
@@ -62,11 +66,20 @@ class Housekeeping:
             await asyncio.sleep(interval * random.uniform(0.5, 1.0))
             try:
                 await self._rescue()
-                await self._abort_requested()
-                # A turn whose connection was lost may have gone on, and claimed, after we asked.
-                self._doubt()
             except Exception as error:
                 logger.warning("Housekeeping will be tried again: %s", error)
+            await self._abort_requested()
+            await self._mend()
+
+    async def _mend(self) -> None:
+        """Put right what others did to jobs, and compare what the store says is ours."""
+        try:
+            if await reconcile(self._store, self._telemetry):
+                self._look_again()
+        except Exception as error:
+            logger.warning("Jobs that others have moved will be looked for again: %s", error)
+        # Besides, a turn whose connection was lost may have gone on, and claimed, after we asked.
+        self._doubt()
 
     async def _rescue(self) -> None:
         rescued = await self._store.rescue(max_rescues=self._options.max_rescues)

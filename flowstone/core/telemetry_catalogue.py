@@ -68,6 +68,12 @@ EVENTS: tuple[EventSpec, ...] = (
     *span_events("service", ("service",), "A background service's life in this process"),
     EventSpec("rescue", ("count",), ("worker_id",), "Work was taken back from a dead worker"),
     EventSpec(
+        "reconcile",
+        ("count",),
+        ("outcome",),
+        "Jobs that something other than FlowStone had moved were put right",
+    ),
+    EventSpec(
         "settlement.rejected",
         ("count",),
         ("worker_id",),

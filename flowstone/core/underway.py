@@ -37,6 +37,7 @@ class Underway:
         execute: Callable[[Claim, asyncio.Task[None] | None], Coroutine[None, None, None]],
     ) -> None:
         """Start the claim's task; ``execute`` gets what it has to outlive first."""
+        self.let_go([claim.id])
         _, earlier = self._tasks.get(claim.id, (None, None))
         self._tasks[claim.id] = claim, asyncio.create_task(execute(claim, earlier))
 
@@ -57,6 +58,12 @@ class Underway:
     def is_asked_to_stop(self, claim: Claim) -> bool:
         """Return whether `stop` named it."""
         return claim.id in self._asked
+
+    def let_go(self, ids: Iterable[int]) -> None:
+        """Stop what has gone to others; nothing of it counts any longer."""
+        for id_ in ids:
+            if id_ in self._tasks and not self._tasks[id_][1].cancelling():
+                self._cancel(*self._tasks[id_])
 
     def stop_all(self) -> None:
         """Stop everything, as nobody will wait for it any longer."""

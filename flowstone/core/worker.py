@@ -32,6 +32,7 @@ from flowstone.core.errors import DatabaseError
 from flowstone.core.executor import Executor
 from flowstone.core.finished import Finished
 from flowstone.core.housekeeping import Housekeeping
+from flowstone.core.interventions import tell_malformed
 from flowstone.core.set_aside import SetAside
 from flowstone.core.slots import LANES, Slots
 from flowstone.core.status import Event
@@ -203,7 +204,7 @@ class Worker:
                 {"worker_id": self._worker_id},
             )
         for job in turn.malformed:
-            logger.error("Job %s belongs to no materialization: %s", job.job_id, job.arguments)
+            tell_malformed(job)
         for claim in turn.claims:
             if self._stopping:
                 self._finished.add(Settlement(claim.id, claim.claim, Event.HANDED_BACK))
@@ -283,12 +284,13 @@ class Worker:
         self.look_again()  # at what they made ready: there was no room for it
 
     async def _reconcile(self, settlements: Sequence[Settlement]) -> None:
-        """Hand back what the store says is ours and we know nothing of."""
+        """Hand back what the store says is ours and we know nothing of; let go of the reverse."""
         unsettled = [*settlements, *self._finished, *self._set_aside]
         known = {(it.id, it.claim) for it in [*self._running.claims, *unsettled]}
-        for id_, claim in await self._store.owned(self._worker_id):
-            if (id_, claim) not in known:
-                self._finished.add(Settlement(id_, claim, Event.HANDED_BACK))
+        owned = set(await self._store.owned(self._worker_id))
+        for it in owned - known:
+            self._finished.add(Settlement(*it, Event.HANDED_BACK))
+        self._running.let_go(it.id for it in self._running.claims if (it.id, it.claim) not in owned)
         self._must_reconcile = False
 
     async def _start_over(self, settlements: Sequence[Settlement]) -> None:
@@ -304,6 +306,7 @@ class Worker:
         self._set_aside.clear()
         self._running.stop_all()
         await self._register()
+        self._hungry = True
 
     async def _register(self) -> None:
         info = WorkerInfo(socket.gethostname(), os.getpid(), self._queues, self._options.lease)

@@ -36,6 +36,7 @@ BATCHED_TRIGGERS = (
     "flowstone_jobs_inserted",
     "flowstone_jobs_updated",
 )
+INTERVENTION_TRIGGERS = ("flowstone_job_deleted", "flowstone_job_moved")
 _JOBS_TRIGGER = "trigger procrastinate_jobs."
 
 
@@ -153,11 +154,16 @@ def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> tuple[
 
 
 def trigger_differences(enabled: Mapping[str, bool]) -> tuple[str, ...]:
-    """Name the triggers that keep the set from being all procrastinate's or all ours."""
+    """
+    Name the triggers that keep the set from being all procrastinate's or all ours.
+
+    Those that note what others do to our jobs belong to both, where our tables are.
+    """
     batched = any(enabled.get(name) for name in BATCHED_TRIGGERS)
     wanted = dict.fromkeys(STOCK_TRIGGERS, not batched)
     wanted |= dict.fromkeys(BATCHED_TRIGGERS, batched)
     wanted |= {"procrastinate_trigger_delete_jobs_v1": True}
+    wanted |= {name: True for name in INTERVENTION_TRIGGERS if name in enabled}
     return tuple(
         f"trigger {name} is {'off' if wanted[name] else 'on'}"
         for name in sorted(wanted)

@@ -131,8 +131,11 @@ class Listener:
             else:
                 self._wakeups.publish("queue:" + channel.removeprefix(QUEUE_CHANNEL))
             return
-        if "abort" in message:
-            self._wakeups.publish("abort")
+        for topic in ("abort", "intervention"):
+            if topic in message:
+                self._wakeups.publish(topic)
+        if "queue" in message:
+            self._wakeups.publish(f"queue:{message['queue']}")
         runs = message.get("runs", ())
         if not isinstance(runs, list):
             self._wakeups.publish_all()

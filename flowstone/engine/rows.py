@@ -119,7 +119,8 @@ def turn_from(rows: Sequence[asyncpg.Record]) -> Turn:
         elif kind == "refused":
             refused.append(row[1])
         elif kind == "malformed":
-            malformed.append(Malformed(row[1], row[4]))
+            ended = Status(row[5]) if row[5] else None
+            malformed.append(Malformed(row[1], row[4], ended, row[3]))
         else:
             turn.next_due = timedelta(milliseconds=row[1])
     turn.refused, turn.malformed = refused, malformed

@@ -23,6 +23,7 @@ from flowstone.core.contracts.store import (
     NewRun,
     Progress,
     Pruned,
+    Reconciled,
     Rescued,
     Reused,
     RunRecord,
@@ -54,6 +55,9 @@ TURN_SECONDS = CALL_SECONDS = 30.0
 
 BULK_SECONDS = 600.0
 """For calls whose work has no bound: planning, invalidating or cancelling any number of rows."""
+
+MOST_NOTES = 1000
+"""How many changes that others made to jobs are mended in one transaction."""
 
 LARGEST_ID = 2**63 - 1
 
@@ -209,6 +213,20 @@ class PostgresStore(Store):
         for row in found:
             by_worker.setdefault(row["worker_id"], []).append(row["materialization_id"])
         return [Rescued(worker_id, ids) for worker_id, ids in by_worker.items()]
+
+    async def reconcile(self) -> Sequence[Reconciled]:
+        found = await self._fetch("flowstone_reconcile_v1", ("integer",), MOST_NOTES)
+        return [
+            Reconciled(
+                row["outcome"],
+                row["materialization_id"],
+                row["run_id"],
+                Key(row["asset"], row["partition"]),
+                row["queue"],
+                row["message"],
+            )
+            for row in found
+        ]
 
     async def owned(self, worker_id: int) -> Sequence[tuple[int, int]]:
         found = await self._fetch("flowstone_owned_v1", ("bigint",), worker_id)

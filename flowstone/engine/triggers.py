@@ -5,6 +5,8 @@ A turn inserts or settles a hundred jobs with one statement. procrastinate's tri
 hundred events one by one, and send two hundred notifications for new jobs; ours insert the same
 events at once and notify once per queue. Its triggers are disabled and not dropped, so either set
 can take over at any time: the switch is one transaction, and statements wait for it.
+
+Two more, which note what others do to our jobs, stay on with either.
 """
 
 from enum import StrEnum
@@ -44,4 +46,5 @@ def status(dsn: str, schema: str = "flowstone") -> TriggerSet:
 
 def _run(name: str, dsn: str, schema: str) -> None:
     with transaction(dsn, schema) as connection:
-        connection.execute(script(name).encode())
+        for file in (name, "procrastinate/interventions.sql"):
+            connection.execute(script(file).encode())

@@ -5,8 +5,9 @@
 -- materializations join by primary key, and older work runs first.
 --
 -- Lock order for the whole schema: procrastinate_jobs, flowstone_materializations (both by id),
--- flowstone_runs (by id), flowstone_current (by asset, partition). Whoever needs several takes them in
--- this order. A lease is taken alone; flowstone_pruning comes before all, and only pruning takes it.
+-- flowstone_runs (by id), flowstone_current (by asset, partition), flowstone_interventions. Whoever needs
+-- several takes them in this order. A lease is taken alone; flowstone_pruning comes before all, and only
+-- pruning takes it.
 --
 -- No foreign keys between these tables: every row is written by the functions beside this file, in the
 -- transaction that makes it true, and a key check per row would cost as much as the row.
@@ -188,6 +189,17 @@ CREATE TABLE flowstone_pruning (
     PRIMARY KEY (what, status)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE flowstone_pruning IS 'How far pruning has come, one row for each thing that it walks over.';
+
+CREATE TABLE flowstone_interventions (
+    id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    job_id bigint NOT NULL,
+    was procrastinate_job_status NOT NULL,
+    by_role text NOT NULL,
+    by_application text NOT NULL
+);
+COMMENT ON TABLE flowstone_interventions IS
+    'Changes to our jobs that FlowStone did not make, until the next reconciling, which empties it.';
+COMMENT ON COLUMN flowstone_interventions.was IS 'The job''s status before the change.';
 
 -- The two heads of a queue. Only jobs of ours are in them, whatever else procrastinate runs.
 -- Serves claim: due at once. The sign is turned so that procrastinate's index on (priority DESC, id), which

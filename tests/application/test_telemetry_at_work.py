@@ -3,7 +3,7 @@
 import ast
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,8 +18,10 @@ from flowstone.core.contracts.plugin import Plugin
 from flowstone.core.contracts.registries import Registries
 from flowstone.core.contracts.resource import Resource
 from flowstone.core.contracts.service import Service
-from flowstone.core.contracts.store import Capacity, Settlement, WorkerInfo
+from flowstone.core.contracts.store import Capacity, Key, Reconciled, Settlement, WorkerInfo
+from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.errors import AssetFunctionError
+from flowstone.core.interventions import reconcile
 from flowstone.core.status import Event
 from flowstone.core.telemetry import Telemetry
 from flowstone.core.telemetry_catalogue import EVENTS
@@ -272,6 +274,7 @@ class TestCatalogue:
             await _settle_behind_the_back_of_its_worker(app, heard, release)
             async with working(app):
                 await eventually(lambda: heard.of("service.stop"))
+        await reconcile(Meddled(), telemetry)
 
         assert set(heard.names) == {spec.name for spec in EVENTS}
 
@@ -284,6 +287,13 @@ class TestCatalogue:
         assert {name for method, name in told if method == "execute"} <= known
         assert {name for method, name in told if method == "span"} <= spans
         assert len(told) > 10
+
+
+class Meddled(MemoryStore):
+    """As if somebody else had cancelled a job, which nobody can in memory."""
+
+    async def reconcile(self) -> Sequence[Reconciled]:
+        return [Reconciled("cancelled", 1, 1, Key("p.fine", ""), "default", "its job was deleted")]
 
 
 async def _lose_a_worker(app: FlowStone, heard: Heard) -> None:

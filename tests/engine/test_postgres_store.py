@@ -41,7 +41,7 @@ TABLES = (
     "flowstone_runs flowstone_materializations flowstone_values flowstone_current "
     "flowstone_lineage flowstone_reused flowstone_waits flowstone_workers "
     "flowstone_leases flowstone_pruning procrastinate_events "
-    "procrastinate_jobs procrastinate_workers"
+    "procrastinate_jobs procrastinate_workers flowstone_interventions"
 ).split()
 
 

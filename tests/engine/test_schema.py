@@ -72,7 +72,8 @@ def load_the_truth(dsn: str, schema: str) -> None:
         connection.execute(f"CREATE SCHEMA {quoted(schema)}".encode())
     with transaction(dsn, schema) as connection:
         connection.execute(SchemaManager.get_schema().encode())
-        for name in ("procrastinate/triggers.sql", *truth("core")):
+        files = ("procrastinate/triggers.sql", *truth("core"), "procrastinate/interventions.sql")
+        for name in files:
             connection.execute(script(name).encode())
 
 

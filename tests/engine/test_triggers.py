@@ -330,6 +330,7 @@ class TestTheSwitch:
         [
             "ENABLE TRIGGER procrastinate_trigger_status_events_update_v1",
             "DISABLE TRIGGER flowstone_jobs_updated",
+            "DISABLE TRIGGER flowstone_job_moved",
             "DISABLE TRIGGER ALL",
         ],
     )
@@ -344,7 +345,8 @@ class TestTheSwitch:
             connection.execute(
                 "ALTER TABLE flowstone.procrastinate_jobs "
                 "ENABLE TRIGGER procrastinate_trigger_status_events_update_v1, "
-                "DISABLE TRIGGER flowstone_jobs_inserted"
+                "DISABLE TRIGGER flowstone_jobs_inserted, "
+                "DISABLE TRIGGER flowstone_job_deleted"
             )
 
         triggers.install(dsn)

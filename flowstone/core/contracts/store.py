@@ -29,6 +29,7 @@ from flowstone.core.contracts.store_records import (
     PlannedStep,
     Progress,
     Pruned,
+    Reconciled,
     Rescued,
     Reused,
     RunRecord,
@@ -56,6 +57,7 @@ __all__ = [
     "PlannedStep",
     "Progress",
     "Pruned",
+    "Reconciled",
     "Rescued",
     "Reused",
     "RunRecord",
@@ -197,6 +199,15 @@ class Store(ABC):
 
         A materialization that was rescued ``max_rescues`` times fails instead: it kills workers.
         """
+
+    async def reconcile(self) -> Sequence[Reconciled]:
+        """
+        Bring materializations in line with jobs that something else than this store has moved.
+
+        A topic ``intervention`` is published when there may be any. The default is for stores that
+        nobody else can write to.
+        """
+        return ()
 
     @abstractmethod
     async def owned(self, worker_id: int) -> Sequence[tuple[int, int]]:

@@ -8,6 +8,7 @@ in.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
 from flowstone.core.outcome import Wake
 from flowstone.core.status import Event, RunStatus, Status
@@ -206,10 +207,18 @@ class Capacity:
 
 @dataclass(slots=True)
 class Malformed:
-    """A job in our queue that no materialization belongs to; the store has failed it."""
+    """
+    A job in our queue that there is nothing to do for; the store has failed it.
+
+    Attributes:
+        ended: How its materialization has ended; None when it has none.
+        run_id: The materialization's run.
+    """
 
     job_id: int
     arguments: str
+    ended: Status | None = None
+    run_id: int | None = None
 
 
 @dataclass(slots=True)
@@ -273,6 +282,26 @@ class Pruned:
             self.values + other.values,
             other.is_done,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """
+    A materialization whose job somebody else had moved.
+
+    Attributes:
+        outcome: What the store made of it: ``put_back`` (a worker that is not ours had taken it),
+            ``retried`` (its worker's claim is void), ``cancelled`` or ``failed``.
+        queue: Of its job.
+        message: What was done to the job, and by whom.
+    """
+
+    outcome: Literal["put_back", "retried", "cancelled", "failed"]
+    materialization_id: int
+    run_id: int
+    key: Key
+    queue: str
+    message: str
 
 
 @dataclass(slots=True)

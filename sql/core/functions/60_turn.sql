@@ -1,9 +1,10 @@
 -- One turn of a worker: settle what finished, claim what is next. One call, one commit.
 --
 -- Returns one row per claim (kind 'claim'); one row of kind 'refused' per settlement that was refused; one
--- of kind 'malformed' per job in the queue that no materialization belongs to (it is failed here, so that
--- it is seen once); and, when nothing was claimed, one of kind 'due' whose claim column has the
--- milliseconds until the next timed job, if there is one.
+-- of kind 'malformed' per job in the queue that no materialization belongs to, or one that has ended (its
+-- status is in partition, its run in run_id): it is failed here, so that it is seen once; and, when
+-- nothing was claimed, one of kind 'due' whose claim column has the milliseconds until the next timed job,
+-- if there is one.
 --
 -- in_values has the smallest inputs, up to p_input_bytes for each claim; the worker loads what is null.
 --
@@ -107,7 +108,8 @@ BEGIN
                 started_at = clock_timestamp(),
                 finished_at = NULL
             FROM job
-            WHERE m.id = job.id AND m.status IN ('ready', 'waiting')
+            -- One that runs, and whose job is to do, was taken from its worker (procrastinate's retry_job).
+            WHERE m.id = job.id AND m.status IN ('ready', 'waiting', 'running')
             RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.has_wait,
                 job.queue_name, job.place
         )
@@ -152,9 +154,10 @@ BEGIN
                 RETURNING j.id, j.args
             )
             SELECT
-                'malformed', malformed.id, NULL::integer, NULL::bigint, malformed.args::text, NULL,
+                'malformed', malformed.id, NULL::integer, m.run_id, malformed.args::text, m.status::text,
                 NULL::integer, NULL, NULL::bigint[], NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL
-            FROM malformed;
+            FROM malformed
+            LEFT JOIN flowstone_materializations m ON m.id = malformed.id;
         END IF;
     END IF;
 

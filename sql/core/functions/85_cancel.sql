@@ -22,6 +22,7 @@ BEGIN
         RAISE EXCEPTION 'there is no run %', p_run USING ERRCODE = 'FS002', DETAIL = p_run;
     END IF;
 
+    PERFORM set_config('flowstone_job.is_own', 'yes', true);
     LOOP
         -- Rows are found by ids in arrays: joined or sorted, they are found as the planner guesses, which may
         -- be by reading all there is.
@@ -64,7 +65,12 @@ BEGIN
             UPDATE flowstone_materializations m
             SET status = 'cancelled', finished_at = clock_timestamp()
             FROM open
-            WHERE m.id = open.id AND m.status IN ('pending', 'ready', 'waiting')
+            WHERE m.id = open.id
+                AND (
+                    m.status IN ('pending', 'ready', 'waiting')
+                    -- Its job was to do: somebody had taken it from its worker.
+                    OR m.status = 'running' AND m.id = ANY (v_jobs)
+                )
             RETURNING m.id
         )
         SELECT v_all || coalesce(array_agg(cancelled.id), '{}') INTO v_all FROM cancelled;

@@ -10,4 +10,4 @@ down_revision = None
 def upgrade() -> None:
     """Load the truth as it stands: until the first release there is nothing else to be equal to."""
     apply_procrastinate()
-    apply("procrastinate/triggers.sql", *truth("core"))
+    apply("procrastinate/triggers.sql", *truth("core"), "procrastinate/interventions.sql")

@@ -1,0 +1,49 @@
+-- Note what others do to our jobs, so that reconciling reads these notes and nothing else.
+--
+-- Whatever is not a settlement, a claim or a cancelled run is noted: procrastinate's commands and
+-- JobManager, a worker of its that takes every queue, somebody with psql. A note is a hint and not a
+-- verdict: one too many costs a look.
+--
+-- What is ours is told apart by the row: a job that leaves one of our workers leaves worker_id null, which
+-- procrastinate never does. So a settlement costs no more than the condition of the trigger. (A job whose
+-- worker_id was null before, since a stock worker had pruned our row, is noted, for nothing.) Functions of
+-- ours that end jobs in other ways say so for their transaction: flowstone_job.is_own.
+--
+-- The notes are written with the rights of the tables' owner: a role that may use procrastinate's tables
+-- alone can go on doing so. Beside procrastinate's triggers as beside ours these two stay on. Running this
+-- file again changes nothing.
+CREATE OR REPLACE FUNCTION flowstone_note_intervention_v1() RETURNS trigger
+    LANGUAGE plpgsql
+    SECURITY DEFINER
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    INSERT INTO flowstone_interventions (job_id, was, by_role, by_application)
+    VALUES (OLD.id, OLD.status, session_user, current_setting('application_name'));
+    PERFORM pg_notify('flowstone#' || current_schema(), '{"intervention": true}');
+    RETURN NULL;
+END;
+$$;
+
+CREATE OR REPLACE TRIGGER flowstone_job_moved
+    AFTER UPDATE OF status ON procrastinate_jobs
+    FOR EACH ROW WHEN (
+        OLD.status IN ('todo', 'doing')
+        AND NEW.status <> OLD.status
+        AND NEW.task_name = 'flowstone:materialize'
+        AND CASE
+            WHEN OLD.status = 'todo' THEN NEW.status <> 'doing'
+            ELSE NEW.worker_id IS NOT NULL OR OLD.worker_id IS NULL
+        END
+        AND coalesce(current_setting('flowstone_job.is_own', true), '') = ''
+    )
+    EXECUTE FUNCTION flowstone_note_intervention_v1();
+
+CREATE OR REPLACE TRIGGER flowstone_job_deleted
+    AFTER DELETE ON procrastinate_jobs
+    FOR EACH ROW WHEN (OLD.status IN ('todo', 'doing') AND OLD.task_name = 'flowstone:materialize')
+    EXECUTE FUNCTION flowstone_note_intervention_v1();
+
+ALTER TABLE procrastinate_jobs
+    ENABLE TRIGGER flowstone_job_moved,
+    ENABLE TRIGGER flowstone_job_deleted;
