@@ -36,6 +36,7 @@ from flowstone.core.interventions import tell_malformed
 from flowstone.core.set_aside import SetAside
 from flowstone.core.slots import LANES, Slots
 from flowstone.core.status import Event
+from flowstone.core.suspects import Suspects
 from flowstone.core.underway import Underway
 from flowstone.core.wakeups import Changes
 from flowstone.core.worker_options import WorkerOptions
@@ -62,6 +63,7 @@ class Worker:
         self._slots = Slots(options.by_queue)
         self._worker_id = 0
         self._running = Underway(executor.abort)
+        self._suspects = Suspects(lambda id_: store.suspect(self._worker_id, id_))
         self._finished = Finished()
         self._set_aside = SetAside(self._settle_apart, store.locked, executor.not_storable)
         self._turns = 0
@@ -206,8 +208,11 @@ class Worker:
         for job in turn.malformed:
             tell_malformed(job)
         for claim in turn.claims:
-            if self._stopping:
-                self._finished.add(Settlement(claim.id, claim.claim, Event.HANDED_BACK))
+            if self._stopping or not self._suspects.admit(claim):
+                delay = None if self._stopping else self._suspects.delay
+                self._finished.add(
+                    Settlement(claim.id, claim.claim, Event.HANDED_BACK, delay=delay)
+                )
                 continue
             offered[self._queue_of(claim)] -= 1
             self._running.begin(claim, self._execute)
@@ -231,7 +236,11 @@ class Worker:
         try:
             if earlier is not None:
                 await asyncio.wait([earlier])
-            settlement = await self._executor.execute(claim)
+            if not claim.is_suspect or await self._suspects.begin(claim):
+                settlement = await self._executor.execute(claim)
+            else:
+                delay = self._suspects.delay
+                settlement = Settlement(claim.id, claim.claim, Event.HANDED_BACK, delay=delay)
         except asyncio.CancelledError:
             if self._running.is_asked_to_stop(claim):
                 settlement = Settlement(claim.id, claim.claim, Event.CANCELLED, error=STOPPED)
@@ -251,6 +260,7 @@ class Worker:
 
     def _end(self, claim: Claim, settlement: Settlement | None) -> None:
         self._running.end(claim)
+        self._suspects.end(claim)
         if settlement is not None:
             self._finished.add(settlement)
         # A thread cannot be stopped: its slot is busy for as long as it is.

@@ -21,8 +21,8 @@ class WorkerOptions:
             below procrastinate's 30 s.
         poll_interval: How long a lost wake-up can delay work.
         shutdown_timeout: How long a stop waits for what runs before it hands it back.
-        max_rescues: A materialization that has cost this many workers their life fails with the
-            next one.
+        max_rescues: A materialization that so many deaths of a worker are held against fails with
+            the next one. Below 2, so may what ran beside it.
         child_processes: How many functions with ``executor="process"`` run at once, each in a
             process of its own; by default one for each processor.
     """

@@ -228,6 +228,11 @@ class PostgresStore(Store):
             for row in found
         ]
 
+    async def suspect(self, worker_id: int, materialization_id: int) -> None:
+        await self._value(
+            "flowstone_suspect_v1", ("bigint", "bigint"), worker_id, materialization_id
+        )
+
     async def owned(self, worker_id: int) -> Sequence[tuple[int, int]]:
         found = await self._fetch("flowstone_owned_v1", ("bigint",), worker_id)
         return [(row["id"], row["claim"]) for row in found]

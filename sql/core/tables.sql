@@ -164,9 +164,12 @@ CREATE TABLE flowstone_workers (
     pid integer NOT NULL,
     queues text[] NOT NULL,
     lease_ms bigint NOT NULL,
+    suspect_id bigint,
     started_at timestamptz NOT NULL,
     heartbeat_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
+COMMENT ON COLUMN flowstone_workers.suspect_id IS
+    'Which of the materializations that have cost two workers their life it has begun last.';
 COMMENT ON TABLE flowstone_workers IS
     'Who owns what. procrastinate''s own worker row may be pruned by a stock worker; this one is not.';
 COMMENT ON COLUMN flowstone_workers.lease_ms IS 'How long it may fail to beat before others take it for dead.';

@@ -53,7 +53,7 @@ class Spawned:
     async def killed_itself(self) -> None:
         """Wait for it to end as if it had been killed, which is expected of it."""
         await eventually(lambda: self.has_ended)
-        self._killed = self._process.returncode == -signal.SIGKILL
+        self._killed = self._process.returncode in (-signal.SIGKILL, -signal.SIGABRT)
 
     async def exit_code(self, *, within: float = 20.0) -> int:
         """Wait for its end; a signal's number is negative."""

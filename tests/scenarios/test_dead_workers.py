@@ -8,6 +8,7 @@ import pytest
 
 from flowstone import FlowStone, RunFailedError
 from tests.scenarios.consistency import (
+    ENDED,
     assert_completed_once,
     assert_no_worker_is_left,
     until_ended,
@@ -15,6 +16,7 @@ from tests.scenarios.consistency import (
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.gated import deadly, plain
+from tests.scenarios.pipelines.poison import aborting, innocent
 from tests.scenarios.pipelines.random_dag import ASSETS, PARTITIONS, random_dag
 from tests.scenarios.spawned import Spawned, Spawner
 
@@ -87,3 +89,33 @@ async def test_an_asset_that_kills_its_workers_fails_and_the_others_go_on(
     await assert_completed_once(pg, ledger, *(run.run_id for run in others))
     assert len(ledger.starts(deadly.full_name)) == 2
     assert not last.has_ended
+
+
+async def test_what_runs_beside_an_asset_that_kills_its_workers_is_not_harmed(
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
+) -> None:
+    def start() -> Spawned:
+        return spawn.worker(dsn, "poison", slots=24, lease=1, max_rescues=3)
+
+    fatal = await app.enqueue(aborting)
+    others = await app.enqueue_many([innocent], over=[str(number) for number in range(20)])
+    alive = [start() for _ in range(3)]
+
+    async def has_ended() -> bool:
+        for place, worker in enumerate(alive):
+            if worker.has_ended:
+                await worker.killed_itself()
+                alive[place] = start()
+        return await pg.fetchval(ENDED, [fatal.run_id, others.run_id]) is True
+
+    await eventually(has_ended, within=45)
+
+    with pytest.raises(RunFailedError, match="died 4 times"):
+        await fatal.result()
+    assert len(ledger.starts(aborting.full_name)) == 4
+    await assert_completed_once(pg, ledger, others.run_id)
+    rescues = await pg.fetchval(
+        "SELECT max(rescues) FROM flowstone.flowstone_materializations WHERE run_id = $1",
+        others.run_id,
+    )
+    assert rescues > 0, "nobody was harmed in the first place"

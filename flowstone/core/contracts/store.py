@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from flowstone.core.contracts.health import Finding
 from flowstone.core.contracts.store_records import (
+    SUSPECT_AFTER,
     Capacity,
     Claim,
     CreatedRun,
@@ -45,6 +46,7 @@ from flowstone.core.status import RunStatus
 from flowstone.core.wakeups import Wakeups
 
 __all__ = [
+    "SUSPECT_AFTER",
     "Capacity",
     "Claim",
     "CreatedRun",
@@ -197,7 +199,10 @@ class Store(ABC):
         """
         Take back what workers own that have not beaten for the lease that they registered with.
 
-        A materialization that was rescued ``max_rescues`` times fails instead: it kills workers.
+        A death is held against what the worker was at, and fails what it is held against for the
+        ``max_rescues`` + 1st time. What it was held against twice is a suspect from then on, and
+        only one suspect pays for a death: the one that the worker had named. So whoever kills
+        workers can make each of its neighbors pay twice, and fails alone.
         """
 
     async def reconcile(self) -> Sequence[Reconciled]:
@@ -208,6 +213,10 @@ class Store(ABC):
         nobody else can write to.
         """
         return ()
+
+    @abstractmethod
+    async def suspect(self, worker_id: int, materialization_id: int) -> None:
+        """Say which of the suspects that it owns (`Claim.is_suspect`) the worker begins now."""
 
     @abstractmethod
     async def owned(self, worker_id: int) -> Sequence[tuple[int, int]]:

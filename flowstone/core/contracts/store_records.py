@@ -13,6 +13,9 @@ from typing import Literal
 from flowstone.core.outcome import Wake
 from flowstone.core.status import Event, RunStatus, Status
 
+SUSPECT_AFTER = 2
+"""Deaths; a first one is held against everything that the worker was at."""
+
 JsonText = str
 """A JSON document as text, already checked by the codec."""
 
@@ -140,6 +143,7 @@ class Claim:
         attempt: What the author sees: 1 for the first; a snooze gives it back.
         options: The run's options as JSON text, or None.
         wake: Why a waiting materialization goes on; None on a first start.
+        rescues: How many deaths of a worker were held against it.
     """
 
     id: int
@@ -152,6 +156,12 @@ class Claim:
     options: JsonText | None = None
     wake: Wake | None = None
     queue: str = ""
+    rescues: int = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be what kills its workers; see `Store.rescue`."""
+        return self.rescues >= SUSPECT_AFTER
 
 
 @dataclass(slots=True)

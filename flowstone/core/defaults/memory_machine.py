@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from flowstone.core.contracts.store import (
+    SUSPECT_AFTER,
     Capacity,
     Claim,
     JsonText,
@@ -176,14 +177,16 @@ class Machine:
         taken = list(worker.owned.values())
         worker.owned.clear()
         for row in taken:
+            is_charged = max_rescues is not None and (
+                row.rescues < SUSPECT_AFTER or row.id == worker.suspect_id
+            )
+            row.rescues += is_charged
             if row.is_abort_asked:
                 self._end(row, Event.CANCELLED, now)
-            elif max_rescues is not None and row.rescues >= max_rescues:
+            elif is_charged and max_rescues is not None and row.rescues > max_rescues:
                 row.error = _lost(row)
                 self._end(row, Event.FAILED, now)
             else:
-                if max_rescues is not None:
-                    row.rescues += 1
                 self._hand_back(row, Event.RESCUED, None)
         self._cascade([row for row in taken if row.status in FOR_DEPENDENTS], now)
         return [row.id for row in taken]
@@ -319,6 +322,7 @@ class Machine:
             options=row.run.options,
             wake=row.wake,
             queue=row.queue,
+            rescues=row.rescues,
         )
 
     def _heads(self, capacity: Capacity) -> Iterator[tuple[Jobs[Row], int]]:
@@ -372,5 +376,5 @@ def _upstream_error(row: Row) -> JsonText:
 
 
 def _lost(row: Row) -> JsonText:
-    message = f"its worker died {row.rescues + 1} times while running it"
+    message = f"its worker died {row.rescues} times while running it"
     return json.dumps({"code": "worker_died", "message": message})

@@ -76,7 +76,7 @@ class Row:
         ticket: Grows whenever the job is queued or leaves its queue: entries of the queues that
             carry an older one are void.
         moved: The number, within its run, of the last step that it took.
-        rescues: How often its worker was lost.
+        rescues: How many losses of its worker were held against it.
         is_abort_asked: Whether its worker was asked to stop it.
         wait: The latest wait; kept until the next one, or the end.
         wake: What ended that wait.
@@ -167,9 +167,10 @@ class Row:
 
 @dataclass(slots=True, eq=False)
 class WorkerRow:
-    """A worker, and the materializations that it owns by id."""
+    """A worker, the materializations that it owns by id, and the suspect that it has begun last."""
 
     id: int
     info: WorkerInfo
     beaten_at: datetime
     owned: dict[int, Row] = field(default_factory=dict)
+    suspect_id: int | None = None

@@ -208,6 +208,11 @@ class MemoryStore(Store):
         self._publish()
         return rescued
 
+    async def suspect(self, worker_id: int, materialization_id: int) -> None:
+        worker = self._workers.get(worker_id)
+        if worker is not None:
+            worker.suspect_id = materialization_id
+
     async def owned(self, worker_id: int) -> Sequence[tuple[int, int]]:
         worker = self._workers.get(worker_id)
         return [] if worker is None else [(row.id, row.claim) for row in worker.owned.values()]

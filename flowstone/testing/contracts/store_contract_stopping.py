@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from flowstone.core.contracts.store import Claim, Store, WorkerLostError
+from flowstone.core.contracts.store import SUSPECT_AFTER, Claim, Store, WorkerLostError
 from flowstone.core.errors import RunNotFoundError
 from flowstone.core.status import RunStatus, Status
 from flowstone.testing.contracts.store_runs import (
@@ -292,7 +292,9 @@ class RescueContract(StoreSuite):
 
         seen = []
         for _ in range(max_rescues + 1):
-            await (await new_worker(store)).claims()
+            worker = await new_worker(store)
+            await worker.claims()
+            await store.suspect(worker.id, run["a"])
             await self.advance(store, HOUR)
             await store.rescue(max_rescues=max_rescues)
             seen.append((await statuses(store, run))["a"])
@@ -301,6 +303,73 @@ class RescueContract(StoreSuite):
         assert await statuses(store, run) == {"a": Status.FAILED, "b": Status.UPSTREAM_FAILED}
         assert (await row(store, run, "a")).error is not None
         assert await run_status(store, run) is RunStatus.FAILED
+
+    async def test_a_claim_tells_how_many_deaths_are_held_against_it(self, store: Store) -> None:
+        await new_run(store, {"a": []})
+
+        told = []
+        for _ in range(SUSPECT_AFTER + 1):
+            (claim,) = await (await new_worker(store)).claims()
+            told.append((claim.rescues, claim.is_suspect))
+            await self.advance(store, HOUR)
+            await store.rescue(max_rescues=9)
+
+        assert told == [(0, False), (1, False), (2, True)]
+
+    async def test_of_several_suspects_only_the_one_that_was_begun_pays(self, store: Store) -> None:
+        run = await new_run(store, {"a": [], "b": [], "c": []})
+        for _ in range(SUSPECT_AFTER):
+            await self._die(store)
+
+        seen = [await self._die(store, begun=run["b"]) for _ in range(2)]
+
+        assert seen == [{"a": 2, "b": 2, "c": 2}, {"a": 2, "b": 3, "c": 2}]
+        assert await statuses(store, run) == {
+            "a": Status.READY,
+            "b": Status.FAILED,
+            "c": Status.READY,
+        }
+
+    async def test_who_is_no_suspect_pays_beside_one(self, store: Store) -> None:
+        run = await new_run(store, {"a": []})
+        for _ in range(SUSPECT_AFTER):
+            await self._die(store)
+        await new_run(store, {"b": []})
+        await self._die(store, begun=run["a"])
+
+        rescues = await self._die(store)
+
+        assert rescues == {"a": 3, "b": 1}
+
+    async def test_a_suspect_that_was_not_begun_does_not_pay_for_another_worker(
+        self, store: Store
+    ) -> None:
+        run = await new_run(store, {"a": []})
+        for _ in range(SUSPECT_AFTER):
+            await self._die(store)
+        other = await new_worker(store)
+        await store.suspect(other.id, run["a"])
+
+        await self._die(store)
+
+        assert await self._die(store) == {"a": 2}
+
+    async def test_a_worker_that_is_gone_may_name_anything(self, store: Store) -> None:
+        run = await new_run(store, {"a": []})
+
+        await store.suspect(999_999_999, run["a"])
+
+        assert await statuses(store, run) == {"a": Status.READY}
+
+    async def _die(self, store: Store, *, begun: int | None = None) -> dict[str, int]:
+        """Let a new worker claim everything and die; return the deaths held against it before."""
+        worker = await new_worker(store)
+        claims = await worker.claim()
+        if begun is not None:
+            await store.suspect(worker.id, begun)
+        await self.advance(store, HOUR)
+        await store.rescue(max_rescues=3)
+        return {name: claim.rescues for name, claim in sorted(claims.items())}
 
     async def test_an_unknown_worker_is_told_so(self, store: Store) -> None:
         assert not await store.heartbeat(999_999_999)

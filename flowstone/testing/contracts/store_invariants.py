@@ -63,6 +63,7 @@ class Accepted:
         self.attempts[claim.id] += 1
         assert claim.attempt == self.attempts[claim.id]
         assert claim.id not in self.own_end
+        assert claim.rescues == self.losses[claim.id]
         assert {given.materialization_id: given.value for given in claim.inputs} == {
             id_: self.values[id_] for id_ in self.inputs(claim.id)
         }
@@ -84,12 +85,12 @@ class Accepted:
         if settlement.value is not None:
             self.values[claim.id] = settlement.value
 
-    def lost(self, claim: Claim, *, max_rescues: int, is_stopping: bool) -> None:
-        """Take in that a claim's worker was given up."""
-        self.losses[claim.id] += 1
+    def lost(self, claim: Claim, *, max_rescues: int, is_begun: bool, is_stopping: bool) -> None:
+        """Take in that a claim's worker was given up; what it had not begun does not pay."""
+        self.losses[claim.id] += is_begun
         if is_stopping:
             self.own_end[claim.id] = Event.CANCELLED
-        elif self.losses[claim.id] > max_rescues:
+        elif is_begun and self.losses[claim.id] > max_rescues:
             self.own_end[claim.id] = Event.FAILED
 
     def inputs(self, id_: int) -> set[int]:

@@ -80,6 +80,7 @@ class Scenario:
         held: What each worker owns, by worker id and materialization id.
         void: Claims that were settled or lost: whoever settles them again is refused.
         stopping: Materializations that ran when their run was cancelled.
+        suspects: The suspect that each worker has begun last.
     """
 
     store: Store
@@ -90,6 +91,7 @@ class Scenario:
     held: dict[int, dict[int, Claim]] = field(default_factory=dict)
     void: list[Claim] = field(default_factory=list)
     stopping: set[int] = field(default_factory=set)
+    suspects: dict[int, int] = field(default_factory=dict)
 
     async def begin(self) -> None:
         """Introduce workers and create the first runs."""
@@ -198,6 +200,9 @@ class Scenario:
         assert sorted(once & {*turn.refused}) == sorted(once & {*expected})
         for claim in turn.claims:
             self.accepted.claimed(claim)
+            if claim.is_suspect and self.random.random() < 0.5:
+                await self.store.suspect(worker.id, claim.id)
+                self.suspects[worker.id] = claim.id
             assert all(claim.id not in held for held in self.held.values()), "claimed twice"
             self.held[worker.id][claim.id] = claim
 
@@ -266,7 +271,10 @@ class Scenario:
         for claim in owned:
             self._lose(lost.id, claim)
             self.accepted.lost(
-                claim, max_rescues=MAX_RESCUES, is_stopping=claim.id in self.stopping
+                claim,
+                max_rescues=MAX_RESCUES,
+                is_begun=not claim.is_suspect or self.suspects.get(lost.id) == claim.id,
+                is_stopping=claim.id in self.stopping,
             )
         with pytest.raises(WorkerLostError):
             await lost.turn(*(self._settlement(claim) for claim in owned))

@@ -44,7 +44,8 @@ CREATE FUNCTION flowstone_turn_v1(
         in_locations text[],
         in_values text[],
         wake text,
-        queue text
+        queue text,
+        rescues integer
     )
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -80,8 +81,8 @@ BEGIN
         IF v_settled.refused IS NOT NULL THEN
             RETURN QUERY
             SELECT
-                'refused', r, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL,
-                NULL::bigint[], NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL
+                'refused', r, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
+                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer
             FROM unnest(v_settled.refused) r;
         END IF;
     END IF;
@@ -111,7 +112,7 @@ BEGIN
             -- One that runs, and whose job is to do, was taken from its worker (procrastinate's retry_job).
             WHERE m.id = job.id AND m.status IN ('ready', 'waiting', 'running')
             RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.has_wait,
-                job.queue_name, job.place
+                m.rescues, job.queue_name, job.place
         )
         SELECT
             'claim', c.id, c.claim, c.run_id, c.asset, c.partition, c.attempt, r.options::text,
@@ -121,7 +122,7 @@ BEGIN
                     'on', w.waiting_on, 'state', w.state, 'payload', w.payload, 'timed_out', w.woken_at IS NULL
                 )::text
             END,
-            c.queue_name::text
+            c.queue_name::text, c.rescues
         FROM claimed c
         JOIN flowstone_runs r ON r.id = c.run_id
         LEFT JOIN flowstone_waits w ON c.has_wait AND w.materialization_id = c.id
@@ -155,7 +156,8 @@ BEGIN
             )
             SELECT
                 'malformed', malformed.id, NULL::integer, m.run_id, malformed.args::text, m.status::text,
-                NULL::integer, NULL, NULL::bigint[], NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL
+                NULL::integer, NULL, NULL::bigint[], NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL,
+                NULL, NULL::integer
             FROM malformed
             LEFT JOIN flowstone_materializations m ON m.id = malformed.id;
         END IF;
@@ -171,7 +173,7 @@ BEGIN
             RETURN QUERY
             SELECT
                 'due', v_due, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
-                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL;
+                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer;
         END IF;
     END IF;
 END;

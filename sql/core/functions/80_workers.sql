@@ -70,10 +70,19 @@ AS $$
         AND m.status = 'running';
 $$;
 
+-- Say which of the suspects that a worker owns it begins. A suspect has cost two workers their life.
+CREATE FUNCTION flowstone_suspect_v1(p_worker bigint, p_id bigint)
+    RETURNS void
+    LANGUAGE sql
+    SET search_path FROM CURRENT
+AS $$
+    UPDATE flowstone_workers w SET suspect_id = p_id WHERE w.id = p_worker;
+$$;
+
 -- Take back what these workers own, and forget them. Locks: jobs, materializations, runs.
 --
--- A stop that was asked for is carried out. When they died, a materialization that has cost p_max_rescues
--- workers their life before fails.
+-- A stop that was asked for is carried out. When they died, it is held against what they had begun: of the
+-- suspects only the one that was named. One that it is held against for the p_max_rescues + 1st time fails.
 CREATE FUNCTION flowstone_take_over(p_workers bigint[], p_died boolean, p_max_rescues integer)
     RETURNS TABLE (worker_id bigint, materialization_id bigint)
     LANGUAGE plpgsql
@@ -107,13 +116,18 @@ BEGIN
         WITH fate AS MATERIALIZED (
             SELECT
                 m.id,
+                charge.deaths,
                 CASE
                     WHEN j.abort_requested THEN 'aborted'::procrastinate_job_status
-                    WHEN p_died AND m.rescues >= p_max_rescues THEN 'failed'
+                    WHEN charge.deaths > 0 AND m.rescues >= p_max_rescues THEN 'failed'
                     ELSE 'todo'
                 END AS status
             FROM procrastinate_jobs j
             JOIN flowstone_materializations m ON m.id = j.id
+            LEFT JOIN flowstone_workers w ON w.id = m.worker_id
+            CROSS JOIN LATERAL (
+                SELECT (p_died AND (m.rescues < 2 OR w.suspect_id IS NOT DISTINCT FROM m.id))::integer AS deaths
+            ) charge
             WHERE j.id = ANY (v_ids)
             ORDER BY m.id
         ),
@@ -129,7 +143,7 @@ BEGIN
         ),
         taken AS (
             UPDATE flowstone_materializations m
-            SET rescues = m.rescues + p_died::integer,
+            SET rescues = m.rescues + fate.deaths,
                 worker_id = NULL,
                 status = CASE fate.status
                     WHEN 'aborted' THEN 'cancelled'::flowstone_status
