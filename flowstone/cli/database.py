@@ -58,7 +58,8 @@ def database(
         return
 
     from flowstone.engine.embedded import EmbeddedPostgres, default_path
-    from flowstone.engine.schema import SchemaState, migrate, status
+    from flowstone.engine.revisions import is_behind
+    from flowstone.engine.schema import migrate, statuses
 
     with EmbeddedPostgres(default_path(str(current_project().root))) as server:
         note(
@@ -66,6 +67,7 @@ def database(
             f"no DSN given: using embedded Postgres at {server.path}; "
             "set FLOWSTONE_DSN for your own",
         )
-        if migrated and status(server.dsn(), schema).state is not SchemaState.UP_TO_DATE:
-            migrate(server.dsn(), schema)
+        tables = app.tables if app else {}
+        if migrated and is_behind(statuses(server.dsn(), schema, tables=tables)):
+            migrate(server.dsn(), schema, tables=tables)
         yield Database(server.dsn(), schema, is_embedded=True)

@@ -1,5 +1,7 @@
 """``flowstone db``: the tables in the database."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from flowstone.cli.application import load
@@ -9,6 +11,9 @@ from flowstone.cli.exit_codes import ExitCode
 from flowstone.cli.output import is_table, print_document
 from flowstone.cli.settings import Settings
 from flowstone.core.application import FlowStone
+
+if TYPE_CHECKING:
+    from flowstone.engine.revisions import SchemaStatus
 
 EXPLAINED = {
     "absent": "there are no tables yet; run: flowstone db migrate",
@@ -25,16 +30,19 @@ def migrate_command(settings: Settings, sql: bool) -> None:
     """
     Create the tables, or bring them up to date; done twice, it changes nothing.
 
-    One transaction: it happens whole or not at all. Workers of the version before may run on.
+    Those of the application's plugins too. One transaction: it happens whole or not at all. Workers
+    of the version before may run on.
     """
     from flowstone.engine.schema import migrate, pending_sql, status
 
-    with database(settings, chosen_application(settings), migrated=False) as place:
+    app = application_with_tables(settings)
+    tables = app.tables if app else {}
+    with database(settings, app, migrated=False) as place:
         if sql:
-            pending = pending_sql(place.dsn, place.schema)
+            pending = pending_sql(place.dsn, place.schema, tables=tables)
             print_document(settings, {"sql": pending}, pending or "-- nothing is pending")
             return
-        applied = migrate(place.dsn, place.schema)
+        applied = migrate(place.dsn, place.schema, tables=tables)
         head = status(place.dsn, place.schema).head
         text = "\n".join(f"applied {it}" for it in applied) or f"up to date at {head}"
         print_document(
@@ -45,27 +53,39 @@ def migrate_command(settings: Settings, sql: bool) -> None:
 @click.command(cls=Command)
 @pass_settings
 def status_command(settings: Settings) -> ExitCode:
-    """Say whether the tables fit this FlowStone; exits with 3 if they do not."""
-    from flowstone.engine.schema import SchemaState, check, status
+    """
+    Say whether the tables fit this FlowStone and the application's plugins.
 
-    with database(settings, chosen_application(settings), migrated=False) as place:
-        found = status(place.dsn, place.schema)
-        revision = found.current or "none"
-        print_document(
-            settings,
-            {
-                "schema": place.schema,
-                "state": found.state.value,
-                "revision": found.current,
-                "needed": found.head,
-            },
-            f"schema '{place.schema}' is at {revision}, needed {found.head}: "
-            f"{EXPLAINED[found.state]}",
-        )
-        if found.state is not SchemaState.UP_TO_DATE:
+    Exits with 3 if any do not.
+    """
+    from flowstone.engine.revisions import SchemaState
+    from flowstone.engine.schema import check, statuses
+
+    app = application_with_tables(settings)
+    tables = app.tables if app else {}
+    with database(settings, app, migrated=False) as place:
+        own, *brought = found = statuses(place.dsn, place.schema, tables=tables)
+        document = {
+            "schema": place.schema,
+            **_document(own),
+            "plugins": [{"plugin": it.plugin, **_document(it)} for it in brought],
+        }
+        print_document(settings, document, "\n".join(_line(place.schema, it) for it in found))
+        if any(it.state is not SchemaState.UP_TO_DATE for it in found):
             return ExitCode.ENVIRONMENT
-        check(place.dsn, place.schema)
+        check(place.dsn, place.schema, tables=tables)
     return ExitCode.OK
+
+
+def _document(found: "SchemaStatus") -> dict[str, object]:
+    return {"state": found.state.value, "revision": found.current, "needed": found.head}
+
+
+def _line(schema: str, found: "SchemaStatus") -> str:
+    whose = f"plugin '{found.plugin}' in " if found.plugin else ""
+    at = f"{whose}schema '{schema}' is at {found.current or 'none'}, needed {found.head}"
+    code = f"plugin '{found.plugin}'" if found.plugin else "FlowStone"
+    return f"{at}: {EXPLAINED[found.state].replace('FlowStone', code)}"
 
 
 @click.command(cls=Command)
@@ -93,6 +113,11 @@ def triggers_command(settings: Settings, kind: str | None) -> ExitCode:
         text = "mixed: events are lost or written twice; run: flowstone db triggers batched"
     print_document(settings, {"triggers": found.value, "schema": place.schema}, text)
     return ExitCode.ENVIRONMENT if found is triggers.TriggerSet.MIXED else ExitCode.OK
+
+
+def application_with_tables(settings: Settings) -> FlowStone | None:
+    """Return the chosen application, whose plugins may bring tables; whichever database it is."""
+    return None if settings.chosen_app() is None else load(settings)
 
 
 def chosen_application(settings: Settings) -> FlowStone | None:

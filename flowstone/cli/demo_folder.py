@@ -23,7 +23,8 @@ from flowstone.cli.settings import Settings
 from flowstone.core.errors import DatabaseError
 from flowstone.engine.embedded import EmbeddedPostgres, default_path
 from flowstone.engine.embedded_cluster import Cluster, cache_folder, private_folder
-from flowstone.engine.schema import SchemaState, migrate, status
+from flowstone.engine.revisions import SchemaState
+from flowstone.engine.schema import migrate, status
 
 APP = "flowstone.cli.demo.pipeline:environment"
 GUEST_SCHEMA = "flowstone_demo"

@@ -67,7 +67,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
             yield Finding("application", Level.FAIL, message, "flowstone check")
     try:
         with database(settings, app) as place:
-            findings = list(examine(place.dsn, place.schema))
+            findings = list(examine(place.dsn, place.schema, tables=app.tables if app else {}))
             yield from findings
             if app is not None and all(it.level is not Level.FAIL for it in findings):
                 told = {it.check for it in findings}

@@ -16,6 +16,7 @@ from flowstone.core.contracts.io_manager import IOManager
 from flowstone.core.contracts.plugin import Plugin
 from flowstone.core.contracts.resource import Configured
 from flowstone.core.contracts.store import Store
+from flowstone.core.contracts.tables import Tables
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.definitions import build
@@ -90,6 +91,7 @@ class Assembly:
         self.dsn, self.schema = dsn, schema
         self._closing = f"closing:{id(self)}"
         self.store = self._store(dsn, schema)
+        self.store.tables = self.tables
         self._values = Values(self.store, self.registries, self.codec, self._emitter)
         self._stored = StoredValues(self.definitions, self.store, self._values)
         self._submissions = Submissions(
@@ -112,6 +114,11 @@ class Assembly:
     def plugins(self) -> Sequence[InstalledPlugin]:
         """The plugins in use, with what each has registered."""
         return tuple(self._plugins)
+
+    @property
+    def tables(self) -> Mapping[str, Tables]:
+        """The tables that plugins bring, by name; ``flowstone db migrate`` creates them."""
+        return {name: self.registries.tables.instance(name) for name in self.registries.tables}
 
     async def open(self) -> Self:
         """

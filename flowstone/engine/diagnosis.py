@@ -7,13 +7,14 @@ left out.
 
 import asyncio
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
 from psycopg.rows import class_row
 
 from flowstone.core.contracts.health import Finding, Level
+from flowstone.core.contracts.tables import Tables
 from flowstone.core.errors import (
     DatabaseError,
     FlowStoneError,
@@ -24,14 +25,22 @@ from flowstone.core.health import ANSWER_SECONDS
 from flowstone.engine import fingerprint
 from flowstone.engine.database_errors import connection_errors
 from flowstone.engine.dsn import normalize, redacted
-from flowstone.engine.schema import Driver, SchemaState, status, transaction
+from flowstone.engine.revisions import SchemaState, SchemaStatus
+from flowstone.engine.schema import NO_TABLES, Driver, statuses, transaction
 
 OLDEST_SERVER, NEWEST_SERVER = 14, 18
 CONNECT_SECONDS = 5
 
 
-def examine(dsn: str, schema: str = "flowstone") -> Iterator[Finding]:
-    """Yield the findings about a database, as they come."""
+def examine(
+    dsn: str, schema: str = "flowstone", *, tables: Mapping[str, Tables] = NO_TABLES
+) -> Iterator[Finding]:
+    """
+    Yield the findings about a database, as they come.
+
+    Args:
+        tables: What plugins bring, by name.
+    """
     try:
         yield from _examine_server(dsn)
     except (DatabaseError, InvalidOptionError) as error:
@@ -43,9 +52,9 @@ def examine(dsn: str, schema: str = "flowstone") -> Iterator[Finding]:
         )
         return
     try:
-        found = status(dsn, schema)
-        yield _schema(schema, found.state, found.current, found.head)
-        if found.state is not SchemaState.UP_TO_DATE:
+        found = statuses(dsn, schema, tables=tables)
+        yield from (_schema(schema, it) for it in found)
+        if found[0].state is not SchemaState.UP_TO_DATE:
             return
         with transaction(dsn, schema) as connection:
             yield from _examine_procrastinate(connection, schema)
@@ -54,9 +63,9 @@ def examine(dsn: str, schema: str = "flowstone") -> Iterator[Finding]:
         yield Finding("tables", Level.FAIL, str(error), "flowstone db status")
 
 
-async def answers(dsn: str, schema: str) -> Sequence[Finding]:
+async def answers(dsn: str, schema: str, tables: Mapping[str, Tables]) -> Sequence[Finding]:
     """Return the findings from another thread, on connections of their own, in bounded time."""
-    asking = asyncio.to_thread(lambda: list(examine(dsn, schema)))
+    asking = asyncio.to_thread(lambda: list(examine(dsn, schema, tables=tables)))
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await asking
@@ -86,19 +95,22 @@ def _examine_server(dsn: str) -> Iterator[Finding]:
             yield Finding("writing", Level.FAIL, message, "give the DSN of the primary")
 
 
-def _schema(schema: str, state: SchemaState, current: str | None, head: str) -> Finding:
-    match state:
+def _schema(schema: str, found: SchemaStatus) -> Finding:
+    check = f"tables {found.plugin}" if found.plugin else "tables"
+    whose = f"tables of plugin '{found.plugin}'" if found.plugin else "FlowStone tables"
+    code = f"plugin '{found.plugin}'" if found.plugin else "FlowStone"
+    match found.state:
         case SchemaState.UP_TO_DATE:
-            return Finding("tables", Level.OK, f"schema '{schema}' is at {head}")
+            return Finding(check, Level.OK, f"schema '{schema}' is at {found.head}")
         case SchemaState.ABSENT:
-            message, mend = f"schema '{schema}' has no FlowStone tables", "flowstone db migrate"
+            message, mend = f"schema '{schema}' has no {whose}", "flowstone db migrate"
         case SchemaState.PENDING:
-            message = f"schema '{schema}' is at {current}, needed is {head}"
+            message = f"schema '{schema}' is at {found.current}, needed is {found.head}"
             mend = "flowstone db migrate"
         case SchemaState.AHEAD:
-            message = f"schema '{schema}' is at {current}; this FlowStone ends at {head}"
-            mend = "pip install --upgrade flowstone"
-    return Finding("tables", Level.FAIL, message, mend)
+            message = f"schema '{schema}' is at {found.current}; this {code} ends at {found.head}"
+            mend = "upgrade the plugin" if found.plugin else "pip install --upgrade flowstone"
+    return Finding(check, Level.FAIL, message, mend)
 
 
 def _examine_procrastinate(connection: Driver, schema: str) -> Iterator[Finding]:

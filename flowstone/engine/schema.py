@@ -4,30 +4,36 @@ Create, upgrade and check the tables in one Postgres schema.
 Alembic runs from code: its revisions (``sql/migrations/versions``) only name the SQL files that
 they load, and its version table lies in the schema. One migration is one transaction under one
 lock: it happens whole or not at all, and a second one that starts meanwhile finds nothing to do.
-
-Revisions follow one another without branches, and their names sort in that order. So a worker that
-starts learns from the file names alone whether the database fits, without loading Alembic.
+The tables that plugins bring are migrated, looked at and checked together with our own; each has a
+line of revisions of its own (`flowstone.engine.revisions`).
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import asyncpg
 import psycopg
 from asyncpg.pool import PoolConnectionProxy
 
-from flowstone.core.errors import InvalidOptionError, SchemaVersionError
+from flowstone.core.contracts.tables import Tables
+from flowstone.core.errors import InvalidOptionError
 from flowstone.engine import fingerprint
 from flowstone.engine.database_errors import database_errors
 from flowstone.engine.dsn import for_sqlalchemy, normalize
+from flowstone.engine.revisions import (
+    Line,
+    SchemaState,
+    SchemaStatus,
+    checked,
+    is_behind,
+    lines_of,
+    version_error,
+)
 from flowstone.engine.statements import (
     checked_schema_name,
-    qualified,
     quoted,
     script,
     set_search_path,
@@ -42,88 +48,91 @@ if TYPE_CHECKING:
 _LOCK = "SELECT pg_advisory_xact_lock(7380396448182202222)"
 
 
+NO_TABLES: Mapping[str, Tables] = MappingProxyType({})
+
 Driver = psycopg.Connection[tuple[object, ...]]
 
 
-class SchemaState(StrEnum):
-    """How a database's tables relate to this code."""
-
-    ABSENT = "absent"
-    PENDING = "pending"
-    UP_TO_DATE = "up_to_date"
-    AHEAD = "ahead"
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaStatus:
-    """
-    Where a database stands.
-
-    Attributes:
-        current: The revision that it has; None before the first.
-        head: The revision that this code needs.
-        state: What that means; AHEAD also covers a revision that this code does not know.
-    """
-
-    current: str | None
-    head: str
-    state: SchemaState
-
-
-@lru_cache(maxsize=1)
-def revisions() -> tuple[str, ...]:
-    """Return the names of all revisions, oldest first."""
-    return tuple(sorted(file.stem for file in (sql_root() / "migrations/versions").glob("*.py")))
-
-
-def migrate(dsn: str, schema: str = "flowstone", to: str = "head") -> list[str]:
+def migrate(
+    dsn: str,
+    schema: str = "flowstone",
+    to: str = "head",
+    *,
+    tables: Mapping[str, Tables] = NO_TABLES,
+) -> list[str]:
     """
     Bring the schema to a revision and return those that were applied, oldest first.
 
     Creates the schema when there is none. Done twice, it changes nothing. A procrastinate that lies
-    in the schema is adopted when it is one that we know.
+    in the schema is adopted when it is one that we know. A plugin's tables come to their head after
+    our own, in the same transaction; their revisions are returned as ``plugin: revision``.
 
     Args:
         to: "head" or the name of a revision; one that lies behind is no reason to go back.
+        tables: What plugins bring, by name.
 
     Raises:
         SchemaVersionError: The database is ahead of this code.
         SchemaFingerprintError: The schema holds a procrastinate that we do not know.
+        InvalidOptionError: A plugin's revisions are not as `Tables` asks for.
     """
     checked_schema_name(schema)
-    if to != "head" and to not in revisions():
-        known = ", ".join(revisions())
+    own, *lines = lines_of(tables)
+    if to != "head" and to not in own.revisions:
+        known = ", ".join(own.revisions)
         raise InvalidOptionError(f"revision '{to}' does not exist; known are: head, {known}")
     with _migration(dsn, schema) as connection:
-        found = _judged(_current(_driver(connection), schema))
-        if found.state is SchemaState.AHEAD:
-            raise _version_error(found, schema)
-        applied = _between(found.current, to)
-        if applied:
-            _upgrade(connection, schema, to)
+        applied = _bring(connection, own, schema, to)
+        for line in lines:
+            brought = _bring(connection, line, schema, "head")
+            applied += [f"{line.plugin}: {revision}" for revision in brought]
     return applied
 
 
-def pending_sql(dsn: str, schema: str = "flowstone") -> str:
+def _bring(connection: "Connection", line: Line, schema: str, to: str) -> list[str]:
+    """Apply what is missing of one line and return its names."""
+    found = _status(_driver(connection), line, schema)
+    if found.state is SchemaState.AHEAD:
+        raise version_error(found, schema)
+    applied = line.between(found.current, to)
+    if not applied:
+        return []
+    _upgrade(connection, line, schema, to)
+    now = _status(_driver(connection), line, schema).current
+    if now != applied[-1]:
+        raise InvalidOptionError(
+            f"tables '{line.plugin}': {applied[-1]}.py leads to revision '{now}'; a file is named "
+            "after its revision, and the names sort in the order of the revisions"
+        )
+    return applied
+
+
+def pending_sql(
+    dsn: str, schema: str = "flowstone", *, tables: Mapping[str, Tables] = NO_TABLES
+) -> str:
     """
     Return the SQL that `migrate` would run, as one transaction to be read or run by hand.
 
     Empty when there is nothing to do.
     """
+    lines = lines_of(tables)
     with transaction(dsn, schema) as connection:
-        found = _judged(_current(connection, schema))
+        found = [_status(connection, line, schema) for line in lines]
         adopts = _has_procrastinate(connection, schema)
         exists = _exists(connection, schema)
-    if found.state is SchemaState.AHEAD:
-        raise _version_error(found, schema)
-    if found.state is SchemaState.UP_TO_DATE:
+    for it in found:
+        if it.state is SchemaState.AHEAD:
+            raise version_error(it, schema)
+    if not is_behind(found):
         return ""
 
     from alembic import command
 
     out = io.StringIO()
-    config = _config(schema, adopts_procrastinate=adopts, output_buffer=out)
-    command.upgrade(config, f"{found.current or 'base'}:head", sql=True)
+    for line, it in zip(lines, found, strict=True):
+        if it.state is not SchemaState.UP_TO_DATE:
+            config = _config(line, schema, adopts_procrastinate=adopts, output_buffer=out)
+            command.upgrade(config, f"{it.current or 'base'}:head", sql=True)
     # Even with IF NOT EXISTS, CREATE SCHEMA asks for a right that the role may not have.
     create = [] if exists else [f"CREATE SCHEMA {quoted(schema)}"]
     preamble = ["BEGIN", _LOCK, *create, set_search_path(schema)]
@@ -132,11 +141,21 @@ def pending_sql(dsn: str, schema: str = "flowstone") -> str:
 
 def status(dsn: str, schema: str = "flowstone") -> SchemaStatus:
     """Say where the database stands; reads only."""
+    return statuses(dsn, schema)[0]
+
+
+def statuses(
+    dsn: str, schema: str = "flowstone", *, tables: Mapping[str, Tables] = NO_TABLES
+) -> list[SchemaStatus]:
+    """Say where the database stands with our own tables, then with those of plugins."""
+    lines = lines_of(tables)
     with transaction(dsn, schema) as connection:
-        return _judged(_current(connection, schema))
+        return [_status(connection, line, schema) for line in lines]
 
 
-def check(dsn: str, schema: str = "flowstone") -> SchemaStatus:
+def check(
+    dsn: str, schema: str = "flowstone", *, tables: Mapping[str, Tables] = NO_TABLES
+) -> SchemaStatus:
     """
     Refuse a database that this code cannot work with.
 
@@ -145,26 +164,32 @@ def check(dsn: str, schema: str = "flowstone") -> SchemaStatus:
             command that helps.
         SchemaFingerprintError: The procrastinate in it is not one that we know.
     """
+    lines = lines_of(tables)
     with transaction(dsn, schema) as connection:
-        found = _checked(_judged(_current(connection, schema)), schema)
+        found = [checked(_status(connection, line, schema), schema) for line in lines]
         fingerprint.check(fingerprint.read(connection), schema)
-    return found
+    return found[0]
 
 
 async def check_connection(
-    connection: asyncpg.Connection | PoolConnectionProxy, schema: str
+    connection: asyncpg.Connection | PoolConnectionProxy,
+    schema: str,
+    *,
+    tables: Mapping[str, Tables] = NO_TABLES,
 ) -> SchemaStatus:
-    """Do what `check` does on a connection that is open; four statements, reads only."""
+    """Do what `check` does on a connection that is open; a few statements, reads only."""
     checked_schema_name(schema)
+    found = []
     with database_errors():
         async with connection.transaction(readonly=True):
             await connection.execute(set_search_path(schema))
-            current = None
-            if await connection.fetchval(_HAS_VERSION_TABLE):
-                current = await connection.fetchval(_version_of(schema))
-            found = _checked(_judged(current), schema)
+            for line in lines_of(tables):
+                current = None
+                if await connection.fetchval(_HAS_TABLE.format("$1"), line.version_table):
+                    current = await connection.fetchval(line.version_query(schema))
+                found.append(checked(line.judge(current), schema))
             fingerprint.check(await fingerprint.read_from_asyncpg(connection), schema)
-    return found
+    return found[0]
 
 
 @contextmanager
@@ -212,10 +237,8 @@ def apply_procrastinate() -> None:
         fingerprint.check(fingerprint.read(_driver(op.get_bind())), schema)
 
 
-_HAS_VERSION_TABLE = """\
-SELECT EXISTS (
-    SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'alembic_version'
-)"""
+_HAS_TABLE = """\
+SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = {})"""
 
 
 @contextmanager
@@ -232,24 +255,34 @@ def _migration(dsn: str, schema: str) -> Iterator["Connection"]:
         yield connection
 
 
-def _upgrade(connection: "Connection", schema: str, to: str) -> None:
+def _upgrade(connection: "Connection", line: Line, schema: str, to: str) -> None:
     from alembic import command
 
     adopts = _has_procrastinate(_driver(connection), schema)
-    config = _config(schema, adopts_procrastinate=adopts)
+    config = _config(line, schema, adopts_procrastinate=adopts)
     config.attributes["connection"] = connection
     command.upgrade(config, to)
 
 
 def _config(
-    schema: str, *, adopts_procrastinate: bool, output_buffer: io.StringIO | None = None
+    line: Line,
+    schema: str,
+    *,
+    adopts_procrastinate: bool,
+    output_buffer: io.StringIO | None = None,
 ) -> "Config":
     from alembic.config import Config
 
+    def option(name: str, value: object) -> None:
+        # A percent sign in a path would otherwise start an interpolation.
+        config.set_main_option(name, str(value).replace("%", "%%"))
+
     config = Config(output_buffer=output_buffer)
-    # A percent sign in the path would otherwise start an interpolation.
-    config.set_main_option("script_location", str(sql_root() / "migrations").replace("%", "%%"))
+    option("script_location", sql_root() / "migrations")
+    option("path_separator", "newline")
+    option("version_locations", line.folder)
     config.attributes["schema"] = schema
+    config.attributes["version_table"] = line.version_table
     config.attributes["adopts_procrastinate"] = adopts_procrastinate
     return config
 
@@ -265,17 +298,13 @@ def _driver(connection: "Connection") -> Driver:
     return driver
 
 
-def _current(connection: Driver, schema: str) -> str | None:
-    """Read the revision; the connection's search_path is the schema, which may not exist."""
-    (exists,) = connection.execute(_HAS_VERSION_TABLE).fetchone() or (False,)
-    if not exists:
-        return None
-    row = connection.execute(_version_of(schema).encode()).fetchone()
-    return str(row[0]) if row else None
-
-
-def _version_of(schema: str) -> str:
-    return f"SELECT version_num FROM {qualified(schema, 'alembic_version')}"
+def _status(connection: Driver, line: Line, schema: str) -> SchemaStatus:
+    """Read how far a line has come; the connection's search_path is the schema, if it exists."""
+    (exists,) = connection.execute(
+        _HAS_TABLE.format("%s").encode(), [line.version_table]
+    ).fetchone() or (False,)
+    row = connection.execute(line.version_query(schema).encode()).fetchone() if exists else None
+    return line.judge(str(row[0]) if row else None)
 
 
 def _exists(connection: Driver, schema: str) -> bool:
@@ -288,44 +317,3 @@ def _has_procrastinate(connection: Driver, schema: str) -> bool:
         "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'procrastinate_jobs'", [schema]
     )
     return found.fetchone() is not None
-
-
-def _judged(current: str | None) -> SchemaStatus:
-    head = revisions()[-1]
-    if current is None:
-        state = SchemaState.ABSENT
-    elif current == head:
-        state = SchemaState.UP_TO_DATE
-    else:
-        state = SchemaState.PENDING if current in revisions() else SchemaState.AHEAD
-    return SchemaStatus(current, head, state)
-
-
-def _checked(found: SchemaStatus, schema: str) -> SchemaStatus:
-    if found.state is not SchemaState.UP_TO_DATE:
-        raise _version_error(found, schema)
-    return found
-
-
-def _version_error(found: SchemaStatus, schema: str) -> SchemaVersionError:
-    match found.state:
-        case SchemaState.ABSENT:
-            problem = f"schema '{schema}' has no FlowStone tables; run: flowstone db migrate"
-        case SchemaState.AHEAD:
-            problem = (
-                f"schema '{schema}' is at revision {found.current}, which this FlowStone does not "
-                f"know (it ends at {found.head}); upgrade FlowStone"
-            )
-        case _:
-            problem = (
-                f"schema '{schema}' is at revision {found.current}, and this FlowStone needs "
-                f"{found.head}; run: flowstone db migrate"
-            )
-    return SchemaVersionError(problem, found=found.current, expected=found.head)
-
-
-def _between(current: str | None, to: str) -> list[str]:
-    known = revisions()
-    first = known.index(current) + 1 if current else 0
-    last = len(known) if to == "head" else known.index(to) + 1
-    return list(known[first:last])

@@ -85,7 +85,7 @@ class PostgresStore(Store):
         try:
             with connection_errors():
                 async with asyncio.timeout(CALL_SECONDS), self._pool.acquire() as connection:
-                    await schema.check_connection(connection, self.schema)
+                    await schema.check_connection(connection, self.schema, tables=self.tables)
         except BaseException:
             await self.close()
             raise
@@ -96,7 +96,7 @@ class PostgresStore(Store):
         await self._pool.close()
 
     async def examine(self) -> Sequence[Finding]:
-        found = await answers(self.dsn, self.schema)
+        found = await answers(self.dsn, self.schema, self.tables)
         return [*found, *self._listener.findings()]
 
     # Planning

@@ -19,12 +19,15 @@ def run() -> None:
     if context.is_offline_mode():
         context.configure(
             dialect_name="postgresql",
+            version_table=attributes["version_table"],
             version_table_schema=attributes["schema"],
             literal_binds=True,
         )
     else:
         context.configure(
-            connection=attributes["connection"], version_table_schema=attributes["schema"]
+            connection=attributes["connection"],
+            version_table=attributes["version_table"],
+            version_table_schema=attributes["schema"],
         )
     context.run_migrations()
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import psycopg
 
-from flowstone.engine.schema import revisions
+from flowstone.engine.revisions import own_line
 from tests.cli.invocation import flowstone
 
-HEAD = revisions()[-1]
+REVISIONS = own_line().revisions
+HEAD = REVISIONS[-1]
 
 
 class TestMigrating:
@@ -15,7 +16,7 @@ class TestMigrating:
         first = flowstone("db", "migrate", "--dsn", bare_dsn)
         again = flowstone("db", "migrate", "--dsn", bare_dsn)
 
-        assert first.stdout == "".join(f"applied {it}\n" for it in revisions())
+        assert first.stdout == "".join(f"applied {it}\n" for it in REVISIONS)
         assert again.stdout == f"up to date at {HEAD}\n"
         assert flowstone("run", "report", "--dsn", bare_dsn).exit_code == 0
 
@@ -63,6 +64,7 @@ class TestStatus:
             "state": "up_to_date",
             "revision": HEAD,
             "needed": HEAD,
+            "plugins": [],
         }
 
 

@@ -24,19 +24,19 @@ from flowstone.core.errors import (
 from flowstone.engine import triggers
 from flowstone.engine.dsn import with_database
 from flowstone.engine.embedded_cluster import bin_folder
+from flowstone.engine.revisions import SchemaState, own_line
 from flowstone.engine.schema import (
-    SchemaState,
     check,
     check_connection,
     migrate,
     pending_sql,
-    revisions,
     status,
     transaction,
 )
 from flowstone.engine.statements import call, qualified, quoted, script, sql_root, truth
 
-HEAD = revisions()[-1]
+REVISIONS = own_line().revisions
+HEAD = REVISIONS[-1]
 NASTY = [
     "Flow Stone",
     'a"b',
@@ -92,7 +92,7 @@ class TestMigrating:
     def test_an_empty_database_gets_everything(self, bare_dsn: str) -> None:
         assert status(bare_dsn).state is SchemaState.ABSENT
 
-        assert migrate(bare_dsn) == list(revisions())
+        assert migrate(bare_dsn) == list(REVISIONS)
         assert check(bare_dsn) == status(bare_dsn)
         assert status(bare_dsn).state is SchemaState.UP_TO_DATE
         assert status(bare_dsn).current == HEAD
@@ -108,7 +108,7 @@ class TestMigrating:
         with ThreadPoolExecutor(4) as threads:
             applied = list(threads.map(lambda _: migrate(bare_dsn), range(4)))
 
-        assert sorted(map(len, applied)) == [0, 0, 0, len(revisions())]
+        assert sorted(map(len, applied)) == [0, 0, 0, len(REVISIONS)]
         check(bare_dsn)
 
     def test_a_migration_that_fails_leaves_nothing(self, bare_dsn: str) -> None:
@@ -158,7 +158,7 @@ class TestFreshIsUpgraded:
         truth_dump = dump(bare_dsn)
         with psycopg.connect(bare_dsn) as connection:
             connection.execute("DROP SCHEMA flowstone CASCADE")
-        for revision in revisions():
+        for revision in REVISIONS:
             assert migrate(bare_dsn, to=revision) == [revision]
 
         assert "flowstone_jobs_updated" in truth_dump
@@ -292,8 +292,8 @@ class TestRevisions:
             script.revision for script in ScriptDirectory.from_config(config).walk_revisions()
         ]
 
-        assert tuple(reversed(walked)) == revisions()
-        assert all(re.fullmatch(r"\d{4}_[a-z0-9_]{1,27}", revision) for revision in revisions())
+        assert tuple(reversed(walked)) == REVISIONS
+        assert all(re.fullmatch(r"\d{4}_[a-z0-9_]{1,27}", revision) for revision in REVISIONS)
 
     def test_a_developer_can_write_one(self, tmp_path: Path) -> None:
         root = sql_root().parent

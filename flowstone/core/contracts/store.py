@@ -40,6 +40,7 @@ from flowstone.core.contracts.store_records import (
     Wait,
     WorkerInfo,
 )
+from flowstone.core.contracts.tables import Tables
 from flowstone.core.errors import FlowStoneError
 from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus
@@ -97,6 +98,8 @@ class Store(ABC):
 
     def __init__(self) -> None:
         self.wakeups = Wakeups()
+        self.tables: Mapping[str, Tables] = {}
+        """What plugins keep beside the store's own; `open` refuses a database that lacks it."""
 
     @abstractmethod
     async def open(self) -> None:
