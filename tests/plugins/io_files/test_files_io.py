@@ -19,7 +19,7 @@ from flowstone.core.errors import (
     ValueNotReadableError,
     ValueNotStorableError,
 )
-from flowstone.plugins.io_files import FilesIO, whole_file
+from flowstone.plugins.io_files import FilesIO, latest_link, whole_file
 
 ADDRESS = Address("sales.report", "d:2025-01-15", 7, 1, "3f2a")
 Blob = NewType("Blob", bytes)
@@ -140,15 +140,17 @@ class TestWhole:
         self, io: FilesIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def full(_: int) -> None:
+            assert len(files(tmp_path)) == 2, "it is on its way"
             raise OSError(errno.ENOSPC, "No space left on device")
 
+        await io.store(ADDRESS, "before")
         monkeypatch.setattr(whole_file.os, "fsync", full)
 
         with pytest.raises(StorageError, match="No space left on device; make room") as caught:
-            await io.store(ADDRESS, "x")
+            await io.store(replace(ADDRESS, claim=2), "x")
 
         assert caught.value.retryable
-        assert files(tmp_path) == []
+        assert files(tmp_path) == ["sales.report/d%3a2025-01-15/7-1-3f2a.json"]
 
     async def test_file_and_folders_are_synchronized_before_it_is_told(
         self, io: FilesIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -174,6 +176,23 @@ class TestWhole:
             await io.store(ADDRESS, float("nan"))
 
         assert files(tmp_path) == []
+
+    async def test_a_folder_that_is_removed_just_before_is_made_again(
+        self, io: FilesIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened, removed = os.open, []
+
+        def open_(path: Path, flags: int, *mode: int) -> int:
+            if flags & os.O_CREAT and not removed:
+                removed.append(path.parent)
+                whole_file.remove_empty(path.parent, tmp_path)
+            return opened(path, flags, *mode)
+
+        monkeypatch.setattr(whole_file.os, "open", open_)
+
+        written = await io.store(ADDRESS, "x")
+
+        assert await io.load(written.location) == "x"
 
     async def test_folders_that_are_removed_while_files_come_and_go_lose_none(
         self, io: FilesIO
@@ -337,6 +356,23 @@ class TestLatest:
         assert path.suffix == ".json", "it is not compressed"
         names = {it.name for it in path.parent.iterdir() if it.is_symlink()}
         assert names == {"latest.bin"}
+
+    async def test_a_newer_one_that_comes_in_between_is_seen_afterwards(
+        self, io: FilesIO, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        link, newer = latest_link._link, replace(ADDRESS, claim=2)
+
+        def overtaken(path: Path, target: str) -> None:
+            """Another process writes a newer file, and links it, before this link is made."""
+            monkeypatch.setattr(latest_link, "_link", link)
+            asyncio.run(io.store(newer, "newer"))
+            link(path, target)
+
+        monkeypatch.setattr(latest_link, "_link", overtaken)
+
+        path = await path_of(io, ADDRESS, "older")
+
+        assert (path.parent / "latest.json").read_text() == '"newer"'
 
     async def test_written_by_many_at_once_it_ends_at_the_newest(self, io: FilesIO) -> None:
         claims = [11, 3, 19, 7, 1, 16, 4, 12, 20, 8, 2, 15, 5, 13, 6, 17, 9, 14, 10, 18]
