@@ -386,6 +386,26 @@ class TestAJobThatAStrangerTook:
         await pg.reset()
 
 
+class TestOurRowThatProcrastinatePruned:
+    async def test_we_claim_and_settle_without_it_until_the_next_beat_brings_another(
+        self, store: PostgresStore, jobs: JobManager, pg: asyncpg.Connection
+    ) -> None:
+        worker = await new_worker(store)
+        run = await new_run(store, {"a": [], "b": ["a"], "c": []})
+        await pg.execute(PRUNE_ALL)
+
+        claims = await worker.claim()
+        assert await worker.settle(succeeded(claims["a"])) == []
+        assert [job.id for job in await jobs.get_stalled_jobs()] == [run["c"]]
+        assert await worker.beat()
+
+        assert list(await jobs.get_stalled_jobs()) == []
+        assert await outcomes(store) == {}
+        assert await worker.settle(succeeded(claims["c"])) == []
+        await finishes_all(worker)
+        assert await run_status(store, run) is RunStatus.SUCCEEDED
+
+
 class TestNotes:
     async def test_our_own_work_leaves_none(
         self, store: PostgresStore, pg: asyncpg.Connection

@@ -19,6 +19,13 @@ from tests.scenarios.pipelines.gated import after_held, held, plain
 from tests.scenarios.pipelines.random_dag import PARTITIONS, random_dag
 from tests.scenarios.spawned import Spawner
 
+RUNS_KNOWN = """
+SELECT bool_and(w.id IS NOT NULL)
+FROM flowstone.procrastinate_jobs j
+LEFT JOIN flowstone.procrastinate_workers w ON w.id = j.worker_id
+WHERE j.status = 'doing'
+"""
+
 TAKEN = """
 SELECT count(*) FROM flowstone.procrastinate_events
 WHERE type = 'retried'
@@ -134,3 +141,31 @@ async def test_what_is_to_be_aborted_is_stopped(
     assert await others.job_manager.get_job_status_async(start.materialization) is Status.ABORTED
     found = "SELECT array_agg(status) FROM flowstone.materializations"
     assert await pg.fetchval(found) == ["cancelled", "cancelled"]
+
+
+async def test_a_worker_whose_row_was_pruned_keeps_what_it_owns_and_registers_again(
+    app: FlowStone,
+    dsn: str,
+    pg: asyncpg.Connection,
+    spawn: Spawner,
+    ledger: Ledger,
+    others: procrastinate.App,
+) -> None:
+    spawn.worker(dsn, "gated", lease=3)
+    handle = await app.enqueue(after_held)
+    await eventually(partial(ledger.has_starts, 1))
+    assert len(await others.job_manager.prune_stalled_workers(-1)) == 1
+    assert await pg.fetchval("SELECT count(*) FROM flowstone.procrastinate_workers") == 0
+    other = await app.enqueue(plain)  # claimed by a worker that procrastinate does not know
+    await until_ended(pg, other.run_id)
+    assert await app.store.reconcile() == []
+
+    await eventually(lambda: pg.fetchval("SELECT count(*) FROM flowstone.procrastinate_workers"))
+    await eventually(lambda: pg.fetchval(RUNS_KNOWN))
+    assert list(await others.job_manager.get_stalled_jobs()) == []
+    assert await app.store.reconcile() == []
+    ledger.open_gate("held-1")
+    await until_ended(pg, handle.run_id)
+
+    await assert_completed_once(pg, ledger, handle.run_id, other.run_id)
+    assert [it.attempt for it in ledger.starts()] == [1, 1, 1]

@@ -15,7 +15,8 @@ AS $$
 $$;
 
 -- False: the worker was given up, and its work taken over. A procrastinate row that a stock worker has
--- pruned is made anew.
+-- pruned is made anew, and written to the jobs that run: those without one are stalled to procrastinate's
+-- tools, and people retry such jobs.
 CREATE FUNCTION flowstone_heartbeat_v1(p_worker bigint)
     RETURNS boolean
     LANGUAGE plpgsql
@@ -33,7 +34,22 @@ BEGIN
     IF NOT FOUND THEN
         UPDATE flowstone_workers w
         SET procrastinate_worker_id = (SELECT worker_id FROM procrastinate_register_worker_v1())
-        WHERE w.id = p_worker;
+        WHERE w.id = p_worker
+        RETURNING w.procrastinate_worker_id INTO v_procrastinate_worker;
+        -- Whoever holds a job is about to settle it, and a heartbeat waits for nobody.
+        UPDATE procrastinate_jobs j SET worker_id = v_procrastinate_worker
+        FROM (
+            SELECT j.id
+            FROM procrastinate_jobs j
+            JOIN flowstone_materializations m ON m.id = j.id
+            WHERE j.id = ANY (flowstone_doing())
+                AND j.status = 'doing'
+                AND j.worker_id IS NULL
+                AND m.worker_id = p_worker
+                AND m.claim = j.attempts
+            FOR UPDATE OF j SKIP LOCKED
+        ) own
+        WHERE j.id = own.id;
     END IF;
     RETURN true;
 END;

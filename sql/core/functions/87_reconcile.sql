@@ -42,11 +42,11 @@ DECLARE
 BEGIN
     SELECT array_agg(n.id), array_agg(DISTINCT n.job_id) INTO v_notes, v_noted
     FROM (SELECT i.id, i.job_id FROM flowstone_interventions i ORDER BY i.id LIMIT p_most) n;
-    -- The unique index on lock, partial on 'doing', holds nothing but running jobs.
     SELECT array_agg(j.id) INTO v_abandoned
     FROM procrastinate_jobs j
     LEFT JOIN flowstone_materializations m ON m.id = j.id
-    WHERE j.status = 'doing'
+    WHERE j.id = ANY (flowstone_doing())
+        AND j.status = 'doing'
         AND j.task_name = 'flowstone:materialize'
         AND (m.status = 'running' AND m.claim = j.attempts) IS NOT TRUE
         -- Workers of procrastinate beat every 10 s; it calls one dead after 30.
