@@ -211,6 +211,42 @@ def starts_another() -> None:
     other.wait()
 
 
+class ForkConfig(Config):
+    leaves: bool
+
+
+@work.asset(executor="process", retry=1)
+def dies_before_its_fork(config: ForkConfig) -> None:
+    fork = os.fork()
+    if not fork:
+        if config.leaves:
+            os.setsid()
+            say("left")
+        time.sleep(600)
+    if config.leaves:
+        wait_for("left")
+    say("dies_before_its_fork", str(fork))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+LARGE = 12 * 1024 * 1024
+
+
+@work.asset
+async def large() -> str:
+    return "x" * LARGE
+
+
+@work.asset(executor="process")
+def larger(large: str = Dep(large)) -> str:
+    return large + "y"
+
+
+@work.asset(executor="process", retry=1)
+def too_large(large: str = Dep(large)) -> str:
+    return large + large
+
+
 class OutcomeConfig(Config):
     what: str
 

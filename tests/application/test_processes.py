@@ -93,6 +93,12 @@ class TestValues:
         (order,) = await app.get(in_processes.kept)
         assert isinstance(order, in_processes.Order)
 
+    async def test_large_ones_cross_as_far_as_they_can_be_stored(self, app: FlowStone) -> None:
+        assert await app.run(in_processes.larger) == "x" * in_processes.LARGE + "y"
+
+        with pytest.raises(RunFailedError, match="bytes of JSON are more than"):
+            await app.run(in_processes.too_large)
+
     async def test_what_cannot_be_stored_says_where(self, app: FlowStone) -> None:
         with pytest.raises(RunFailedError, match=r"at \$\.here\[0\]") as failed:
             await app.run(in_processes.not_storable)
@@ -256,6 +262,22 @@ class TestDeaths:
         await drain(app)
 
         assert await handle.result() == 2
+
+    async def test_forks_of_one_are_killed(self, app: FlowStone, folder: Path) -> None:
+        with pytest.raises(RunFailedError, match="was killed by SIGKILL"):
+            await app.run(in_processes.dies_before_its_fork, config={"leaves": False})
+
+        fork = await said(folder, "dies_before_its_fork")
+        await eventually(lambda: not is_alive(fork))
+
+    async def test_it_is_seen_although_a_fork_has_gone_its_own_way(
+        self, app: FlowStone, folder: Path
+    ) -> None:
+        try:
+            with pytest.raises(RunFailedError, match="was killed by SIGKILL"):
+                await app.run(in_processes.dies_before_its_fork, config={"leaves": True})
+        finally:
+            os.kill(await said(folder, "dies_before_its_fork"), signal.SIGKILL)
 
     async def test_that_of_an_idle_one_is_nobodys(self) -> None:
         children = Children(JsonCodec())

@@ -10,6 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from flowstone.cli.settings import Settings
+from flowstone.cli.worker_command import worker_command
+from flowstone.cli.worker_processes import _command
+from flowstone.core.worker_options import WorkerOptions
 from flowstone.engine.dsn import with_database
 from tests.cli.invocation import Process, eventually, flowstone, is_alive
 
@@ -113,6 +117,7 @@ class TestDraining:
         (["-q", "q" * 41], "at most 40 bytes"),
         (["--concurrency", "0"], "--concurrency"),
         (["--processes", "0"], "--processes"),
+        (["--child-processes", "0"], "--child-processes"),
         (["--lease", "30s"], "expected 1s to 25s"),
         (["--lease", "soon"], "is not a duration"),
         (["--shutdown-timeout", "-1s"], "is not a duration"),
@@ -197,6 +202,16 @@ def test_a_database_that_drops_every_connection_does_not_end_the_worker(
 
 
 class TestSeveralProcesses:
+    def test_are_started_with_what_was_said(self) -> None:
+        options = WorkerOptions({"etl": 2}, drain=True, child_processes=3)
+
+        _, _, program, name, *given = _command(Settings(), options, 20)
+        read = worker_command.make_context(name, list(given)).params
+
+        assert (program, name) == ("flowstone", "worker")
+        assert (read["queues"], read["drain"]) == (("etl:2",), True)
+        assert read["child_processes"] == 3
+
     def test_share_the_work_and_one_that_dies_is_replaced(self, durable: Path) -> None:
         with Process("worker", "--processes", "2", "--lease", "1s") as worker:
             first, second = (int(it[1]) for it in worker.says(r"worker (\d+): serves", times=2))

@@ -37,6 +37,7 @@ class Child:
         self._reader = reader
         self._writer = writer
         self._is_killed = False
+        self._exit = asyncio.create_task(self._mind_exit())
         self._loop = asyncio.get_running_loop()
         self.pid = process.pid
 
@@ -46,7 +47,7 @@ class Child:
         Start a process that waits to be set up.
 
         Raises:
-            OSError: The system does not let us.
+            ProcessDiedError: The system does not let us.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -56,6 +57,9 @@ class Child:
                 pass_fds=[theirs.fileno()],
                 process_group=0,  # a signal from the terminal is the worker's to obey
             )
+        except OSError as error:
+            ours.close()
+            raise ProcessDiedError(f"cannot be started: {error}") from error
         except BaseException:
             ours.close()
             raise
@@ -68,9 +72,7 @@ class Child:
     @property
     def is_well(self) -> bool:
         """Whether it can be asked, as far as is known here."""
-        return not (
-            self._is_killed or self._process.returncode is not None or self._reader.at_eof()
-        )
+        return not (self._is_killed or self._exit.done() or self._reader.at_eof())
 
     @property
     def is_ours(self) -> bool:
@@ -110,24 +112,31 @@ class Child:
             return ProcessDiedError(f"was killed by {_signal_name(-code)}")
         return ProcessDiedError(f"ended with exit code {code}")
 
+    async def _mind_exit(self) -> None:
+        await self._process.wait()
+        # A fork of the author's may have our socket, which does not end then.
+        self._kill_group()
+        self._writer.transport.abort()
+
     def kill(self) -> None:
         """End it and what it has started at once; returns before it has ended."""
         self._is_killed = True
         if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+            self._kill_group()
         if not self._loop.is_closed():
             self._writer.close()
 
     async def end(self) -> None:
         """Let it end by itself, or else kill it; return when it has ended."""
         self._writer.close()
-        try:
-            async with asyncio.timeout(LAST_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
+        ended, _ = await asyncio.wait([self._exit], timeout=LAST_SECONDS)
+        if not ended:
             self.kill()
-            await self._process.wait()
+            await asyncio.wait([self._exit])
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 def _command(channel: int) -> Sequence[str | bytes]:

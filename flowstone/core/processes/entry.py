@@ -55,6 +55,7 @@ def main(channel: int, parent: int) -> None:
         parent: The worker's process id.
     """
     _end_with(parent)
+    os.set_inheritable(channel, False)
     for number in (signal.SIGINT, signal.SIGTERM):
         # Not SIG_IGN: what the author's code starts would inherit that.
         signal.signal(number, _go_on)
