@@ -1,14 +1,21 @@
-"""The network passes nothing on for a while, and then breaks or goes on where it was."""
+"""
+The network passes nothing on, and tells nobody.
+
+After a while it breaks, goes on where it was, or stays silent for as long as it takes to notice.
+"""
 
 import asyncio
 import random
 
 from tests.chaos.world import World
 
+UNTIL_NOTICED_SECONDS = 32.0
+"""A worker waits 30 s for the reply to a turn."""
+
 
 async def strike(world: World, chance: random.Random) -> str:
-    seconds = chance.uniform(1, 8)
-    ends = chance.choice(["cut", "went on"])
+    ends = chance.choice(["cut", "went on", "stayed so"])
+    seconds = UNTIL_NOTICED_SECONDS if ends == "stayed so" else chance.uniform(1, 8)
     links = world.network.some(chance, 0.7)
     for link in links:
         link.fall_silent()
@@ -16,5 +23,6 @@ async def strike(world: World, chance: random.Random) -> str:
     for link in links:
         if ends == "cut":
             link.cut()
-        link.speak()
+        if ends != "stayed so":
+            link.speak()
     return f"{len(links)} for {seconds:.1f} s, then {ends}"
