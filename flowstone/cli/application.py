@@ -18,6 +18,7 @@ from types import ModuleType
 import click
 
 from flowstone.cli.database import database
+from flowstone.cli.patience import patiently
 from flowstone.cli.project import current_project
 from flowstone.cli.settings import Settings
 from flowstone.core.application import FlowStone
@@ -63,17 +64,23 @@ def bound(
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, *, memory: bool = False, by_rows: bool = False
+    settings: Settings, *, memory: bool = False, by_rows: bool = False, patient: bool = False
 ) -> AsyncIterator[FlowStone]:
     """
     Open what `bound` gives, and close it at the end.
+
+    Args:
+        patient: Wait for a database that is away.
 
     Raises:
         DatabaseError: The database is not usable as it is; beside what `bound` raises.
     """
     with bound(settings, memory=memory, by_rows=by_rows) as app:
-        async with app:
+        await (patiently(app.open) if patient else app.open())
+        try:
             yield app
+        finally:
+            await app.close()
 
 
 def load(settings: Settings) -> FlowStone:

@@ -21,6 +21,7 @@ from flowstone.cli.command import Command, pass_settings
 from flowstone.cli.duration_option import read_duration
 from flowstone.cli.exit_codes import ExitCode
 from flowstone.cli.output import note
+from flowstone.cli.patience import patiently
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
 from flowstone.cli.worker_processes import WorkerProcesses
@@ -105,7 +106,8 @@ def worker_command(
     Work on what was enqueued, until stopped; several workers share the work.
 
     A stop (SIGTERM, Ctrl-C) takes no more work, waits for what runs, and exits with 0. A second one
-    hands back at once what runs, and exits with 143 or 130. A database that is away is waited for.
+    hands back at once what runs, and exits with 143 or 130. A database that is away is waited for:
+    at the start for a minute, at work for as long as it takes.
     """
     if not LEASES[0] <= lease <= LEASES[1]:
         raise click.BadParameter("expected 1s to 25s", param_hint="--lease")
@@ -115,7 +117,7 @@ def worker_command(
         options = replace(options, child_processes=child_processes)
 
     async def alone() -> ExitCode:
-        async with opened(settings) as app:
+        async with opened(settings, patient=True) as app:
             served = given or dict.fromkeys(_named_queues(app), concurrency)
             note(settings, f"worker {os.getpid()}: {_served(served)}")
             worker = app.worker(replace(options, queues=served))
@@ -125,7 +127,7 @@ def worker_command(
 
     async def several() -> ExitCode:
         with bound(settings) as app:
-            await app.store.open()  # what would stop every one of them is told once, here
+            await patiently(app.store.open)  # what would stop each of them is told once, here
             await app.store.close()
             children = WorkerProcesses(app, settings, options, concurrency)
             return await children.run(processes)

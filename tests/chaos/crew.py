@@ -136,7 +136,8 @@ class Crew:
             await asyncio.sleep(1)
             await self.kill(member)
         else:
-            if code != 0:
+            # One that has not even begun to serve is ended by the signal itself.
+            if code != 0 and b" serves " in member.log.read_bytes():
                 self._journal.complain(
                     "a worker did not stop well", f"{member.log.name}: exit code {code}"
                 )
