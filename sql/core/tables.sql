@@ -38,11 +38,14 @@ CREATE TABLE flowstone_runs (
     retry_of bigint,
     created_at timestamptz NOT NULL,
     cancel_requested_at timestamptz,
-    finished_at timestamptz
+    finished_at timestamptz,
+    heads json
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE flowstone_runs IS 'One request and everything it caused.';
 COMMENT ON COLUMN flowstone_runs.open_count IS 'Materializations that have not ended; moves only with a row''s real transition.';
 COMMENT ON COLUMN flowstone_runs.options IS 'RunConfig: JSON-safe options of this run; objects are named, never stored.';
+COMMENT ON COLUMN flowstone_runs.heads IS
+    'Only of a run that a process works on alone: where in the queues its jobs lie; see flowstone_heads_of_run.';
 
 -- Serves create_run: a repeat finds the first run.
 CREATE UNIQUE INDEX flowstone_runs_dedupe ON flowstone_runs (dedupe) WHERE dedupe IS NOT NULL;

@@ -44,6 +44,7 @@ STEPS = {
     "claim what is due at once": turn(),
     "claim what is timed and due": turn(queue="timed"),
     "claim from a run": turn(run="1"),
+    "claim from a long run": turn(run="(SELECT max(id) FROM flowstone_runs)"),
     "look for the next due": turn(queue="later"),
     "settle": turn(slots=0, settles=CLAIMS),
     "heartbeat": "flowstone_heartbeat_v1(1)",
@@ -81,9 +82,9 @@ async def count_without_statistics(dsn: str) -> Blocks:
         rows = Rows(early, "flowstone")
         await begin(rows, early)
         await keep_plans(early)
-        await put_in_the_way(rows, FEW)
+        await put_in_the_way(rows, early, FEW)
         few = await blocks_of_steps(early)
-        await put_in_the_way(rows, MANY)
+        await put_in_the_way(rows, early, MANY)
         return {
             "few": few,
             "planned while empty": await blocks_of_steps(early),
@@ -97,7 +98,7 @@ async def count_with_statistics(dsn: str) -> Blocks:
         await begin(rows, early)
         await analyze(rows, early)
         await keep_plans(early)
-        await put_in_the_way(rows, MANY)
+        await put_in_the_way(rows, early, MANY)
         outdated = await blocks_of_steps(early)
         await analyze(rows, early)
         return {"analyzed while empty": outdated, "analyzed": await blocks_of_steps(late)}
@@ -130,7 +131,7 @@ async def analyze(rows: Rows, pg: asyncpg.Connection) -> None:
     await rows.analyze()
 
 
-async def put_in_the_way(rows: Rows, count: int) -> None:
+async def put_in_the_way(rows: Rows, pg: asyncpg.Connection, count: int) -> None:
     now = datetime.now(UTC)
     await rows.plan(count, pairs=True)
     await rows.plan(count, queue="other")
@@ -138,6 +139,9 @@ async def put_in_the_way(rows: Rows, count: int) -> None:
     await rows.plan(count, queue="timed", at=now + timedelta(days=365))
     await rows.plan(count, queue="later", at=now + timedelta(days=365))
     await rows.finish(count)
+    # The last run of all is as long as what is in its way; its first turn is behind it.
+    await rows.plan(count, pairs=True)
+    await pg.execute(f"SELECT * FROM {turn(slots=0, run='(SELECT max(id) FROM flowstone_runs)')}")
 
 
 async def blocks_of_steps(pg: asyncpg.Connection) -> Mapping[str, int]:

@@ -7,9 +7,11 @@ from flowstone.core.contracts.store import Capacity, Store
 from flowstone.testing.contracts.store_runs import (
     SmallRun,
     Worker,
+    create,
     new_run,
     new_worker,
     now,
+    planned,
     retried,
     short_name,
     succeeded,
@@ -205,6 +207,26 @@ class RunScopedClaimsContract(StoreSuite):
         await self.advance(store, 2 * HOUR)
 
         assert await one_by_one(worker, run) == ["timed", "b", "a"]
+
+    async def test_priorities_count_across_its_queues(self, store: Store) -> None:
+        worker = await new_worker(store)
+        run = await new_run(
+            store,
+            {"a": [], "b": [], "c": [], "d": [], "e": []},
+            queues={"a": "mail", "c": "mail", "e": "mail"},
+            priorities={"c": 5, "d": 5, "e": -1},
+        )
+
+        assert await one_by_one(worker, run) == ["c", "d", "a", "b", "e"]
+
+    async def test_what_lies_between_its_own_is_left_to_others(self, store: Store) -> None:
+        worker = await new_worker(store)
+        mine, other = [await planned(store, {f"{each}1": [], f"{each}2": []}) for each in "ab"]
+        mine.steps[1].id, other.steps[0].id = other.steps[0].id, mine.steps[1].id
+        runs = [await create(store, each) for each in (mine, other)]
+
+        assert list(await worker.claim(run=runs[0])) == ["a1", "a2"]
+        assert list(await worker.claim(run=runs[1])) == ["b1", "b2"]
 
     async def test_both_kinds_of_worker_share_a_run(self, store: Store) -> None:
         ordinary, own = await new_worker(store), await new_worker(store)

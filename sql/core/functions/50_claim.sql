@@ -17,21 +17,7 @@ DECLARE
     v_free integer;
 BEGIN
     IF p_run IS NOT NULL THEN
-        RETURN ARRAY(
-            SELECT j.id
-            -- OFFSET keeps the planner from beginning with all jobs that are to do.
-            FROM (
-                SELECT m.id
-                FROM flowstone_materializations m
-                WHERE m.run_id = p_run AND m.status IN ('ready', 'waiting')
-                OFFSET 0
-            ) m
-            JOIN procrastinate_jobs j ON j.id = m.id
-            WHERE j.status = 'todo' AND (j.scheduled_at IS NULL OR j.scheduled_at <= v_now)
-            ORDER BY j.scheduled_at, j.priority DESC, j.id
-            LIMIT p_slots[1]
-            FOR UPDATE OF j SKIP LOCKED
-        );
+        RETURN flowstone_pick_of_run(p_run, p_slots[1]);
     END IF;
 
     FOR q IN 1 .. cardinality(p_queues) LOOP
