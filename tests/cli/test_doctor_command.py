@@ -1,5 +1,7 @@
 """``flowstone doctor`` finds what is wrong, and says what mends it."""
 
+import importlib.metadata
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,24 @@ app = FlowStone([], resources={str: Line()})
 
     assert found["exit_code"] == 3
     assert found["resource str"]["message"] == "ValueError: no such host"
+
+
+def test_an_installed_plugin_that_cannot_be_loaded_is_a_warning(
+    durable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [EntryPoint("torn", "no_such_module:plugin", "flowstone.plugins")]
+    real = importlib.metadata.entry_points
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda *, group: [*real(group=group), *points]
+    )
+
+    found = findings()
+
+    assert found["exit_code"] == 0
+    assert (found["plugin"]["level"], "no_such_module" in found["plugin"]["message"]) == (
+        "warn",
+        True,
+    )
 
 
 def test_work_that_nobody_serves_is_a_warning_with_the_command(durable: Path) -> None:

@@ -12,6 +12,7 @@ from flowstone.core.errors import (
     StorageError,
     ValidationFailedError,
 )
+from flowstone.testing.conformance import answers
 
 
 class ErrorNormalizerContract:
@@ -32,7 +33,7 @@ class ErrorNormalizerContract:
         """Give the normalizer, with what the plugin registers."""
         raise NotImplementedError(f"{type(self).__name__} has to define the fixture `normalizer`")
 
-    @pytest.mark.conformance(513)
+    @answers(513)
     def test_what_the_library_raises_becomes_what_it_means(
         self,
         normalizer: ErrorNormalizer,
@@ -44,7 +45,7 @@ class ErrorNormalizerContract:
             assert (type(normalized), normalized.retryable) == (kind, is_retryable), repr(error)
             assert normalized.__cause__ is error
 
-    @pytest.mark.conformance(98)
+    @answers(98)
     def test_an_error_of_ours_is_left_as_it_is(self, normalizer: ErrorNormalizer) -> None:
         error = DatabaseError("gone", sqlstate="57P01")
 
@@ -68,7 +69,7 @@ class ErrorNormalizerContract:
             assert normalized.__cause__ is error
             assert "boom" in str(normalized)
 
-    @pytest.mark.conformance(117)
+    @answers(117)
     @pytest.mark.parametrize(
         ("error", "is_retryable"),
         [

@@ -9,6 +9,7 @@ import pytest
 from flowstone.core.contracts.codec import JsonValue
 from flowstone.core.contracts.io_manager import Address, IOManager, Written
 from flowstone.core.errors import NotStoredError, StorageError, ValueNotStorableError
+from flowstone.testing.conformance import answers
 from flowstone.testing.contracts.io_sweep_contract import IOSweepContract
 
 ADDRESS = Address("sales.report", "d:2024-01-01", 7, 1, origin="3f2a")
@@ -42,7 +43,7 @@ class IOManagerContract(IOSweepContract):
         assert written.inline is None, "override `stored` to keep what is inline"
         return written.location
 
-    @pytest.mark.conformance(63)
+    @answers(63)
     async def test_what_is_stored_is_there_and_comes_back(self, io: IOManager) -> None:
         location = await self.stored(io, ADDRESS, self.value)
 
@@ -67,7 +68,7 @@ class IOManagerContract(IOSweepContract):
         assert await io.exists(location)
         assert await io.load(location, object) is None
 
-    @pytest.mark.conformance(64)
+    @answers(64)
     async def test_what_was_deleted_is_gone(self, io: IOManager) -> None:
         location = await self.stored(io, ADDRESS, self.value)
 
@@ -77,7 +78,7 @@ class IOManagerContract(IOSweepContract):
         with pytest.raises(NotStoredError):
             await io.load(location, self.annotation)
 
-    @pytest.mark.conformance(65)
+    @answers(65)
     async def test_deleting_what_is_not_there_is_fine(self, io: IOManager) -> None:
         location = await self.stored(io, ADDRESS, self.value)
         await io.delete(location)
@@ -143,7 +144,7 @@ class IOManagerContract(IOSweepContract):
         with pytest.raises(ValueNotStorableError):
             await io.store(ADDRESS, object())
 
-    @pytest.mark.conformance(72)
+    @answers(72)
     async def test_partitions_are_listed_or_said_to_be_unsupported(self, io: IOManager) -> None:
         await self.stored(io, replace(ADDRESS, partition="b"), self.value)
         await self.stored(io, replace(ADDRESS, partition="a"), self.value)
@@ -156,7 +157,7 @@ class IOManagerContract(IOSweepContract):
         else:
             assert partitions == ["a", "b"]
 
-    @pytest.mark.conformance(72)
+    @answers(72)
     async def test_metadata_is_json_or_said_to_be_unsupported(self, io: IOManager) -> None:
         location = await self.stored(io, ADDRESS, self.value)
 

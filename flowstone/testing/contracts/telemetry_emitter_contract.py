@@ -6,6 +6,7 @@ from typing import TypeAlias
 import pytest
 
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
+from flowstone.testing.conformance import answers
 
 Heard: TypeAlias = list[tuple[str, Mapping[str, float], Mapping[str, object]]]
 
@@ -41,7 +42,7 @@ class TelemetryEmitterContract:
         assert measurements["count"] == 1
         assert metadata["asset"] == "p.a"
 
-    @pytest.mark.conformance(510)
+    @answers(510)
     def test_a_span_starts_and_stops(self, emitter: TelemetryEmitter, heard: Heard) -> None:
         def work() -> int:
             with emitter.span("io.load", {"asset": "p.a"}) as measurements:
@@ -58,7 +59,7 @@ class TelemetryEmitterContract:
         assert took["duration"] >= 0
         assert took["size_bytes"] == 3
 
-    @pytest.mark.conformance(511)
+    @answers(511)
     def test_a_span_that_fails_tells_the_error_and_lets_it_go_on(
         self, emitter: TelemetryEmitter, heard: Heard
     ) -> None:
