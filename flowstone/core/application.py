@@ -49,6 +49,8 @@ class FlowStone(Assembly):
         telemetry: What is told of events; by default a `Telemetry`, to attach handlers to.
         plugins: Plugins, or names of installed ones.
         codec: What turns values into JSON and back, or the name of one that a plugin brings.
+        sweep_after: How old an orphan in an IO manager has to be before a worker deletes it; None
+            leaves it to `sweep`.
 
     Raises:
         DefinitionError: Something is wrong with the pipelines.
@@ -273,7 +275,7 @@ class FlowStone(Assembly):
 
     def _holder(self, io: IOLike | None) -> str | None:
         """Return what the store calls it: None is any, the empty text is the store itself."""
-        return None if io is None else self._values.holder(io) or ""
+        return None if io is None else self._values.io.holder(io) or ""
 
     async def sweep(
         self, io: IOLike | None = None, *, grace: timedelta = GRACE, dry_run: bool = False
@@ -291,7 +293,7 @@ class FlowStone(Assembly):
             grace: Younger ones are left.
             dry_run: Delete nothing, only count.
         """
-        return await self._sweeper.sweep(io, grace=grace, dry_run=dry_run)
+        return await self._sweeper.sweep(self.store, io, grace=grace, dry_run=dry_run)
 
     async def health(self) -> HealthReport:
         """

@@ -7,10 +7,12 @@ once; those that do (`Assembly._keep_in`) are made anew for each.
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Self, TypeAlias
 
+from flowstone.core import duration, registries
 from flowstone.core import plugin as plugin_loading
-from flowstone.core import registries
+from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.io_manager import IOManager
 from flowstone.core.contracts.plugin import Plugin
@@ -32,10 +34,11 @@ from flowstone.core.resources import Resources
 from flowstone.core.services import Services
 from flowstone.core.stored_values import StoredValues
 from flowstone.core.submission import Submissions
-from flowstone.core.sweep import Sweeper
+from flowstone.core.sweep import GRACE, Sweeper
+from flowstone.core.sweeping import Sweeping
 from flowstone.core.telemetry import Telemetry
 from flowstone.core.threads import Threads
-from flowstone.core.values import DEFAULT_IO, Values
+from flowstone.core.values import Values
 
 IOEntry: TypeAlias = (
     IOManager | type[IOManager] | tuple[IOManager | type[IOManager], Mapping[str, object]]
@@ -56,6 +59,7 @@ class Assembly:
         telemetry: TelemetryEmitter | None = None,
         plugins: Iterable[Plugin | str] = (),
         codec: Codec | str | None = None,
+        sweep_after: timedelta | str | float | None = GRACE,
     ) -> None:
         self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
         self.definitions = build(self.pipelines)
@@ -73,8 +77,12 @@ class Assembly:
         in_processes = any(it.options.executor == "process" for it in self.definitions)
         self._children = Children(self.codec) if in_processes else None
         self._keep_in(dsn, schema)
+        self._sweeper = Sweeper(self.definitions, self._values.io)
+        if sweep_after is not None and self.registries.io.list():
+            grace = duration.parse(sweep_after, option="sweep_after")
+            self.registries.services.register("sweeping", Sweeping(self._sweeper, grace))
         for asset in self.definitions:
-            self._values.holder(asset.options.io or DEFAULT_IO)
+            self._values.io.holder(asset.options.io or DEFAULT_IO)
 
     def with_dsn(self, dsn: str | None, *, schema: str | None = None) -> Self:
         """
@@ -97,7 +105,6 @@ class Assembly:
         self._submissions = Submissions(
             self.definitions, self.store, self._values, self.codec, self._emitter
         )
-        self._sweeper = Sweeper(self.definitions, self.store, self._values, self.registries.io)
         self._services = Services(self.registries.services, self._emitter)
 
     def _store(self, dsn: str | None, schema: str) -> Store:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from flowstone.core.asset import Asset
+from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.context import Cancellation, Context
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.store import Claim, StoredInput
@@ -18,7 +19,7 @@ from flowstone.core.run_options import AssetOptions
 from flowstone.core.signature import Argument, Input, Signature
 from flowstone.core.source import Upstream
 from flowstone.core.threads import Threads
-from flowstone.core.values import DEFAULT_IO, Values
+from flowstone.core.values import Values
 
 
 class Attempt:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from flowstone.core import run_options
 from flowstone.core.asset import Asset
 from flowstone.core.attempt import Attempt
+from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.store import Claim, Settlement, Wait
@@ -37,7 +38,7 @@ from flowstone.core.run_options import AssetOptions
 from flowstone.core.status import Event
 from flowstone.core.telemetry import listens
 from flowstone.core.threads import Threads
-from flowstone.core.values import DEFAULT_IO, Values
+from flowstone.core.values import Values
 
 logger = logging.getLogger("flowstone.asset")
 

@@ -27,7 +27,7 @@ def text_of(io: IOLike) -> str:
     if isinstance(io, tuple) and len(io) == 2:
         name, config = io
         if isinstance(name, str) and isinstance(config, Mapping):
-            return _text(name, config)
+            return written(name, config)
     raise InvalidOptionError(
         f'io={io!r} must be the name of an IO manager, or io=("name", {{"field": value}})'
     )
@@ -53,12 +53,8 @@ def parse(text: str, known: Collection[str]) -> tuple[str, Mapping[str, object]]
     return text, {}
 
 
-def canonical(text: str, known: Collection[str]) -> str:
-    """Return the text as `text_of` would write it, so that equal choices are equal texts."""
-    return _text(*parse(text, known))
-
-
-def _text(name: str, config: Mapping[str, object]) -> str:
+def written(name: str, config: Mapping[str, object]) -> str:
+    """Return the text for a name and a configuration, which has to be JSON."""
     if not config:
         return name
     try:

@@ -32,7 +32,7 @@ class StoredValues:
     ) -> tuple[Key, Current | None]:
         """Return what is stored, invalidated or not; with ``io`` only what that manager holds."""
         keys = self.keys(target, partition)
-        holder = None if io is None else self._values.holder(io)
+        holder = None if io is None else self._values.io.holder(io)
         found, _ = await self._store.current(keys)
         for key in keys:
             current = found.get(key)

@@ -8,6 +8,7 @@ from typing import TypeAlias, TypedDict
 
 from flowstone.core import partition as partitions
 from flowstone.core.asset import Asset, AssetRef
+from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.config import Config
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.store import CreatedRun, Current, Key, RunRecord, Store
@@ -18,7 +19,7 @@ from flowstone.core.io_choice import IOLike
 from flowstone.core.options import OptionReader
 from flowstone.core.planner import Action, Decision, Planner, Request
 from flowstone.core.run_options import AssetOptions, RunOptions, parse
-from flowstone.core.values import DEFAULT_IO, Values
+from flowstone.core.values import Values
 
 ConfigLike: TypeAlias = Config | Mapping[str, object]
 """A configuration, or its fields."""
@@ -103,7 +104,7 @@ class Submissions:
         found = [self._definitions.get(target) for target in targets]
         if not found:
             raise InvalidOptionError("nothing is asked for: name at least one asset")
-        chosen = None if io is None else self._values.chosen(io)
+        chosen = None if io is None else self._values.io.text(io)
         configs = self._configs(found, config)
         options = {
             asset.full_name: AssetOptions(chosen, configs.get(asset.full_name, {}))
@@ -254,7 +255,7 @@ class Submissions:
     def _holders(self, request: Request) -> Mapping[str, str | None]:
         names = self._definitions.dag.ancestors(request.targets) if request.with_deps else ()
         return {
-            name: self._values.holder(
+            name: self._values.io.holder(
                 request.options.of(name).io
                 or self._definitions.assets[name].options.io
                 or DEFAULT_IO

@@ -11,10 +11,11 @@ was set back to an earlier state.
 """
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from flowstone.core.chosen_io import DEFAULT_IO, ChosenIO
 from flowstone.core.contracts.io_manager import IOManager, Piece
 from flowstone.core.contracts.store import Store
 from flowstone.core.definitions import Definitions
@@ -25,7 +26,6 @@ from flowstone.core.errors import (
 )
 from flowstone.core.io_choice import IOLike
 from flowstone.core.json_value import JsonValue
-from flowstone.core.values import DEFAULT_IO, Values
 
 logger = logging.getLogger(__name__)
 
@@ -62,39 +62,40 @@ class Swept:
 
 
 class Sweeper:
-    """Sweeps the IO managers of one application."""
+    """Sweeps the IO managers that are registered, or that assets configure."""
 
-    def __init__(
-        self, definitions: Definitions, store: Store, values: Values, managers: Iterable[str]
-    ) -> None:
+    def __init__(self, definitions: Definitions, io: ChosenIO) -> None:
         self._definitions = definitions
-        self._store = store
-        self._values = values
-        self._managers = managers
+        self._io = io
 
     async def sweep(
-        self, io: IOLike | None = None, *, grace: timedelta = GRACE, dry_run: bool = False
+        self,
+        store: Store,
+        io: IOLike | None = None,
+        *,
+        grace: timedelta = GRACE,
+        dry_run: bool = False,
     ) -> list[Swept]:
-        """Sweep one IO manager, or all that are registered or that assets configure."""
+        """Sweep one of them, or all."""
         places = self._places() if io is None else [self._place(io)]
-        return [await self._sweep(name, manager, grace, dry_run) for name, manager in places]
+        return [
+            await sweep(store, name, manager, grace=grace, dry_run=dry_run)
+            for name, manager in places
+        ]
 
     def _place(self, io: IOLike) -> tuple[str, IOManager]:
-        holder = self._values.holder(io)
+        holder = self._io.holder(io)
         if holder is None:
             raise InvalidOptionError("the store itself leaves no orphans; name an IO manager")
-        return holder, self._values.manager(holder)
+        return holder, self._io.manager(holder)
 
     def _places(self) -> Iterator[tuple[str, IOManager]]:
-        holders = {self._values.holder(it.options.io or DEFAULT_IO) for it in self._definitions}
-        for name in sorted({*self._managers, *(it for it in holders if it is not None)}):
+        holders = {self._io.holder(it.options.io or DEFAULT_IO) for it in self._definitions}
+        for name in sorted({*self._io.names(), *(it for it in holders if it is not None)}):
             try:
                 yield self._place(name)
             except InvalidOptionError:
                 continue  # A class that is registered for others to configure is no place.
-
-    async def _sweep(self, io: str, manager: IOManager, grace: timedelta, dry_run: bool) -> Swept:
-        return await sweep(self._store, io, manager, grace=grace, dry_run=dry_run)
 
 
 async def sweep(

@@ -5,17 +5,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from flowstone.core.chosen_io import DEFAULT_IO, ChosenIO
 from flowstone.core.contracts.codec import Codec
-from flowstone.core.contracts.io_manager import Address, IOManager
+from flowstone.core.contracts.io_manager import Address
 from flowstone.core.contracts.registries import Registries
 from flowstone.core.contracts.store import Claim, JsonText, Store, StoredInput
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
-from flowstone.core.errors import InvalidOptionError, NotStoredError, StorageError
-from flowstone.core.io_choice import IOLike, canonical, parse, text_of
+from flowstone.core.errors import NotStoredError, StorageError
 from flowstone.core.processes.call import Encoded
 from flowstone.core.telemetry import listens
 
-DEFAULT_IO = "default"
 MAX_BYTES = 16 * 1024 * 1024
 """The largest value that the store keeps itself, as JSON; larger ones belong in an IO manager."""
 
@@ -36,10 +35,12 @@ class Values:
     """
     Loads and stores by the name of an IO manager, and its configuration if there is one.
 
-    ``default`` is the store itself unless the application registered a manager under that name: the
-    value is then written in the very transaction that settles its materialization.
+    What the store itself keeps is written in the very transaction that settles its materialization.
 
     What an IO manager raises becomes what the error normalizer knows, or else a `StorageError`.
+
+    Attributes:
+        io: The IO managers by what is chosen.
     """
 
     def __init__(
@@ -50,47 +51,19 @@ class Values:
         telemetry: TelemetryEmitter,
     ) -> None:
         self._store = store
-        self._managers = registries.io
+        self.io = ChosenIO(registries.io)
         self._normalizer = registries.normalizer
         self._codec = codec
         self._telemetry = telemetry
         self._origin: str | None = None
 
-    def chosen(self, io: IOLike) -> str:
-        """
-        Return the text that runs keep for a choice, once it is clear that it can be used.
-
-        Raises:
-            NotRegisteredError: No IO manager has this name.
-            InvalidOptionError: It takes no such configuration, or that is not JSON.
-        """
-        text = canonical(text_of(io), self._managers)
-        name, config = parse(text, self._managers)
-        if name == DEFAULT_IO and DEFAULT_IO not in self._managers:
-            if config:
-                raise InvalidOptionError(f"io={text!r}: the store itself takes no configuration")
-        elif config:
-            self._managers.instance(name, config)
-        else:
-            self._managers.resolve(name)
-        return text
-
-    def holder(self, io: IOLike) -> str | None:
-        """
-        Return what rows keep for values stored through ``io``; None is the store itself.
-
-        Raises: as `chosen`.
-        """
-        text = self.chosen(io)
-        return None if text == DEFAULT_IO and DEFAULT_IO not in self._managers else text
-
-    def max_bytes(self, io: IOLike) -> int | None:
+    def max_bytes(self, io: str) -> int | None:
         """
         Return how large the text of a value may be that is stored through ``io``; None is no limit.
 
-        Raises: as `chosen`.
+        Raises as `ChosenIO.text` does.
         """
-        return MAX_BYTES if self.holder(io) is None else None
+        return MAX_BYTES if self.io.holder(io) is None else None
 
     async def store(self, io: str, claim: Claim, value: object) -> Kept:
         """
@@ -103,7 +76,7 @@ class Values:
             NotRegisteredError: No IO manager has this name.
             StorageError: The IO manager failed.
         """
-        holder = self.holder(io)
+        holder = self.io.holder(io)
         if not listens(self._telemetry, "io.store"):
             return await self._store_value(holder, claim, value)
         facts = self._facts(claim.asset, claim.partition, holder)
@@ -119,7 +92,7 @@ class Values:
             value = self._codec.decode(value.text, value.annotation)
         elif holder is None:
             return Kept(self._codec.encode(value, max_bytes=MAX_BYTES))
-        manager = self.manager(holder)
+        manager = self.io.manager(holder)
         if self._origin is None:
             self._origin = await self._store.origin()
         address = Address(claim.asset, claim.partition, claim.id, claim.claim, self._origin)
@@ -129,10 +102,6 @@ class Values:
             return Kept(written.inline)
         location = self._codec.encode(written.location)
         return Kept(None, holder, location, written.size_bytes or 0)
-
-    def manager(self, io: str) -> IOManager:
-        """Return the IO manager of a text that `holder` gave."""
-        return self._managers.instance(*parse(io, self._managers))
 
     async def bring(self, sources: Sequence[StoredInput]) -> None:
         """Fetch what the store holds and a claim did not bring, a thousand values at a time."""
@@ -191,7 +160,7 @@ class Values:
             return self._codec.decode(await self._text(source), annotation)
         if source.location is None:
             raise _gone(source)
-        manager = self.manager(source.io)
+        manager = self.io.manager(source.io)
         with self._failures():
             return await manager.load(json.loads(source.location), annotation)
 

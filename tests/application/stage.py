@@ -139,6 +139,7 @@ MOVES = (
         SET deadline_at = deadline_at - %(by)s, waiting_since = waiting_since - %(by)s""",
     """UPDATE flowstone_materializations
         SET started_at = started_at - %(by)s, finished_at = finished_at - %(by)s""",
+    "UPDATE flowstone_leases SET held_until = held_until - %(by)s",
     "UPDATE flowstone_pruning SET ended_at = ended_at - %(by)s",
     """UPDATE flowstone_runs
         SET created_at = created_at - %(by)s, finished_at = finished_at - %(by)s""",

@@ -1,5 +1,6 @@
 """Orphans: what attempts wrote that never counted, swept by the application or by a worker."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import pytest
 
 from flowstone import FlowStone, Pipeline, Retry, Skip
+from flowstone.core import sweeping
 from flowstone.core.contracts.io_manager import Address, IOManager, Written
 from flowstone.core.defaults.memory_io import MemoryIO
 from flowstone.core.errors import InvalidOptionError, NotRegisteredError, StorageError
+from flowstone.core.sweeping import Sweeping
 from flowstone.plugins.io_files import FilesIO
 from tests.application.conftest import AppOf
-from tests.application.stage import drain
+from tests.application.stage import Stage, drain, eventually, working
 
 NOW = timedelta()
 """A grace period that is over at once."""
@@ -156,6 +159,77 @@ async def test_the_store_itself_and_unknown_names_are_refused(app_of: AppOf) -> 
     with pytest.raises(NotRegisteredError, match="Did you mean 'lake'"):
         await app.sweep("lak")
     assert [it.io for it in await app.sweep()] == ["lake"]
+
+
+class TestByWorkers:
+    async def test_one_of_all_workers_sweeps_when_it_is_due_and_not_before(
+        self, app_of: AppOf, stage: Stage, tmp_path: Path
+    ) -> None:
+        io = FailsAfterWriting(str(tmp_path), failures=2)
+        app, other = [await app_of(pipeline(io="lake"), io={"lake": io}) for _ in range(2)]
+        first, second = [Sweeping(it._sweeper, NOW) for it in (app, other)]
+        await app.run("base")
+        assert len(files(tmp_path)) == 3
+
+        assert await first.sweep_if_due(app.store)
+        assert len(files(tmp_path)) == 1
+        io.failures = 1
+        await app.run("other")
+        assert not await first.sweep_if_due(app.store)
+        assert not await second.sweep_if_due(other.store)
+        assert len(files(tmp_path)) == 3
+        await stage.advance(sweeping.EVERY)
+        assert await second.sweep_if_due(other.store)
+
+        assert len(files(tmp_path)) == 2
+
+    async def test_a_sweep_that_is_cut_short_is_due_again_at_once(
+        self, app_of: AppOf, tmp_path: Path
+    ) -> None:
+        class Endless(FilesIO):
+            async def written(self, origin: str) -> Any:
+                listing.set()
+                await asyncio.Event().wait()
+                yield
+
+        listing = asyncio.Event()
+        app = await app_of(pipeline(), io={"lake": Endless(tmp_path)})
+        begun = asyncio.create_task(Sweeping(app._sweeper, NOW).sweep_if_due(app.store))
+        await listing.wait()
+
+        begun.cancel()
+        await asyncio.wait([begun])
+
+        assert await app.store.hold_lease(sweeping.LEASE, "the next one", sweeping.EVERY)
+
+    async def test_a_worker_does_so_by_itself(
+        self, app_of: AppOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sweeping, "FIRST_SECONDS", 0)
+        io = {"lake": FailsAfterWriting(str(tmp_path))}
+        app = await app_of(pipeline(io="lake"), io=io, sweep_after="0s")
+        await app.run("base")
+        assert len(files(tmp_path)) == 2
+
+        async with working(app):
+            await eventually(lambda: len(files(tmp_path)) == 1)
+
+        assert await app.get("base") == {"value": 1}
+
+    @pytest.mark.parametrize(
+        ("options", "services"),
+        [
+            ({"io": {"lake": MemoryIO}}, ["sweeping"]),
+            ({"io": {"lake": MemoryIO}, "sweep_after": None}, []),
+            ({}, []),
+        ],
+    )
+    def test_it_is_a_service_of_applications_that_have_something_to_sweep(
+        self, options: dict[str, Any], services: list[str]
+    ) -> None:
+        names = FlowStone(pipeline(), **options).registries.services.list()
+
+        assert [it for it in names if it == "sweeping"] == services
 
 
 def _files_plugin() -> list[Any]:

@@ -1,7 +1,11 @@
 import pytest
 
+from flowstone.core.chosen_io import ChosenIO
+from flowstone.core.contracts.io_manager import IOManager
 from flowstone.core.errors import InvalidOptionError
-from flowstone.core.io_choice import canonical, parse, text_of
+from flowstone.core.io_choice import parse, text_of
+from flowstone.core.registry import Registry
+from flowstone.plugins.io_files import FilesIO
 
 
 def test_a_name_is_its_own_text() -> None:
@@ -27,7 +31,12 @@ def test_an_unknown_name_is_told_apart_from_its_configuration() -> None:
 
 
 def test_a_text_that_was_typed_by_hand_is_the_same_choice() -> None:
-    assert canonical('lake { "b": 2,"a":1}', ["lake"]) == 'lake {"a":1,"b":2}'
+    registry: Registry[IOManager] = Registry("IO manager", contract=IOManager)
+    registry.register("files", FilesIO)
+
+    typed = ChosenIO(registry).text('files { "root": "/data","latest":true}')
+
+    assert typed == text_of(("files", {"root": "/data", "latest": True}))
 
 
 @pytest.mark.parametrize("io", [7, ("lake",), ("lake", 1), (1, {}), ["lake", {}]], ids=repr)
