@@ -12,8 +12,8 @@ from typing import Any
 import asyncpg
 
 from flowstone.core.errors import NotOpenError
+from flowstone.engine.connecting import connect
 from flowstone.engine.database_errors import connection_errors
-from flowstone.engine.dsn import for_asyncpg
 
 
 class ConnectionPool:
@@ -35,7 +35,7 @@ class ConnectionPool:
         with connection_errors():
             # With a least size, asyncpg logs what goes wrong when a server restarts.
             self._pool = await asyncpg.create_pool(
-                **for_asyncpg(self._dsn), min_size=0, max_size=self._size, reset=_leave_as_it_is
+                connect=self._connect, min_size=0, max_size=self._size, reset=_leave_as_it_is
             )
 
     async def close(self) -> None:
@@ -48,6 +48,9 @@ class ConnectionPool:
                 await pool.close()
         except (TimeoutError, asyncpg.InterfaceError, OSError):
             pool.terminate()
+
+    async def _connect(self, *_: object, **__: object) -> asyncpg.Connection:
+        return await connect(self._dsn)
 
     def acquire(self) -> Any:
         """Give a connection for a while: ``async with pool.acquire() as connection``."""

@@ -13,8 +13,8 @@ from datetime import timedelta
 
 import asyncpg
 
+from flowstone.engine.connecting import connect
 from flowstone.engine.database_errors import ASYNCPG_ERRORS
-from flowstone.engine.dsn import for_asyncpg
 from flowstone.engine.statements import call
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class HeartbeatThread(threading.Thread):
         try:
             async with asyncio.timeout(self._every):
                 if self._connection is None:
-                    self._connection = await asyncpg.connect(**for_asyncpg(self._dsn))
+                    self._connection = await connect(self._dsn)
                 await self._connection.execute(self._beat, self._worker_id())
         except ASYNCPG_ERRORS as error:
             why = str(error) or "no answer in time"

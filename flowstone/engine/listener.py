@@ -18,8 +18,8 @@ import asyncpg
 
 from flowstone.core.contracts.health import Finding, Level
 from flowstone.core.wakeups import Wakeups
+from flowstone.engine.connecting import LentConnection, connect
 from flowstone.engine.database_errors import ASYNCPG_ERRORS
-from flowstone.engine.dsn import for_asyncpg
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ class Listener:
         while True:
             try:
                 await self._listen()
+                return
             except ASYNCPG_ERRORS as error:
                 logger.warning(
                     "LISTEN connection lost (%s); polling until it is back, next try in %.1fs",
@@ -89,9 +90,14 @@ class Listener:
             self._backoff = min(self._backoff * 2, LONGEST_BACKOFF_SECONDS)
 
     async def _listen(self) -> None:
-        """Listen until the connection is lost, then raise."""
+        """Listen until the connection is lost, then raise; return where it would be in vain."""
         async with asyncio.timeout(ANSWER_SECONDS):
-            connection = await asyncpg.connect(**for_asyncpg(self._dsn))
+            connection = await connect(self._dsn)
+        if type(connection) is LentConnection:  # asyncpg has its own idea of isinstance
+            logger.info("A pooler is in between, which passes no notifications on: polling")
+            self._listening.set()
+            await connection.close(timeout=1)
+            return
         connection.add_termination_listener(self._look)
         try:
             await self._catch_up(connection, set())

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from flowstone.engine.connecting import connect
 from flowstone.engine.database_errors import connection_errors
-from flowstone.engine.dsn import for_asyncpg
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class TurnConnections:
     async def _connect(self, limit: float) -> asyncpg.Connection:
         with connection_errors():
             async with asyncio.timeout(limit):
-                return await asyncpg.connect(**for_asyncpg(self._dsn))
+                return await connect(self._dsn)
 
 
 def _give_up(connection: asyncpg.Connection) -> None:

@@ -1,0 +1,76 @@
+"""
+How the engine connects: directly, or through a pooler that lends a server for one transaction.
+
+asyncpg parses a statement in one trip and executes it in the next, under a name. A PgBouncer in
+transaction mode may put another server in between, on which the name is unknown, or is another
+client's. So behind a pooler nothing is named, and each statement is in a transaction of its own:
+four trips instead of one. A pooler is known by the process that it says serves us, which is not
+the one that does.
+"""
+
+from typing import Any
+
+import asyncpg
+
+from flowstone.engine.dsn import for_asyncpg
+
+_behind_a_pooler: dict[str, bool] = {}
+"""What was found out, by DSN."""
+
+
+async def connect(dsn: str) -> asyncpg.Connection:
+    """
+    Return a connection that needs nothing of its session, whatever is in between.
+
+    Raises what asyncpg raises: `flowstone.engine.database_errors.ASYNCPG_ERRORS`.
+    """
+    if dsn not in _behind_a_pooler:
+        connection = await asyncpg.connect(**for_asyncpg(dsn))
+        _behind_a_pooler[dsn] = await _is_lent(connection)
+        if not _behind_a_pooler[dsn]:
+            return connection
+        await connection.close()
+    if not _behind_a_pooler[dsn]:
+        return await asyncpg.connect(**for_asyncpg(dsn))
+    arguments: dict[str, Any] = {"statement_cache_size": 0, "connection_class": LentConnection}
+    return await asyncpg.connect(**for_asyncpg(dsn), **arguments)
+
+
+async def _is_lent(connection: asyncpg.Connection) -> bool:
+    # Without arguments it is a simple query, which has no name and takes one trip.
+    answer = await connection.execute(
+        f"SELECT 1 WHERE pg_backend_pid() <> {connection.get_server_pid()}"
+    )
+    return answer == "SELECT 1"
+
+
+class LentConnection(asyncpg.Connection):
+    """A connection whose server may be another one in the next transaction."""
+
+    async def fetch(self, query: str, *args: object, **given: Any) -> list[Any]:
+        """As asyncpg's own, in a transaction."""
+        if self.is_in_transaction():
+            return await super().fetch(query, *args, **given)
+        async with self.transaction():
+            return await super().fetch(query, *args, **given)
+
+    async def fetchrow(self, query: str, *args: object, **given: Any) -> Any:
+        """As asyncpg's own, in a transaction."""
+        if self.is_in_transaction():
+            return await super().fetchrow(query, *args, **given)
+        async with self.transaction():
+            return await super().fetchrow(query, *args, **given)
+
+    async def fetchval(self, query: str, *args: object, **given: Any) -> Any:
+        """As asyncpg's own, in a transaction."""
+        if self.is_in_transaction():
+            return await super().fetchval(query, *args, **given)
+        async with self.transaction():
+            return await super().fetchval(query, *args, **given)
+
+    async def execute(self, query: str, *args: object, **given: Any) -> str:
+        """As asyncpg's own, in a transaction if it has arguments."""
+        if not args or self.is_in_transaction():
+            return await super().execute(query, *args, **given)
+        async with self.transaction():
+            return await super().execute(query, *args, **given)

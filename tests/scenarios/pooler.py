@@ -1,0 +1,73 @@
+"""A PgBouncer in transaction mode with two servers to lend, before a test's database."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+BINARY = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+CONFIG = """
+[databases]
+* = {server}
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {servers}
+max_client_conn = 200
+server_reset_query =
+"""
+
+
+@contextmanager
+def pooler(dsn: str, *, servers: int = 2) -> Iterator[str]:
+    """Yield the DSN of the same database through a pooler, which ends with the block."""
+    assert BINARY is not None
+    parts = conninfo_to_dict(dsn)
+    known = {name: parts[name] for name in ("host", "port", "user", "password") if parts.get(name)}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "pgbouncer.ini"
+        server = make_conninfo("", **known)
+        file.write_text(CONFIG.format(server=server, port=port, servers=servers))
+        Path(folder).chmod(0o755)
+        process = subprocess.Popen(
+            [BINARY, "--quiet", file], stderr=subprocess.DEVNULL, user=_user(str(parts["host"]))
+        )
+        try:
+            _wait_for(port)
+            address = {"host": "127.0.0.1", "port": port}
+            yield make_conninfo("", **address, user=parts["user"], dbname=parts["dbname"])
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _user(host: str) -> int | None:
+    """Say as whom to run: never as root, which it refuses, and so that it reaches the server."""
+    if os.geteuid() != 0:
+        return None
+    return Path(host).stat().st_uid if host.startswith("/") else pwd.getpwnam("nobody").pw_uid
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, "the pooler does not listen"
+            time.sleep(0.02)
