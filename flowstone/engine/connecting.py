@@ -47,7 +47,7 @@ async def _is_lent(connection: asyncpg.Connection) -> bool:
 class LentConnection(asyncpg.Connection):
     """A connection whose server may be another one in the next transaction."""
 
-    async def fetch(self, query: str, *args: object, **given: Any) -> list[Any]:
+    async def fetch(self, query: str, *args: object, **given: Any) -> Any:
         """As asyncpg's own, in a transaction."""
         if self.is_in_transaction():
             return await super().fetch(query, *args, **given)
