@@ -57,6 +57,7 @@ STEPS = {
     "wake": "flowstone_wake_v1(1, NULL)",
     "what is stored": "flowstone_current_v1(ARRAY['bench.asset_1'], ARRAY['old-1'], 1)",
     "invalidate": "flowstone_invalidate_v1(ARRAY['bench.asset_1'], ARRAY['old-1'], false, NULL)",
+    "list failed runs": "(SELECT * FROM runs WHERE status = 'failed' LIMIT 20) failed",
     "read a run": "flowstone_run_v1(1)",
     "read its materializations": "flowstone_materializations_v1(1)",
     "read its outputs": "flowstone_outputs_v1(1, ARRAY['bench.asset_1'], ARRAY['1'], 65536)",
@@ -65,6 +66,11 @@ STEPS = {
     "read a lineage": "flowstone_lineage_v1('bench.asset_1', 'old-1')",
     "read values": "flowstone_values_v1('{1,2,3}')",
 }
+
+FINISHED_RUNS = """
+INSERT INTO flowstone_runs (status, open_count, targets, created_at, finished_at)
+SELECT 'succeeded', 0, '[]', now(), now() FROM generate_series(1, $1::integer)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +145,7 @@ async def put_in_the_way(rows: Rows, pg: asyncpg.Connection, count: int) -> None
     await rows.plan(count, queue="timed", at=now + timedelta(days=365))
     await rows.plan(count, queue="later", at=now + timedelta(days=365))
     await rows.finish(count)
+    await pg.execute(FINISHED_RUNS, count)
     # The last run of all is as long as what is in its way; its first turn is behind it.
     await rows.plan(count, pairs=True)
     await pg.execute(f"SELECT * FROM {turn(slots=0, run='(SELECT max(id) FROM flowstone_runs)')}")
