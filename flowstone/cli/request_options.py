@@ -60,7 +60,11 @@ def request_options(command: Callable[..., object]) -> Callable[..., object]:
                 help="The targets' configuration, field by field (V is JSON, or else a text), or "
                 "a JSON object in a file. Repeatable; later ones win.",
             ),
-            click.option("--io", help="The name of the IO manager that takes the targets' values."),
+            click.option(
+                "--io",
+                help="The IO manager that takes the targets' values: its name, or 'NAME {JSON}' "
+                "with fields of its configuration.",
+            ),
         )
     ):
         packed = decorate(packed)

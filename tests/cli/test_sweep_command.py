@@ -29,7 +29,9 @@ async def lost() -> int:
     return 1
 
 
-app = FlowStone(sales, io={"lake": FilesIO("lake"), "torn": Torn("torn")})
+app = FlowStone(
+    sales, io={"lake": FilesIO("lake"), "torn": Torn("torn"), "files": FilesIO}
+)
 """
 
 
@@ -86,6 +88,15 @@ def test_one_manager_can_be_named_and_an_unknown_one_is_refused(shop: Path) -> N
     assert item["io"] == "lake"
     assert unknown.exit_code == 2
     assert "Did you mean 'lake'" in unknown.stderr
+
+
+def test_a_place_that_only_a_call_has_named_is_swept_when_it_is_named(shop: Path) -> None:
+    place = ("--io", 'files {"root": "elsewhere"}')
+    assert flowstone("--app", "torn_shop:app", "run", "numbers", *place).exit_code == 0
+
+    (item,) = sweep(*place, "-o", "json").document["items"]
+
+    assert (item["io"], item["found_count"]) == ('files {"root":"elsewhere"}', 1)
 
 
 def test_one_that_fails_is_told_and_the_exit_code_says_so(shop: Path) -> None:

@@ -6,12 +6,13 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.io_manager import Address, IOManager, Piece, Written
@@ -29,6 +30,7 @@ PAYS = 0.9
 """Compressed files that are not smaller than this part are kept as they were."""
 
 PAGE = 500
+THREADS = 16
 
 PASSES = {
     errno.EAGAIN,
@@ -52,6 +54,8 @@ ADVICE = {
     errno.EROFS: "mount it writable, or choose another root",
     errno.ENAMETOOLONG: "choose a shorter root, or shorter partitions",
 }
+
+T = TypeVar("T")
 
 
 class FilesIO(IOManager):
@@ -99,10 +103,12 @@ class FilesIO(IOManager):
         self._raw_bytes = raw_bytes
         self._compress_above = None if latest else compress_above
         self._latest = latest
+        # Of its own: calls that hang on a share take nobody else's threads.
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="flowstone-files")
 
     async def store(self, address: Address, value: object) -> Written:
         """Write the attempt's file; see `IOManager.store`."""
-        return await asyncio.to_thread(self._store, address, value)
+        return await self._in_thread(self._store, address, value)
 
     def _store(self, address: Address, value: object) -> Written:
         content, suffix = self._content(value)
@@ -136,7 +142,7 @@ class FilesIO(IOManager):
             NotStoredError: The file is gone.
             ValueNotReadableError: It is not what was written, or not what the annotation says.
         """
-        return await asyncio.to_thread(self._load, location, annotation)
+        return await self._in_thread(self._load, location, annotation)
 
     def _load(self, location: JsonValue, annotation: object) -> object:
         file = self._file(location)
@@ -176,7 +182,7 @@ class FilesIO(IOManager):
         """Return whether the file is there."""
         file = self._file(location)
         with _failures("read", file):
-            return await asyncio.to_thread(file.is_file)
+            return await self._in_thread(file.is_file)
 
     async def delete(self, location: JsonValue) -> None:
         """Remove the file, and folders that are empty then; no file is fine."""
@@ -184,7 +190,7 @@ class FilesIO(IOManager):
 
     async def discard(self, locations: Sequence[JsonValue]) -> None:
         """Remove several files; see `delete`."""
-        await asyncio.to_thread(self._discard, [self._file(it) for it in locations])
+        await self._in_thread(self._discard, [self._file(it) for it in locations])
 
     def _discard(self, files: Sequence[Path]) -> None:
         for file in files:
@@ -197,7 +203,7 @@ class FilesIO(IOManager):
 
     async def list_partitions(self, asset: str) -> list[str]:
         """Return the partitions that have a file, committed or not, sorted."""
-        return await asyncio.to_thread(
+        return await self._in_thread(
             self._partitions, self.root.joinpath(*file_names.folders(asset))
         )
 
@@ -214,7 +220,7 @@ class FilesIO(IOManager):
         """Return ``path``, ``size_bytes``, ``written_at`` and ``is_compressed`` of the file."""
         file = self._file(location)
         with _failures("read", file):
-            found = await asyncio.to_thread(file.stat)
+            found = await self._in_thread(file.stat)
         return {
             "path": str(file),
             "size_bytes": found.st_size,
@@ -226,7 +232,7 @@ class FilesIO(IOManager):
         """Yield every file of a store's attempts, those too that were never finished."""
         pieces = self._pieces(origin)
         with _failures("list", self.root):
-            while page := await asyncio.to_thread(lambda: list(islice(pieces, PAGE))):
+            while page := await self._in_thread(lambda: list(islice(pieces, PAGE))):
                 for piece in page:
                     yield piece
 
@@ -245,6 +251,10 @@ class FilesIO(IOManager):
                 written_at=datetime.fromtimestamp(found.st_mtime, UTC),
                 size_bytes=found.st_size,
             )
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, function, *arguments)
 
     def _file(self, location: JsonValue) -> Path:
         match location:

@@ -5,6 +5,7 @@ import errno
 import gzip
 import json
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NewType
@@ -293,6 +294,25 @@ class TestWhatWasDoneToIt:
             await io.store(ADDRESS, "x")
 
         assert not caught.value.retryable
+
+
+class TestAShareThatHangs:
+    async def test_it_takes_nobody_elses_threads(
+        self, io: FilesIO, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answers = threading.Event()
+        monkeypatch.setattr(whole_file, "write", lambda *_: answers.wait(30))
+        hanging = [
+            asyncio.create_task(io.store(replace(ADDRESS, claim=claim), claim))
+            for claim in range(60)
+        ]
+
+        async with asyncio.timeout(20):
+            assert await asyncio.to_thread(lambda: "free") == "free"
+
+        assert not any(it.done() for it in hanging)
+        answers.set()
+        await asyncio.gather(*hanging)
 
 
 class TestListing:
