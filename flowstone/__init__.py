@@ -20,6 +20,7 @@ if _TYPE_CHECKING:
     from flowstone.core.handle import RunHandle
     from flowstone.core.pipeline import Pipeline
     from flowstone.core.results import Cancel, Skip, Snooze
+    from flowstone.core.retention import Retention
     from flowstone.core.retry import Retry
     from flowstone.core.run_sync import run_sync
 
@@ -34,6 +35,7 @@ __all__ = [
     "FlowStoneError",
     "Pipeline",
     "Requires",
+    "Retention",
     "Retry",
     "RunFailedError",
     "RunHandle",
@@ -56,6 +58,7 @@ _HOMES = {
     "FlowStoneError": "errors",
     "Pipeline": "pipeline",
     "Requires": "dependency",
+    "Retention": "retention",
     "Retry": "retry",
     "RunFailedError": "errors",
     "RunHandle": "handle",

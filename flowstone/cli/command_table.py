@@ -67,12 +67,19 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "db": Entry(
         "Create, upgrade and look at the tables.",
-        commands=_in(
-            "db_commands",
-            migrate="Create the tables, or bring them up to date.",
-            status="Say whether the tables fit this FlowStone.",
-            triggers="Say which triggers record job events, or switch them.",
-        ),
+        commands={
+            **_in(
+                "db_commands",
+                migrate="Create the tables, or bring them up to date.",
+                status="Say whether the tables fit this FlowStone.",
+                triggers="Say which triggers record job events, or switch them.",
+            ),
+            **_in(
+                "pruning_commands",
+                prune="Delete what is kept no longer.",
+                size="Say how large the tables are, and what bounds them.",
+            ),
+        },
     ),
     **_in("doctor_command", doctor="Examine the installation, the database and the workers."),
     **_in("version_command", version="Print the version."),

@@ -51,6 +51,7 @@ class FlowStone(Assembly):
         codec: What turns values into JSON and back, or the name of one that a plugin brings.
         sweep_after: How old an orphan in an IO manager has to be before a worker deletes it; None
             leaves it to `sweep`.
+        retention: How long what has ended is kept; None is for ever.
 
     Raises:
         DefinitionError: Something is wrong with the pipelines.

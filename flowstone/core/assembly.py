@@ -28,9 +28,11 @@ from flowstone.core.plugin import InstalledPlugin
 from flowstone.core.processes.children import Children
 from flowstone.core.processes.processes import Processes
 from flowstone.core.processes.script_guard import refuse_in_import
+from flowstone.core.pruning import Pruning
 from flowstone.core.quiet_emitter import quiet
 from flowstone.core.registry import DEFAULT
 from flowstone.core.resources import Resources
+from flowstone.core.retention import DEFAULT_RETENTION, Retention, checked
 from flowstone.core.services import Services
 from flowstone.core.stored_values import StoredValues
 from flowstone.core.submission import Submissions
@@ -60,12 +62,16 @@ class Assembly:
         plugins: Iterable[Plugin | str] = (),
         codec: Codec | str | None = None,
         sweep_after: timedelta | str | float | None = GRACE,
+        retention: Retention | None = DEFAULT_RETENTION,
     ) -> None:
         self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
         self.definitions = build(self.pipelines)
         self.registries = registries.in_memory()
         named = [plugin_loading.load(it) if isinstance(it, str) else it for it in plugins]
         self._plugins = plugin_loading.install(named, self.registries)
+        self.retention = None if retention is None else checked(retention)
+        if self.retention is not None:
+            self.registries.services.register("pruning", Pruning(self.retention))
         for name, entry in (io or {}).items():
             self.registries.io.register(name, entry)
         self.telemetry = telemetry or Telemetry(self.registries.events)

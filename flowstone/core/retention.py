@@ -50,6 +50,16 @@ class Retention:
         return (_milliseconds(self.runs), _milliseconds(self.failed), _milliseconds(self.values))
 
 
+def checked(retention: object) -> Retention:
+    """Return the policy, or refuse what is none."""
+    if not isinstance(retention, Retention):
+        raise InvalidOptionError(
+            f"retention={retention!r} is no policy; write Retention('30d'), Retention('30d', "
+            "failed='90d', values='7d'), or None to keep everything"
+        )
+    return retention
+
+
 def _checked(name: str, period: Period) -> timedelta | None:
     if period is None:
         return None

@@ -74,6 +74,9 @@ EVENTS: tuple[EventSpec, ...] = (
         "Jobs that something other than FlowStone had moved were put right",
     ),
     EventSpec(
+        "prune", ("runs", "materializations", "values"), (), "What was kept no longer was deleted"
+    ),
+    EventSpec(
         "settlement.rejected",
         ("count",),
         ("worker_id",),

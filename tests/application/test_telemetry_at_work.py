@@ -13,6 +13,7 @@ import pytest
 
 import flowstone
 from flowstone import Dep, FlowStone, Pipeline, Retry, RunFailedError, Skip
+from flowstone.core import pruning
 from flowstone.core.contracts.host import Host
 from flowstone.core.contracts.plugin import Plugin
 from flowstone.core.contracts.registries import Registries
@@ -247,7 +248,11 @@ class BrokenAtFirst(Plugin):
 
 
 class TestCatalogue:
-    async def test_every_event_is_told_by_something(self, stage: Stage) -> None:
+    async def test_every_event_is_told_by_something(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pruning, "FIRST_SECONDS", 0.0)
+        monkeypatch.setattr(pruning, "EVERY_SECONDS", 0.01)
         telemetry, heard = Telemetry(), Heard()
         telemetry.attach(heard)
         p, release = pipeline(), asyncio.Event()
@@ -274,6 +279,8 @@ class TestCatalogue:
             await _settle_behind_the_back_of_its_worker(app, heard, release)
             async with working(app):
                 await eventually(lambda: heard.of("service.stop"))
+                await stage.advance("365d")
+                await eventually(lambda: heard.of("prune"))
         await reconcile(Meddled(), telemetry)
 
         assert set(heard.names) == {spec.name for spec in EVENTS}
@@ -298,10 +305,11 @@ class Meddled(MemoryStore):
 
 async def _lose_a_worker(app: FlowStone, heard: Heard) -> None:
     handle = await app.enqueue("fine", force=True)
-    dead = await app.store.register_worker(WorkerInfo("host", 1, ["default"]))
+    lease = timedelta(milliseconds=200)
+    dead = await app.store.register_worker(WorkerInfo("host", 1, ["default"], lease=lease))
     turn = await app.store.turn(dead, [], Capacity(queues={"default": 1}))
     assert len(turn.claims) == 1
-    worker = app.worker(WorkerOptions(queues={"default": 1}, lease=timedelta(milliseconds=200)))
+    worker = app.worker(WorkerOptions(queues={"default": 1}, lease=lease))
     task = asyncio.create_task(worker.run())
     await eventually(lambda: "rescue" in heard.names)
     await handle.wait(10)

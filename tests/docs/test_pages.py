@@ -1,6 +1,5 @@
 """What the pages under docs/ have their reader run does run."""
 
-import importlib
 import shlex
 from collections.abc import Mapping
 from types import ModuleType
@@ -10,6 +9,7 @@ import click
 import procrastinate
 import pytest
 
+from flowstone.cli.root import root
 from tests.docs.code_blocks import blocks
 
 
@@ -46,9 +46,12 @@ async def test_a_task_of_procrastinate_s_runs_beside_us(
     "line", [it for b in blocks("docs/operating.md", "sh") for it in b.text.splitlines()]
 )
 def test_a_command_is_one(line: str) -> None:
-    program, name, *arguments = shlex.split(line, comments=True)
-    module = importlib.import_module(f"flowstone.cli.{name}_command")
-    command: click.Command = getattr(module, f"{name}_command")
+    program, *arguments = shlex.split(line, comments=True)
+    command: click.Command | None = root
+    while isinstance(command, click.Group):
+        name = arguments.pop(0)
+        command = command.get_command(click.Context(command), name)
 
     assert program == "flowstone"
+    assert command is not None
     command.make_context(name, arguments)

@@ -40,6 +40,8 @@ def turn(
     )"""
 
 
+MONTH_MS = 30 * 24 * 3600 * 1000
+
 STEPS = {
     "claim what is due at once": turn(),
     "claim what is timed and due": turn(queue="timed"),
@@ -57,7 +59,6 @@ STEPS = {
     "wake": "flowstone_wake_v1(1, NULL)",
     "what is stored": "flowstone_current_v1(ARRAY['bench.asset_1'], ARRAY['old-1'], 1)",
     "invalidate": "flowstone_invalidate_v1(ARRAY['bench.asset_1'], ARRAY['old-1'], false, NULL)",
-    "list failed runs": "(SELECT * FROM runs WHERE status = 'failed' LIMIT 20) failed",
     "read a run": "flowstone_run_v1(1)",
     "read its materializations": "flowstone_materializations_v1(1)",
     "read its outputs": "flowstone_outputs_v1(1, ARRAY['bench.asset_1'], ARRAY['1'], 65536)",
@@ -65,12 +66,9 @@ STEPS = {
     "read a history": "flowstone_history_v1('bench.asset_1', 'old-1', 20)",
     "read a lineage": "flowstone_lineage_v1('bench.asset_1', 'old-1')",
     "read values": "flowstone_values_v1('{1,2,3}')",
+    "prune": f"flowstone_prune_v1({MONTH_MS}, NULL, NULL, {CLAIMS})",
+    "prune values": f"flowstone_prune_v1(NULL, NULL, {MONTH_MS}, {CLAIMS})",
 }
-
-FINISHED_RUNS = """
-INSERT INTO flowstone_runs (status, open_count, targets, created_at, finished_at)
-SELECT 'succeeded', 0, '[]', now(), now() FROM generate_series(1, $1::integer)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +143,53 @@ async def put_in_the_way(rows: Rows, pg: asyncpg.Connection, count: int) -> None
     await rows.plan(count, queue="timed", at=now + timedelta(days=365))
     await rows.plan(count, queue="later", at=now + timedelta(days=365))
     await rows.finish(count)
-    await pg.execute(FINISHED_RUNS, count)
+    await pg.execute(OLD_RUNS, count)
     # The last run of all is as long as what is in its way; its first turn is behind it.
     await rows.plan(count, pairs=True)
     await pg.execute(f"SELECT * FROM {turn(slots=0, run='(SELECT max(id) FROM flowstone_runs)')}")
+
+
+# Runs of a year; each replaced what one before it gave, and took what another gave.
+OLD_RUNS = """
+WITH planned AS MATERIALIZED (
+    SELECT
+        number,
+        nextval('procrastinate_jobs_id_seq') AS id,
+        now() - number * interval '1 year' / $1::integer AS at
+    FROM generate_series($1::integer, 1, -1) AS number
+),
+run AS (
+    INSERT INTO flowstone_runs (id, status, open_count, targets, created_at, finished_at)
+    OVERRIDING SYSTEM VALUE
+    SELECT -id, 'succeeded', 0, '[]', at, at FROM planned
+),
+job AS (
+    INSERT INTO procrastinate_jobs (id, queue_name, task_name, status)
+    SELECT id, 'old', 'flowstone:materialize', 'succeeded' FROM planned
+),
+event AS (
+    INSERT INTO procrastinate_events (job_id, type, at) SELECT id, 'succeeded', at FROM planned
+),
+valued AS (
+    INSERT INTO flowstone_values (materialization_id, size_bytes, value)
+    SELECT id, 1, '1' FROM planned
+),
+taken AS (
+    INSERT INTO flowstone_reused (run_id, materialization_id, reason)
+    SELECT -id, id - 20, 'fresh' FROM planned
+),
+made AS (
+    INSERT INTO flowstone_lineage (materialization_id, upstream_id) SELECT id, id - 20 FROM planned
+)
+INSERT INTO flowstone_materializations (
+    id, run_id, asset, partition, queue, priority, status, unmet, finished_at, inputs, follows,
+    dependents, optional_dependents, reason
+)
+SELECT
+    id, -id, 'bench.old', (number % 10)::text, 'old', 0, 'succeeded', 0, at,
+    ARRAY[id - 20], '{}', '{}', '{}', ''
+FROM planned
+"""
 
 
 async def blocks_of_steps(pg: asyncpg.Connection) -> Mapping[str, int]:

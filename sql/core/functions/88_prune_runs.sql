@@ -30,6 +30,7 @@ BEGIN
         LEFT JOIN flowstone_materializations newest ON newest.id = c.materialization_id
         WHERE m.id = ANY (p_ids)
             AND m.status = 'succeeded'
+            AND m.finished_at < p_before
             AND c.materialization_id IS DISTINCT FROM m.id
             AND NOT EXISTS (SELECT FROM flowstone_reused u WHERE u.materialization_id = m.id)
             AND (

@@ -42,12 +42,12 @@ BEGIN
             ) replaced
             WHERE m.id = ANY (v_rows.ids) AND m.status = 'succeeded'
         );
+        v_candidates := flowstone_superseded(v_candidates, p_before);
         value_count := flowstone_forget_values(ARRAY(
             SELECT m.id
             FROM flowstone_materializations m
             LEFT JOIN flowstone_runs r ON r.id = m.run_id
-            WHERE m.id = ANY (flowstone_superseded(v_candidates, p_before))
-                AND (r.id IS NULL OR r.finished_at < p_before)
+            WHERE m.id = ANY (v_candidates) AND (r.id IS NULL OR r.finished_at < p_before)
         ));
     END IF;
     RETURN NEXT;

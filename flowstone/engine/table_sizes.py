@@ -1,0 +1,64 @@
+"""How large each table in the schema is, and what keeps it from growing without bound."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import args_row
+
+from flowstone.engine.schema import transaction
+
+BOUNDS: Mapping[str, str] = {
+    "alembic_version": "one row",
+    "flowstone_current": "one row for each partition of an asset that has a value",
+    "flowstone_interventions": "emptied by the next reconciling",
+    "flowstone_leases": "a row for each thing that one worker does; pruned a day after it lapsed",
+    "flowstone_lineage": "goes with what was made, by retention",
+    "flowstone_materializations": "retention (runs, failed); current ones, and what they were "
+    "made from, stay",
+    "flowstone_pruning": "seven rows",
+    "flowstone_reused": "goes with its run, by retention (runs, failed)",
+    "flowstone_runs": "retention (runs, failed)",
+    "flowstone_values": "retention (values); current ones stay",
+    "flowstone_waits": "one row for each materialization that waits or was woken; goes with its "
+    "end",
+    "flowstone_workers": "one row for each worker that lives; taken over within its lease",
+    "procrastinate_events": "go with their job; of a job still to do, by retention (runs)",
+    "procrastinate_jobs": "ours go with their run, by retention (runs, failed); those of your own "
+    "tasks are yours",
+    "procrastinate_periodic_defers": "procrastinate keeps one row for each periodic task",
+    "procrastinate_workers": "one row for each worker that lives; procrastinate prunes its own",
+}
+"""For each table of ours and of procrastinate's, the policy that prunes it or why it is bounded."""
+
+OTHERS = "not ours: whoever made it"
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """
+    One table.
+
+    Attributes:
+        row_count: Counted where the table is small, else as the database estimates it.
+        total_bytes: With its indexes and what is stored apart (TOAST).
+    """
+
+    table: str
+    row_count: int
+    is_estimate: bool
+    total_bytes: int
+    index_bytes: int
+    bound: str
+
+
+def table_sizes(dsn: str, schema: str = "flowstone") -> Sequence[TableSize]:
+    """Return every table in the schema, the largest first."""
+    with (
+        transaction(dsn, schema) as connection,
+        connection.cursor(row_factory=args_row(_table_size)) as cursor,
+    ):
+        return cursor.execute("SELECT * FROM flowstone_table_sizes_v1()").fetchall()
+
+
+def _table_size(table: str, rows: int, is_estimate: bool, total: int, index: int) -> TableSize:
+    return TableSize(table, rows, is_estimate, total, index, BOUNDS.get(table, OTHERS))

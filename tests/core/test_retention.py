@@ -1,0 +1,32 @@
+"""How long things are kept is said early, and clearly."""
+
+from datetime import timedelta
+
+import pytest
+
+from flowstone import FlowStone, Pipeline, Retention
+from flowstone.core.errors import InvalidOptionError
+
+
+def test_periods_are_durations() -> None:
+    policy = Retention("45d", failed=timedelta(days=100), values=3600.0)
+
+    assert policy.milliseconds == (45 * 86_400_000, 100 * 86_400_000, 3_600_000)
+
+
+def test_everything_has_a_period_unless_said_otherwise() -> None:
+    assert None not in Retention().milliseconds
+    assert Retention(None, failed=None, values=None).milliseconds == (None, None, None)
+    assert FlowStone(Pipeline("p")).retention == Retention()
+
+
+@pytest.mark.parametrize("period", ["59m", 0, "30", "", -1, "forever", float("nan"), True])
+@pytest.mark.parametrize("name", ["runs", "failed", "values"])
+def test_what_is_no_period_is_refused_by_name(name: str, period: object) -> None:
+    with pytest.raises(InvalidOptionError, match=name):
+        Retention(**{name: period})  # type: ignore[arg-type]
+
+
+def test_what_is_no_policy_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match=r"Retention\('30d'\)"):
+        FlowStone(Pipeline("p"), retention="30d")  # type: ignore[arg-type]
