@@ -4,7 +4,8 @@
 CREATE VIEW runs AS
 SELECT
     r.id AS run_id,
-    r.status::text AS status,
+    -- As the enum that it is: a condition on its text would find no index.
+    r.status,
     r.targets,
     r.options,
     r.dedupe,
@@ -47,7 +48,7 @@ COMMENT ON VIEW materializations IS
 CREATE VIEW run_progress AS
 SELECT
     r.id AS run_id,
-    r.status::text AS status,
+    r.status,
     count(m.id) AS total,
     count(m.id) FILTER (WHERE m.status = 'pending') AS pending,
     count(m.id) FILTER (WHERE m.status = 'ready') AS ready,
@@ -72,6 +73,17 @@ FROM flowstone_waits w
 JOIN flowstone_materializations m ON m.id = w.materialization_id
 WHERE m.status = 'waiting';
 COMMENT ON VIEW waiting IS 'What waits, for what, since when.';
+
+CREATE VIEW open_upstreams AS
+SELECT
+    m.id AS materialization_id, m.run_id, m.asset, m.partition,
+    u.id AS upstream_materialization_id, u.asset AS upstream_asset, u.partition AS upstream_partition,
+    u.status::text AS upstream_status
+FROM flowstone_materializations m
+CROSS JOIN unnest(m.inputs || m.follows) AS upstream(id)
+JOIN flowstone_materializations u ON u.id = upstream.id
+WHERE m.status = 'pending' AND u.status IN ('pending', 'ready', 'running', 'waiting');
+COMMENT ON VIEW open_upstreams IS 'Which upstreams a pending materialization still waits for; filter by run_id.';
 
 CREATE VIEW current_values AS
 SELECT
@@ -100,7 +112,7 @@ COMMENT ON VIEW reused_values IS 'What a run took as it was, and why it could.';
 
 CREATE VIEW queue_depth AS
 SELECT
-    j.queue_name AS queue,
+    j.queue_name::text AS queue,
     count(*) FILTER (WHERE j.status = 'todo' AND (j.scheduled_at IS NULL OR j.scheduled_at <= clock_timestamp()))
         AS due,
     count(*) FILTER (WHERE j.status = 'todo' AND j.scheduled_at > clock_timestamp()) AS later,

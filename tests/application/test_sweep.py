@@ -12,6 +12,7 @@ from flowstone.core import sweeping
 from flowstone.core.contracts.io_manager import Address, IOManager, Written
 from flowstone.core.defaults.memory_io import MemoryIO
 from flowstone.core.errors import InvalidOptionError, NotRegisteredError, StorageError
+from flowstone.core.retention import Retention
 from flowstone.core.sweeping import Sweeping
 from flowstone.plugins.io_files import FilesIO
 from tests.application.conftest import AppOf
@@ -88,6 +89,24 @@ async def test_superseded_values_stay_for_as_long_as_their_rows(
 
     assert len(files(tmp_path)) == 2
     assert await first.result() == {"value": 1}
+
+
+async def test_a_value_whose_time_is_over_goes_and_the_current_one_stays(
+    app_of: AppOf, stage: Stage, tmp_path: Path
+) -> None:
+    app = await app_of(pipeline(io="lake"), io={"lake": FilesIO(tmp_path)})
+    for _ in range(3):
+        await app.run("base", force=True)
+    await stage.advance("8d")
+
+    await app.sweep(grace=NOW)
+    assert len(files(tmp_path)) == 3
+    while not (await app.store.prune(Retention(values="7d"))).is_done:
+        pass
+    (swept,) = await app.sweep(grace=NOW)
+
+    assert (swept.found_count, swept.orphan_count) == (3, 2)
+    assert await app.get("base") == {"value": 1}
 
 
 async def test_two_stores_in_one_folder_leave_each_other_alone(

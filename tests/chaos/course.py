@@ -113,7 +113,8 @@ class Course:
             chance = random.Random(f"clients {self._seed}")
             client = Client(apps, world.server, self._journal, self._asked, chance)
             driving = [
-                asyncio.create_task(client.guarded(drive, name)) for name, drive in LOADS.items()
+                asyncio.create_task(client.guarded(drive, name), name=name)
+                for name, drive in LOADS.items()
             ]
             try:
                 yield client
@@ -121,7 +122,7 @@ class Course:
                 client.stop()
                 _, late = await asyncio.wait(driving, timeout=45)
                 for task in late:
-                    self._journal.complain("a client never came back", str(task.get_coro()))
+                    self._journal.complain("a client never came back", task.get_name())
                     task.cancel()
 
     async def _drain(self, world: World, client: Client) -> None:

@@ -147,7 +147,10 @@ class TestAnswers:
         (behind,) = await answer(pg, "What does it wait for?", 1)
 
         assert (row["asset"], row["waiting_on"]) == ("shop.price_list", "approval")
-        assert (behind["asset"], behind["status"]) == ("shop.price_list", "waiting")
+        assert (behind["upstream_asset"], behind["upstream_status"]) == (
+            "shop.price_list",
+            "waiting",
+        )
 
     async def test_what_was_reused_says_why(self, pg: asyncpg.Connection) -> None:
         rows = await answer(pg, "What was reused, and why? What ran, and why?")

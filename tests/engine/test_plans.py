@@ -59,6 +59,7 @@ STEPS = {
     "wake": "flowstone_wake_v1(1, NULL)",
     "what is stored": "flowstone_current_v1(ARRAY['bench.asset_1'], ARRAY['old-1'], 1)",
     "invalidate": "flowstone_invalidate_v1(ARRAY['bench.asset_1'], ARRAY['old-1'], false, NULL)",
+    "list failed runs": "(SELECT * FROM runs WHERE status = 'failed' LIMIT 20) failed",
     "read a run": "flowstone_run_v1(1)",
     "read its materializations": "flowstone_materializations_v1(1)",
     "read its outputs": "flowstone_outputs_v1(1, ARRAY['bench.asset_1'], ARRAY['1'], 65536)",
@@ -69,6 +70,11 @@ STEPS = {
     "prune": f"flowstone_prune_v1({MONTH_MS}, NULL, NULL, {CLAIMS})",
     "prune values": f"flowstone_prune_v1(NULL, NULL, {MONTH_MS}, {CLAIMS})",
 }
+
+FINISHED_RUNS = """
+INSERT INTO flowstone_runs (status, open_count, targets, created_at, finished_at)
+SELECT 'succeeded', 0, '[]', now(), now() FROM generate_series(1, $1::integer)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +150,7 @@ async def put_in_the_way(rows: Rows, pg: asyncpg.Connection, count: int) -> None
     await rows.plan(count, queue="later", at=now + timedelta(days=365))
     await rows.finish(count)
     await pg.execute(OLD_RUNS, count)
+    await pg.execute(FINISHED_RUNS, count)
     # The last run of all is as long as what is in its way; its first turn is behind it.
     await rows.plan(count, pairs=True)
     await pg.execute(f"SELECT * FROM {turn(slots=0, run='(SELECT max(id) FROM flowstone_runs)')}")
