@@ -3,7 +3,8 @@ What a command ends with.
 
 ====  ==========================================================================================
 0     done; everything that was asked for succeeded. A worker that was asked to stop and did
-1     the command worked, and an asset failed or was cancelled; or there is no such value
+1     the command worked, and an asset failed or was cancelled; or there is no such value. A worker
+      in which one held the event loop for longer than --hang-limit
 2     usage or definition: a wrong option, an unknown asset, a cycle, a run that does not exist
 3     environment: the database is unreachable or not migrated, a plugin or an extra is missing
 4     the run has not ended and goes on: ``--wait`` ran out of time, or only an outside event

@@ -36,6 +36,8 @@ MOST_SLOTS = 10_000
 LEASES = (timedelta(seconds=1), timedelta(seconds=25))
 """procrastinate's own workers take a heartbeat that is 30 seconds old for dead."""
 
+SHORTEST_HANG_LIMIT = timedelta(seconds=1)
+
 LAST_SECONDS = 5.0
 """After the second stop: how long handing back may take before the process just ends."""
 
@@ -88,6 +90,15 @@ LAST_SECONDS = 5.0
     callback=read_duration,
     help="Others take over once this worker gives no sign of life for this long, 1s to 25s.",
 )
+@click.option(
+    "--hang-limit",
+    metavar="DURATION",
+    default="5m",
+    show_default=True,
+    callback=read_duration,
+    help="A body that holds the event loop for this long ends the process; others take over what "
+    "it was at.",
+)
 @click.option("--supervised", is_flag=True, hidden=True)  # ends when its standard input does
 @pass_settings
 def worker_command(
@@ -100,6 +111,7 @@ def worker_command(
     drain: bool,
     shutdown_timeout: timedelta,
     lease: timedelta,
+    hang_limit: timedelta,
     supervised: bool,
 ) -> ExitCode:
     """
@@ -111,8 +123,16 @@ def worker_command(
     """
     if not LEASES[0] <= lease <= LEASES[1]:
         raise click.BadParameter("expected 1s to 25s", param_hint="--lease")
+    if hang_limit < SHORTEST_HANG_LIMIT:
+        raise click.BadParameter("expected 1s or more", param_hint="--hang-limit")
     given = _read_queues(queues, concurrency)
-    options = WorkerOptions(given, drain=drain, lease=lease, shutdown_timeout=shutdown_timeout)
+    options = WorkerOptions(
+        given,
+        drain=drain,
+        lease=lease,
+        shutdown_timeout=shutdown_timeout,
+        hang_limit=hang_limit,
+    )
     if child_processes is not None:
         options = replace(options, child_processes=child_processes)
 

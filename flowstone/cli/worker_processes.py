@@ -133,6 +133,11 @@ def _command(settings: Settings, options: WorkerOptions, concurrency: int) -> Se
         *(sys.executable, "-m", "flowstone", "worker", "--supervised"),
         *(["--queues", queues] if queues else ["--concurrency", str(concurrency)]),
         *("--lease", f"{options.lease.total_seconds()}s"),
+        *(
+            ["--hang-limit", f"{options.hang_limit.total_seconds()}s"]
+            if options.hang_limit is not None
+            else []
+        ),
         *("--shutdown-timeout", f"{options.shutdown_timeout.total_seconds()}s"),
         *("--child-processes", str(options.child_processes)),
         *(["--drain"] if options.drain else []),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from flowstone.core.contracts.store import Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.interventions import reconcile
+from flowstone.core.loop_watch import Hold
 from flowstone.core.underway import Underway
 from flowstone.core.wakeups import EVERYTHING
 from flowstone.core.worker_options import WorkerOptions
@@ -80,6 +81,21 @@ class Housekeeping:
             logger.warning("Jobs that others have moved will be looked for again: %s", error)
         # Besides, a turn whose connection was lost may have gone on, and claimed, after we asked.
         self._doubt()
+
+    def tell_held(self, hold: Hold) -> None:
+        """Tell who listens that a body held the event loop."""
+        claim = hold.claim
+        self._telemetry.execute(
+            "loop.held",
+            {"duration": hold.seconds * 1000},
+            {
+                "worker_id": self._worker_id(),
+                "asset": claim.asset if claim else None,
+                "partition": claim.partition if claim else None,
+                "run_id": claim.run_id if claim else None,
+                "where": hold.where,
+            },
+        )
 
     async def _rescue(self) -> None:
         rescued = await self._store.rescue(max_rescues=self._options.max_rescues)

@@ -66,6 +66,12 @@ EVENTS: tuple[EventSpec, ...] = (
     EventSpec("worker.start", (), ("worker_id", "queues"), "A worker registered and takes work"),
     EventSpec("worker.stop", (), ("worker_id",), "A worker stopped taking work and said goodbye"),
     *span_events("service", ("service",), "A background service's life in this process"),
+    EventSpec(
+        "loop.held",
+        ("duration",),
+        ("worker_id", "asset", "partition", "run_id", "where"),
+        "A body held the event loop for more than a second, and has let go of it",
+    ),
     EventSpec("rescue", ("count",), ("worker_id",), "Work was taken back from a dead worker"),
     EventSpec(
         "reconcile",

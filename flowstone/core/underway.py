@@ -31,6 +31,11 @@ class Underway:
         """All of them."""
         return [claim for claim, _ in self._tasks.values()]
 
+    @property
+    def tasks(self) -> list[tuple[Claim, asyncio.Task[None]]]:
+        """All of them, with the tasks that are at them; may be asked from another thread."""
+        return list(self._tasks.values())
+
     def begin(
         self,
         claim: Claim,

@@ -33,6 +33,7 @@ from flowstone.core.executor import Executor
 from flowstone.core.finished import Finished
 from flowstone.core.housekeeping import Housekeeping
 from flowstone.core.interventions import tell_malformed
+from flowstone.core.loop_watch import LoopWatch
 from flowstone.core.set_aside import SetAside
 from flowstone.core.slots import LANES, Slots
 from flowstone.core.status import Event
@@ -366,9 +367,11 @@ class Worker:
             self._set_aside.keep_trying(),
         ]
         tasks = [asyncio.create_task(duty) for duty in duties]
+        watch = LoopWatch(lambda: self._running.tasks, house.tell_held, self._options.hang_limit)
         try:
-            async with self._store.beating(lambda: self._worker_id, self._options.lease / 3):
-                yield
+            with watch:
+                async with self._store.beating(lambda: self._worker_id, self._options.lease / 3):
+                    yield
         finally:
             for task in tasks:
                 task.cancel()

@@ -21,6 +21,8 @@ class WorkerOptions:
             below procrastinate's 30 s.
         poll_interval: How long a lost wake-up can delay work.
         shutdown_timeout: How long a stop waits for what runs before it hands it back.
+        hang_limit: A body that holds the event loop for so long ends the process, so that others
+            take over what it was at. None lets it.
         max_rescues: A materialization that so many deaths of a worker are held against fails with
             the next one. Below 2, so may what ran beside it.
         child_processes: How many functions with ``executor="process"`` run at once, each in a
@@ -34,6 +36,7 @@ class WorkerOptions:
     lease: timedelta = timedelta(seconds=15)
     poll_interval: timedelta = timedelta(seconds=5)
     shutdown_timeout: timedelta = timedelta(seconds=30)
+    hang_limit: timedelta | None = None
     max_rescues: int = 5
     child_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
 

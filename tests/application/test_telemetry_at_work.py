@@ -29,6 +29,7 @@ from flowstone.core.telemetry_catalogue import EVENTS
 from flowstone.core.worker_options import WorkerOptions
 from tests.application.conftest import AppOf
 from tests.application.stage import Heard, Stage, drain, eventually, newest_run, working
+from tests.application.test_held_loop import hold_until, is_watched
 
 SOURCES = Path(flowstone.__file__).parent
 ATTEMPT = ["materialization.start", "materialization.stop", "materialization.exception", "error"]
@@ -249,8 +250,10 @@ class BrokenAtFirst(Plugin):
 
 class TestCatalogue:
     async def test_every_event_is_told_by_something(
-        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
+        monkeypatch.setattr("flowstone.core.loop_watch.TICK_SECONDS", 0.02)
+        monkeypatch.setattr("flowstone.core.loop_watch.HELD_SECONDS", 0.04)
         monkeypatch.setattr(pruning, "FIRST_SECONDS", 0.0)
         monkeypatch.setattr(pruning, "EVERY_SECONDS", 0.01)
         telemetry, heard = Telemetry(), Heard()
@@ -269,9 +272,15 @@ class TestCatalogue:
         async def slow() -> None:
             await release.wait()
 
+        @p.asset
+        async def holding() -> None:
+            await eventually(is_watched)
+            hold_until(lambda: "has held the event loop" in caplog.text)
+
         parts: dict[str, Any] = {"resources": {int: Broken()}, "plugins": [BrokenAtFirst()]}
         async with stage.build(p, telemetry=telemetry, **parts) as app:
-            await app.run(["fine", "skipped"])
+            await app.run(["fine", "skipped", "holding"])
+            await eventually(lambda: "loop.held" in heard.names)
             for target in ("failing", "unstorable", "unreadable"):
                 with pytest.raises(RunFailedError):
                     await app.run(target)

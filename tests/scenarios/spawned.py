@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from flowstone.core.loop_watch import HUNG_EXIT_CODE
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import FOLDER
 
@@ -51,9 +52,13 @@ class Spawned:
         os.kill(self.pid, signal.SIGTERM)
 
     async def killed_itself(self) -> None:
-        """Wait for it to end as if it had been killed, which is expected of it."""
+        """Wait for it to die by what it runs, which is expected of it."""
         await eventually(lambda: self.has_ended)
-        self._killed = self._process.returncode in (-signal.SIGKILL, -signal.SIGABRT)
+        self._killed = self._process.returncode in (
+            -signal.SIGKILL,
+            -signal.SIGABRT,
+            HUNG_EXIT_CODE,
+        )
 
     async def exit_code(self, *, within: float = 20.0) -> int:
         """Wait for its end; a signal's number is negative."""

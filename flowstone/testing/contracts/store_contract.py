@@ -51,6 +51,7 @@ from flowstone.testing.contracts.store_contract_reading import (
     ReadingContract,
     WakeupsContract,
 )
+from flowstone.testing.contracts.store_contract_rescuing import RescueContract
 from flowstone.testing.contracts.store_contract_resuming import (
     DeadlineContract,
     LostResumeContract,
@@ -61,7 +62,6 @@ from flowstone.testing.contracts.store_contract_settling import (
 )
 from flowstone.testing.contracts.store_contract_stopping import (
     CancelRunContract,
-    RescueContract,
     UnregisterContract,
 )
 from flowstone.testing.contracts.store_contract_transitions import TransitionsContract

@@ -16,7 +16,7 @@ from flowstone.core.worker_options import WorkerOptions
 from tests.scenarios.pipelines.filed import IO
 from tests.scenarios.processes.life import argument, end_with_the_test, pipeline
 
-DURATIONS = {"lease", "poll_interval", "shutdown_timeout"}
+DURATIONS = {"lease", "poll_interval", "hang_limit", "shutdown_timeout"}
 
 
 def options(slots: int, given: dict[str, Any]) -> WorkerOptions:

@@ -1,0 +1,35 @@
+"""Bodies that hold the event loop, for a moment or for good; a second attempt does not."""
+
+import re
+import time
+
+from flowstone import Context, Pipeline
+from tests.scenarios.pipelines.made import Made, begin, made
+
+hanging = Pipeline("hanging")
+
+
+@hanging.asset
+async def momentary(ctx: Context) -> Made:
+    start = begin(ctx)
+    until = time.monotonic() + 2.5
+    while time.monotonic() < until:
+        pass
+    return made(start)
+
+
+@hanging.asset
+async def endless(ctx: Context) -> Made:
+    start = begin(ctx)
+    while ctx.attempt == 1:
+        pass
+    return made(start)
+
+
+@hanging.asset
+async def endless_in_c(ctx: Context) -> Made:
+    """Keeps Python's lock: no other thread of the process runs any more."""
+    start = begin(ctx)
+    if ctx.attempt == 1:
+        re.match("(a+)+$", "a" * 64 + "b")
+    return made(start)
