@@ -197,7 +197,8 @@ class FilesIO(IOManager):
             with _failures("remove", file):
                 file.unlink(missing_ok=True)
                 name = file_names.read(file.name)
-                if self._latest and name is not None:
+                # Whoever sweeps need not be who was told to keep the link.
+                if name is not None and latest_link.is_kept(file.parent):
                     latest_link.point_to_newest(file.parent, name.origin)
                 whole_file.remove_empty(file.parent, self.root)
 

@@ -12,6 +12,12 @@ from pathlib import Path
 from flowstone.plugins.io_files.file_names import FileName, read
 
 NAME = "latest"
+SUFFIXES = (".json", ".bin")
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether there is such a link, be what it points to gone."""
+    return any((folder / f"{NAME}{suffix}").is_symlink() for suffix in SUFFIXES)
 
 
 def point_to_newest(folder: Path, origin: str) -> None:
@@ -19,7 +25,7 @@ def point_to_newest(folder: Path, origin: str) -> None:
     newest = None
     while (found := _newest(folder, origin)) != newest or found is None:
         newest = found
-        suffixes = {".json", ".bin"}
+        suffixes = set(SUFFIXES)
         if newest is not None:
             suffixes.discard(newest.suffix)
             _link(folder / f"{NAME}{newest.suffix}", str(newest))

@@ -21,6 +21,7 @@ from flowstone.core.errors import (
     ValueNotStorableError,
 )
 from flowstone.plugins.io_files import FilesIO, latest_link, whole_file
+from flowstone.plugins.io_files.files_io import THREADS
 
 ADDRESS = Address("sales.report", "d:2025-01-15", 7, 1, "3f2a")
 Blob = NewType("Blob", bytes)
@@ -300,14 +301,21 @@ class TestAShareThatHangs:
     async def test_it_takes_nobody_elses_threads(
         self, io: FilesIO, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        answers = threading.Event()
-        monkeypatch.setattr(whole_file, "write", lambda *_: answers.wait(30))
+        answers, begun = threading.Event(), []
+
+        def hang(path: Path, _: bytes) -> None:
+            begun.append(path)
+            answers.wait(30)
+
+        monkeypatch.setattr(whole_file, "write", hang)
         hanging = [
             asyncio.create_task(io.store(replace(ADDRESS, claim=claim), claim))
             for claim in range(60)
         ]
 
         async with asyncio.timeout(20):
+            while len(begun) < THREADS:
+                await asyncio.sleep(0.001)
             assert await asyncio.to_thread(lambda: "free") == "free"
 
         assert not any(it.done() for it in hanging)
@@ -368,6 +376,16 @@ class TestLatest:
         await io.delete(places[0])
 
         assert files(tmp_path) == []
+
+    async def test_who_deletes_its_file_need_not_have_been_told_to_keep_it(
+        self, io: FilesIO, tmp_path: Path
+    ) -> None:
+        places = [(await io.store(replace(ADDRESS, claim=it), it)).location for it in (1, 2)]
+
+        await FilesIO(tmp_path).delete(places[1])
+
+        latest = tmp_path / "sales.report" / "d%3a2025-01-15" / "latest.json"
+        assert latest.read_text() == "1"
 
     async def test_its_suffix_is_that_of_what_it_shows(self, io: FilesIO) -> None:
         path = await path_of(io, ADDRESS, "x" * 1_000)
