@@ -1,11 +1,19 @@
 -- What Python reads. People read the views.
 
+CREATE TYPE flowstone_run_record AS (
+    run_id bigint, status text, targets text, options text, created_at timestamptz,
+    finished_at timestamptz, counts text, reused_count bigint, retry_of bigint
+);
+
+CREATE TYPE flowstone_materialization_record AS (
+    id bigint, run_id bigint, asset text, partition text, status text, attempt integer, reason text,
+    error text, waiting_on text, is_external boolean, started_at timestamptz, finished_at timestamptz,
+    duration_ms integer
+);
+
 -- One run.
 CREATE FUNCTION flowstone_run_v1(p_run bigint)
-    RETURNS TABLE (
-        run_id bigint, status text, targets text, options text, created_at timestamptz,
-        finished_at timestamptz, counts text, reused_count bigint, retry_of bigint
-    )
+    RETURNS SETOF flowstone_run_record
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
@@ -31,15 +39,11 @@ $$;
 
 -- Runs below p_before, newest first; with p_status only those that have it.
 CREATE FUNCTION flowstone_runs_v1(p_status text, p_before bigint, p_limit integer)
-    RETURNS TABLE (
-        run_id bigint, status text, targets text, options text, created_at timestamptz,
-        finished_at timestamptz, counts text, reused_count bigint, retry_of bigint
-    )
+    RETURNS SETOF flowstone_run_record
     LANGUAGE plpgsql
     STABLE
     SET search_path FROM CURRENT
 AS $$
-#variable_conflict use_column
 BEGIN
     IF p_status IS NULL THEN
         RETURN QUERY
@@ -65,11 +69,7 @@ $$;
 
 -- Materializations of a run that is kept, as planned.
 CREATE FUNCTION flowstone_materializations_v1(p_run bigint)
-    RETURNS TABLE (
-        id bigint, run_id bigint, asset text, partition text, status text, attempt integer, reason text,
-        error text, waiting_on text, is_external boolean, started_at timestamptz, finished_at timestamptz,
-        duration_ms integer
-    )
+    RETURNS SETOF flowstone_materialization_record
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
@@ -123,11 +123,7 @@ $$;
 
 -- Materializations of a key, newest first.
 CREATE FUNCTION flowstone_history_v1(p_asset text, p_partition text, p_limit integer)
-    RETURNS TABLE (
-        id bigint, run_id bigint, asset text, partition text, status text, attempt integer, reason text,
-        error text, waiting_on text, is_external boolean, started_at timestamptz, finished_at timestamptz,
-        duration_ms integer
-    )
+    RETURNS SETOF flowstone_materialization_record
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
