@@ -123,3 +123,34 @@ class TestInMemory:
 
         again, _ = await store.current([key("a")])
         assert (again[key("a")].invalidated, again[key("a")].materialization_id) == (False, id_)
+
+
+class TestBoundedMemory:
+    async def test_the_newest_runs_are_kept_and_what_is_current(self) -> None:
+        store = MemoryStore(keep=100)
+        worker = await new_worker(store)
+        first = await materialized(store, worker, "only once")
+        for number in range(1000):
+            await materialized(store, worker, "a", str(number))
+
+        runs = await store.runs(limit=1000)
+
+        assert 100 <= len(runs) <= 126
+        assert runs[0].run_id - runs[-1].run_id == len(runs) - 1
+        assert len(await store.history(key("a"), limit=1000)) <= 126
+        assert await store.values([first]) == {first: "1"}
+        machine = store._machine
+        assert len(machine.rows) <= 127
+        assert len(machine.superseded) <= 126
+        assert not machine.taken
+        assert len(machine.made_from) == 0
+
+    async def test_what_is_open_does_not_count(self) -> None:
+        store = MemoryStore(keep=10)
+        worker = await new_worker(store)
+        open_runs = [await new_run(store, {"b": []}, queue="later") for _ in range(50)]
+        for _ in range(50):
+            await materialized(store, worker, "a")
+
+        for run in open_runs:
+            assert (await store.run(run.id)).finished_at is None

@@ -74,6 +74,7 @@ from flowstone.testing.contracts.store_contract_waiting import (
     EarlyWakeUpContract,
     WaitingContract,
 )
+from flowstone.testing.contracts.store_pruning_scenario import PruningScenarioContract
 from flowstone.testing.contracts.store_race import RaceContract
 from flowstone.testing.contracts.store_scenario import ScenarioContract
 
@@ -113,5 +114,6 @@ class StoreContract(
     WakeupsContract,
     RaceContract,
     ScenarioContract,
+    PruningScenarioContract,
 ):
     """All of it; one class of tests for each thing that a store does."""
