@@ -12,6 +12,7 @@ from flowstone.core.contracts.host import Host
 from flowstone.core.contracts.plugin import Plugin
 from flowstone.core.contracts.registries import Registries
 from flowstone.core.contracts.resource import Health, Resource
+from flowstone.core.contracts.store import WorkerInfo
 from tests.application.conftest import AppOf, in_memory, on_postgres
 from tests.application.stage import PostgresStage, eventually, working
 
@@ -141,7 +142,7 @@ class TestOnPostgres:
 
     async def test_a_dead_worker_is_named(self, app_of: AppOf, stage: PostgresStage) -> None:
         app = await app_of(pipeline())
-        stage.admin.execute("SELECT flowstone_register_worker_v1('gone.example', 1, '{default}')")
+        await app.store.register_worker(WorkerInfo("gone.example", 1, ["default"]))
         stage.admin.execute(
             "UPDATE flowstone_workers SET heartbeat_at = heartbeat_at - interval '1h'"
         )
