@@ -11,6 +11,7 @@ from flowstone import Context, FlowStone, Pipeline
 from flowstone.core.telemetry import Telemetry
 from tests.chaos.audit import Audit, Made
 from tests.chaos.behavior import Body
+from tests.chaos.children import children
 from tests.chaos.dag import end_of, random_dag
 
 SEED = "CHAOS_SEED"
@@ -21,7 +22,7 @@ EVENTS = ["rescue", "settlement.rejected", "worker.start"]
 
 def pipelines(seed: int, audit: Audit) -> list[Pipeline]:
     """Return what the seed stands for."""
-    return [random_dag(seed, audit), probe(audit)]
+    return [random_dag(seed, audit), probe(audit), children]
 
 
 def probe(audit: Audit) -> Pipeline:

@@ -13,6 +13,7 @@ from tests.chaos.faults import (
     cut_connections,
     exhausted_connections,
     frozen_backends,
+    killed_child,
     killed_worker,
     locked_rows,
     paused_worker,
@@ -26,10 +27,12 @@ from tests.chaos.invariants import claims, counters, endings, fates, pointers, r
 from tests.chaos.invariants.invariant import Invariant
 from tests.chaos.loads import (
     cancels,
+    children,
     dags,
     here,
     invalidations,
     repeats,
+    retries,
     ticks,
     transactions,
     wakes,
@@ -41,6 +44,7 @@ Drive = Callable[[Client], Awaitable[None]]
 
 FAULTS: dict[str, tuple[Strike, int]] = {
     "killed worker": (killed_worker.strike, 3),
+    "killed child": (killed_child.strike, 2),
     "paused worker": (paused_worker.strike, 2),
     "stopped worker": (stopped_worker.strike, 1),
     "worker with a wrong clock": (wrong_clock.strike, 1),
@@ -60,6 +64,8 @@ LOADS: dict[str, Drive] = {
     "repeats": repeats.drive,
     "cancels": cancels.drive,
     "wakes": wakes.drive,
+    "children": children.drive,
+    "retries": retries.drive,
     "invalidations": invalidations.drive,
     "here": here.drive,
     "ticks": ticks.drive,

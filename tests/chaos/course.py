@@ -25,6 +25,7 @@ from tests.chaos.crew import Crew
 from tests.chaos.journal import Journal
 from tests.chaos.loads.transactions import LOST
 from tests.chaos.loads.wakes import waiters, wake
+from tests.chaos.processes import with_environment
 from tests.chaos.proxy import BadNetwork
 from tests.chaos.server import Server
 from tests.chaos.storm import Storm
@@ -34,6 +35,7 @@ WORKERS = 4
 CALM_SECONDS = 8.0
 RECOVERY_SECONDS = verdict.LONGEST_RECOVERY_SECONDS + verdict.WINDOW_SECONDS + 1.0
 DRAIN_SECONDS = 90.0
+ALONE_SECONDS = 10.0
 FIRST_TICKS = 60
 TICKED = """
 SELECT count(*) FROM flowstone.flowstone_materializations
@@ -100,6 +102,7 @@ class Course:
         await self._until_taken_over(world)
         self._begin("stop")
         await world.crew.stop_all()
+        await self._until_alone()
         self._begin("end")
 
     @asynccontextmanager
@@ -140,6 +143,15 @@ class Course:
         until = time.monotonic() + 15
         while time.monotonic() < until:
             if await self._asked_server(world, WORKING, len(world.crew.members)):
+                return
+            await asyncio.sleep(0.2)
+
+    async def _until_alone(self) -> None:
+        """Wait for what workers have started to end with them."""
+        until = time.monotonic() + ALONE_SECONDS
+        while left := list(with_environment(FOLDER, str(self._folder))):
+            if time.monotonic() > until:
+                self._journal.complain("a process outlives its worker", str(left))
                 return
             await asyncio.sleep(0.2)
 

@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.chaos.app import PROBE_QUEUE
+from tests.chaos.children import CHILDREN_QUEUE
 from tests.chaos.journal import Journal
 
 ROOT = Path(__file__).parents[2]
 LEASE_SECONDS = 2.0
 SHUTDOWN_SECONDS = 2.0
-SLOTS = f"default:6,{PROBE_QUEUE}:4"
+SLOTS = f"default:6,{PROBE_QUEUE}:4,{CHILDREN_QUEUE}:2"
 STOP_SECONDS = SHUTDOWN_SECONDS + 15.0
 """How long a worker that was asked to stop may take, the database being away or not."""
 
@@ -94,7 +95,7 @@ class Crew:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-X", "faulthandler", "-m", "flowstone"),
                 *("--app", "tests.chaos.app:app", "worker", "--supervised"),
-                *("--queues", SLOTS, "--lease", f"{LEASE_SECONDS}s"),
+                *("--queues", SLOTS, "--child-processes", "1", "--lease", f"{LEASE_SECONDS}s"),
                 *("--shutdown-timeout", f"{SHUTDOWN_SECONDS}s"),
                 cwd=ROOT,
                 env={

@@ -58,5 +58,5 @@ class Journal:
         line = {"at": round(at, 2), "kind": kind, "what": entry.what, "detail": entry.detail}
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**line, "lasted": lasted}) + "\n")
-        if self.is_loud:
+        if self.is_loud and entry.what != "client":
             print(f"{at:7.1f}s  {entry.what}  {entry.detail}", flush=True)
