@@ -34,14 +34,14 @@ from tests.chaos.world import World
 WORKERS = 4
 CALM_SECONDS = 8.0
 RECOVERY_SECONDS = verdict.LONGEST_RECOVERY_SECONDS + verdict.WINDOW_SECONDS + 1.0
-DRAIN_SECONDS = 90.0
+STUCK_SECONDS = 60.0
 ALONE_SECONDS = 10.0
 FIRST_TICKS = 60
 TICKED = """
 SELECT count(*) FROM flowstone.flowstone_materializations
 WHERE asset = 'probe.tick' AND status = 'succeeded'
 """
-OPEN = "SELECT count(*) FROM flowstone.flowstone_runs WHERE status = 'running'"
+OPEN = "SELECT count(*) FROM flowstone.flowstone_materializations WHERE finished_at IS NULL"
 WORKING = """
 SELECT (SELECT count(*) FROM flowstone.flowstone_workers) <= $1
     AND (SELECT count(*) FROM flowstone.procrastinate_workers) <= $1
@@ -129,13 +129,20 @@ class Course:
                     task.cancel()
 
     async def _drain(self, world: World, client: Client) -> None:
-        """Wake whoever waits until nothing is open; what stays open is the invariants' to tell."""
-        until = time.monotonic() + DRAIN_SECONDS
+        """
+        Wake whoever waits until nothing is open, or nothing has moved for a while.
+
+        What stays open is the invariants' to tell.
+        """
+        until, least = time.monotonic() + STUCK_SECONDS, None
         while time.monotonic() < until:
             for id_ in await waiters(client, 1.0):
                 await wake(client, id_)
-            if await self._asked_server(world, OPEN) == 0:
+            left = await self._asked_server(world, OPEN)
+            if left == 0:
                 return
+            if left > 0 and (least is None or left < least):
+                until, least = time.monotonic() + STUCK_SECONDS, left
             await asyncio.sleep(0.5)
 
     async def _until_taken_over(self, world: World) -> None:
@@ -164,7 +171,7 @@ class Course:
             return -1
 
     async def _until(self, ask, count: int) -> None:  # type: ignore[no-untyped-def]
-        until = time.monotonic() + 60
+        until = time.monotonic() + STUCK_SECONDS
         while await ask() < count:
             if time.monotonic() > until:
                 raise TimeoutError(f"nothing moves, even before the first fault: {self._folder}")

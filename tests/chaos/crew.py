@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 LEASE_SECONDS = 2.0
 SHUTDOWN_SECONDS = 2.0
 SLOTS = f"default:6,{PROBE_QUEUE}:4,{CHILDREN_QUEUE}:2"
-STOP_SECONDS = SHUTDOWN_SECONDS + 15.0
+STOP_SECONDS = SHUTDOWN_SECONDS + 30.0
 """How long a worker that was asked to stop may take, the database being away or not."""
 
 
