@@ -32,4 +32,4 @@ def contestants(*, quick: bool) -> tuple[Contestant, ...]:
         *(Phase(it, in_the_way, seconds=SECONDS) for it in SCENARIOS),
         Phase(NEVER_ANALYZED, BACKLOG, seconds=SECONDS),
     ]
-    return (Contestant(OURS, "bench.ours.growth", episodes=tuple((it,) for it in phases)),)
+    return tuple(Contestant(OURS, "bench.ours.growth", episodes=((it,),)) for it in phases)
