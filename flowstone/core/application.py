@@ -54,7 +54,7 @@ class FlowStone(Assembly):
         retention: How long what has ended is kept; None is for ever.
 
     Raises:
-        DefinitionError: Something is wrong with the pipelines.
+        DefinitionError: Something is wrong with the pipelines, or a resource is missing.
         NotRegisteredError: An asset names an IO manager that is not given.
     """
 

@@ -65,7 +65,6 @@ class Assembly:
         retention: Retention | None = DEFAULT_RETENTION,
     ) -> None:
         self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
-        self.definitions = build(self.pipelines)
         self.registries = registries.in_memory()
         named = [plugin_loading.load(it) if isinstance(it, str) else it for it in plugins]
         self._plugins = plugin_loading.install(named, self.registries)
@@ -77,6 +76,7 @@ class Assembly:
         self.telemetry = telemetry or Telemetry(self.registries.events)
         self._emitter = quiet(self.telemetry)
         configured = {**self.registries.resources.entries, **(resources or {})}
+        self.definitions = build(self.pipelines, resources=configured)
         self.resources = Resources(configured, telemetry=self._emitter)
         named_codec = self.registries.codecs.instance(codec) if isinstance(codec, str) else codec
         self.codec = named_codec or self.registries.codecs.instance(DEFAULT)

@@ -1,7 +1,7 @@
 """What can be wrong with definitions, and the line to write instead."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from flowstone.core.annotations import type_text
 from flowstone.core.asset import Asset
@@ -26,15 +26,21 @@ class Checks:
     """
     Everything that is wrong with some pipelines.
 
+    Args:
+        resources: The types that the application has a resource for; None is not known.
+
     Attributes:
         duplicates: Those of the problems that are names given twice.
         circles: The circles that were found, each beginning and ending with the same name.
     """
 
-    def __init__(self, pipelines: Sequence[Pipeline]) -> None:
+    def __init__(
+        self, pipelines: Sequence[Pipeline], *, resources: Container[type] | None = None
+    ) -> None:
         self.duplicates: list[Problem] = []
         self.circles: list[tuple[str, ...]] = []
         self._pipelines = pipelines
+        self._resources = resources
         self._assets = [asset for pipeline in pipelines for asset in pipeline.assets]
         self._by_name: dict[str, AnyAsset] = {}
         for asset in self._assets:
@@ -87,6 +93,7 @@ class Checks:
                 yield self._without_source(asset, missing, where)
         yield from self._of_configs(asset, signatures)
         yield from self._of_executor(asset)
+        yield from self._of_resources(asset)
         if first is asset:
             yield from self._unknown_upstreams(asset)
 
@@ -134,6 +141,16 @@ class Checks:
             message += "module, with the decorator above it"
             line = f"@{asset.pipeline}.asset({says})\ndef {asset.name}(...): ..."
             yield _problem(asset, message, line)
+
+    def _of_resources(self, asset: AnyAsset) -> Iterator[Problem]:
+        if self._resources is None or asset.options.executor == "process":
+            return
+        for name, kind, phase in asset.requirements:
+            if kind not in self._resources:
+                where = f"in its {phase} function: " if phase else ""
+                message = f"{where}parameter '{name}' requires a resource, and there is none. Add"
+                fix = f"FlowStone(..., resources={{{kind.__qualname__}: ...}})"
+                yield _problem(asset, message, fix)
 
     def _unknown_upstreams(self, asset: AnyAsset) -> Iterator[Problem]:
         for name, kind in self._edges[asset.full_name].items():

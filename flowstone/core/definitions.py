@@ -9,7 +9,7 @@ Everything that is wrong is told at once, each with its place and the line that 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from flowstone.core.asset import Asset, AssetRef
@@ -38,9 +38,14 @@ def check(pipelines: Iterable[Pipeline], *, types: bool = False) -> list[Problem
     return Checks(list(pipelines)).problems(types=types)
 
 
-def build(pipelines: Iterable[Pipeline]) -> "Definitions":
+def build(
+    pipelines: Iterable[Pipeline], *, resources: Container[type] | None = None
+) -> "Definitions":
     """
     Return the definitions of an application.
+
+    Args:
+        resources: The types that it has a resource for; None leaves them unchecked.
 
     Raises:
         DuplicateAssetError: Names are given twice, and nothing else is wrong.
@@ -48,7 +53,7 @@ def build(pipelines: Iterable[Pipeline]) -> "Definitions":
         DefinitionError: Something is wrong; ``problems`` has all of it.
     """
     given = list(dict.fromkeys(pipelines))
-    checks = Checks(given)
+    checks = Checks(given, resources=resources)
     problems = checks.problems(types=False)
     if not problems:
         return Definitions(given)

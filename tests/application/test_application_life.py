@@ -50,7 +50,7 @@ def pipeline(name: str = "p") -> Pipeline:
 class TestOpening:
     @on_postgres
     async def test_used_before_it_is_open_it_says_what_to_write(self, stage: Stage) -> None:
-        app = stage.build(pipeline())
+        app = stage.build(pipeline(), resources={int: Number(1)})
 
         for ask in (app.run, app.enqueue, app.plan, app.get, app.exists, app.status):
             with pytest.raises(NotOpenError, match="not open; write: async with app"):
@@ -74,14 +74,14 @@ class TestOpening:
         assert number.told == ["setup", "teardown"] * 2
 
     async def test_what_is_stored_outlives_it(self, stage: Stage) -> None:
-        async with stage.build(pipeline()) as app:
+        async with stage.build(pipeline(), resources={int: Number(1)}) as app:
             await app.run("plain")
 
-        async with stage.build(pipeline()) as again:
+        async with stage.build(pipeline(), resources={int: Number(1)}) as again:
             assert await again.get("plain") == "p"
 
     async def test_closing_twice_is_fine(self, stage: Stage) -> None:
-        app = stage.build(pipeline())
+        app = stage.build(pipeline(), resources={int: Number(1)})
         await app.open()
         await app.close()
         await app.close()
@@ -123,7 +123,8 @@ class TestSideBySide:
 
     async def test_one_in_memory_and_one_elsewhere_do_not_meet(self, app_of: AppOf) -> None:
         p = pipeline()
-        app, memory = await app_of(p), FlowStone(p)
+        given = {int: Number(1)}
+        app, memory = await app_of(p, resources=given), FlowStone(p, resources=given)
         async with memory:
             await memory.run("plain")
 
@@ -144,8 +145,8 @@ class TestSideBySide:
         assert number.told == ["setup", "teardown"]
 
     async def test_closing_one_leaves_the_other_at_work(self, stage: Stage) -> None:
-        async with stage.build(pipeline()) as lasting:
-            async with stage.build(pipeline()) as passing:
+        async with stage.build(pipeline(), resources={int: Number(1)}) as lasting:
+            async with stage.build(pipeline(), resources={int: Number(1)}) as passing:
                 handle = await lasting.enqueue("plain")
                 assert await passing.run("plain") == "p"
 
@@ -177,7 +178,7 @@ class TestWithoutALoop:
     async def test_where_a_loop_runs_a_thread_does_the_work(self, stage: Stage) -> None:
         p = pipeline()
         plain = p.assets[1]
-        app = stage.build(p)
+        app = stage.build(p, resources={int: Number(1)})
 
         assert run_sync(app, plain) == "p"
 

@@ -73,7 +73,7 @@ async def test_an_application_tells_what_each_plugin_has_brought(app_of: AppOf) 
 
 @on_postgres
 async def test_the_engine_is_a_plugin_too(app_of: AppOf) -> None:
-    app = await app_of(pipeline())
+    app = await app_of(Pipeline("p"))
 
     (plugin,) = app.plugins
 
@@ -107,4 +107,4 @@ def test_it_may_replace_the_built_in_codec() -> None:
         def register(self, registries: Registries) -> None:
             registries.codecs.register("default", LoudCodec)
 
-    assert isinstance(FlowStone(pipeline(), plugins=[Loud()]).codec, LoudCodec)
+    assert isinstance(FlowStone(Pipeline("p"), plugins=[Loud()]).codec, LoudCodec)

@@ -8,6 +8,7 @@ import pytest
 
 from flowstone import Context, FlowStone, Pipeline, Requires
 from flowstone.core.contracts.resource import Resource
+from flowstone.core.errors import DefinitionError
 from flowstone.core.resources import Env
 from tests.application.conftest import AppOf
 from tests.application.stage import Heard, Stage, drain, statuses, steps
@@ -39,7 +40,7 @@ class Broken(Resource[Http]):
         raise ConnectionRefusedError("connection refused")
 
 
-def pipeline() -> Pipeline:
+def shop_alone() -> Pipeline:
     p = Pipeline("p")
 
     @p.asset
@@ -50,11 +51,21 @@ def pipeline() -> Pipeline:
     def asked(ctx: Context) -> str:
         return ctx.resource(Shop).name
 
+    return p
+
+
+def pipeline() -> Pipeline:
+    p = shop_alone()
+
     @p.asset
     async def page(http: Http = Requires(Http)) -> str:
         return "a page"
 
     return p
+
+
+def asks_late(ctx: Context) -> str:
+    return type(ctx.resource(Http)).__name__
 
 
 async def record_of(app: FlowStone, run_id: int, name: str) -> Mapping[str, Any]:
@@ -71,7 +82,7 @@ class TestGiven:
 
     async def test_one_value_serves_all_and_ends_with_the_application(self, stage: Stage) -> None:
         shop = Opens()
-        async with stage.build(pipeline(), resources={Shop: (shop, {"name": "mine"})}) as app:
+        async with stage.build(shop_alone(), resources={Shop: (shop, {"name": "mine"})}) as app:
             await app.run("stock", partition="a")
             await app.run("stock", partition="b")
             assert shop.told == ["setup"]
@@ -83,7 +94,7 @@ class TestGiven:
         self, app_of: AppOf, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SHOP_NAME", "from outside")
-        app = await app_of(pipeline(), resources={Shop: (Opens, {"name": Env("SHOP_NAME")})})
+        app = await app_of(shop_alone(), resources={Shop: (Opens, {"name": Env("SHOP_NAME")})})
 
         assert await app.run("stock") == "from outside"
 
@@ -109,21 +120,30 @@ class TestMissing:
         ((_, facts),) = heard.of("resources.setup_failed")
         assert facts["name"] == "Http"
 
-    async def test_what_is_not_configured_fails_by_name_and_is_not_tried_again(
+    async def test_an_asset_that_requires_one_is_refused_when_the_application_is_built(
+        self, stage: Stage
+    ) -> None:
+        with pytest.raises(DefinitionError, match="requires a resource"):
+            stage.build(pipeline(), resources={Shop: Opens()})
+
+    async def test_what_is_asked_for_late_fails_by_name_and_is_not_tried_again(
         self, app_of: AppOf
     ) -> None:
-        app = await app_of(pipeline(), resources={Shop: Opens()})
-        handle = await app.enqueue("page")
+        p = Pipeline("p")
+        p.asset(name="late")(asks_late)
+        app = await app_of(p, resources={Shop: Opens()})
+        handle = await app.enqueue("late")
         await drain(app)
 
-        assert await statuses(app, handle.run_id) == {"page": "failed"}
-        record = await record_of(app, handle.run_id, "page")
+        assert await statuses(app, handle.run_id) == {"late": "failed"}
+        record = await record_of(app, handle.run_id, "late")
         assert record["code"] == "not_registered"
         assert "no resource is registered as 'Http'. Known: Shop" in record["message"]
 
     @pytest.mark.conformance(84)
     async def test_without_resources_others_run(self, app_of: AppOf) -> None:
-        p = pipeline()
+        p = Pipeline("p")
+        p.asset(name="late")(asks_late)
         p.asset(name="apart")(lambda: 1)
         app = await app_of(p)
 

@@ -10,7 +10,7 @@ from flowstone.core.context import Context
 from flowstone.core.contracts.strategy import Execution, Strategy
 from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.definitions import Definitions, build, check
-from flowstone.core.dependency import Dep
+from flowstone.core.dependency import Dep, Requires
 from flowstone.core.errors import (
     DefinitionError,
     DependencyCycleError,
@@ -387,6 +387,51 @@ def test_twenty_thousand_assets_are_built() -> None:
 
     assert len(definitions) == 20_001
     assert definitions.dag.order[0] == "many.z"
+
+
+class TestAResource:
+    def test_one_that_the_application_lacks_is_told_with_the_line_to_write(
+        self, sales: Pipeline
+    ) -> None:
+        @sales.asset
+        def report(shop: Shop = Requires(Shop)) -> None: ...
+
+        with pytest.raises(DefinitionError) as caught:
+            FlowStone(sales)
+
+        assert str(caught.value) == (
+            f"tests/core/test_definitions.py:{report.source.line}  asset 'sales.report': "
+            "parameter 'shop' requires a resource, and there is none. Add\n"
+            "      FlowStone(..., resources={Shop: ...})"
+        )
+
+    def test_it_is_told_together_with_all_else(self, sales: Pipeline) -> None:
+        @sales.asset
+        def report(number: int, shop: Shop = Requires(Shop)) -> None: ...
+
+        with pytest.raises(DefinitionError, match="2 problems"):
+            FlowStone(sales)
+
+    def test_the_functions_of_a_strategy_need_theirs_too(self, sales: Pipeline) -> None:
+        def on_wake(shop: Shop = Requires(Shop)) -> None: ...
+
+        sales.asset(name="report")(
+            Definition(
+                lambda: None,
+                strategy=Immediate(),
+                phases={"wake": Phase(on_wake)},
+                value_type=type(None),
+            )
+        )
+
+        with pytest.raises(DefinitionError, match="in its wake function: parameter 'shop'"):
+            FlowStone(sales)
+
+    def test_pipelines_alone_say_nothing_of_resources(self, sales: Pipeline) -> None:
+        @sales.asset
+        def report(shop: Shop = Requires(Shop)) -> None: ...
+
+        assert check([sales]) == []
 
 
 class TestAnExecutor:
