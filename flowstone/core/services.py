@@ -36,9 +36,6 @@ logger = logging.getLogger(__name__)
 LASTING_SECONDS = 60.0
 """A service that has lived this long was well: the pause after its end is a short one."""
 
-STOP_SECONDS = 5.0
-"""How long a cancelled service may take; then it is left behind."""
-
 
 class State(StrEnum):
     """Where a service stands in this process."""
@@ -80,10 +77,13 @@ class Services:
         self._registry = registry
         self._telemetry = telemetry
         self._kept: dict[str, _Kept] = {}
+        self._serving: dict[str, Service] = {}
+        self._is_winding_down = False
 
     @asynccontextmanager
     async def beside(self, app: Host) -> AsyncIterator[None]:
         """Run all of them for as long as the block does."""
+        self._is_winding_down = False
         tasks = [asyncio.create_task(self._run(name, app), name=name) for name in self._registry]
         try:
             yield
@@ -91,9 +91,16 @@ class Services:
             for task in tasks:
                 task.cancel()
             if tasks:
-                _, left = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+                patience = max((it.stop_seconds for it in self._serving.values()), default=0.0)
+                _, left = await asyncio.wait(tasks, timeout=patience)
                 for task in left:
                     logger.error("Service %r does not stop; it is left behind", task.get_name())
+
+    def wind_down(self) -> None:
+        """Tell all of them that the worker takes no more work."""
+        self._is_winding_down = True
+        for service in self._serving.values():
+            service.wind_down()
 
     def findings(self) -> Sequence[Finding]:
         """Say how those are that were started in this process."""
@@ -102,7 +109,7 @@ class Services:
     async def _run(self, name: str, app: Host) -> None:
         kept = self._kept[name] = _Kept(State.STANDING_BY)
         try:
-            service = self._registry.instance(name)
+            service = self._serving[name] = self._registry.instance(name)
             keep = partial(self._keep, name, kept, service, app)
             if service.is_elected:
                 await lead(app.store, f"service {name}", partial(_whole_term, keep, kept))
@@ -135,6 +142,8 @@ class Services:
             if time.monotonic() - began > LASTING_SECONDS:
                 backoff.reset()
             await backoff.wait()
+            if self._is_winding_down:
+                return
 
 
 async def _whole_term(keep: Callable[[], Awaitable[None]], kept: _Kept) -> None:
@@ -166,6 +175,11 @@ class ServingWorker(Worker):
         super().__init__(app.store, executor, telemetry, options)
         self._app = app
         self._services = services
+
+    def stop(self) -> None:
+        """Take no more work; see `Worker.stop`."""
+        super().stop()
+        self._services.wind_down()
 
     async def run(self) -> None:
         """Work, and serve, until stopped; see `Worker.run`."""

@@ -10,6 +10,9 @@ procrastinate's statements and functions name no schema, and a session behind a 
 PgBouncer keeps no ``search_path``. So every statement runs in a transaction that sets it first:
 ``BEGIN; SET LOCAL`` is one round trip, the statement the second, ``COMMIT`` the third.
 
+Fetching leaves FlowStone's own jobs alone: ``flowstone_fetch_task_v1`` does what procrastinate's
+function does, for all other jobs. So a worker on this connector may serve every queue.
+
 Its SQL was written for psycopg, which sends strings as text of unknown type; asyncpg asks the
 server for each parameter's type and wants a value of that type. The differences are settled here.
 JSON always travels as text, so that it does not matter what a caller's connection makes of it.
@@ -89,6 +92,11 @@ class AsyncpgConnector(BaseAsyncConnector):
         self._pool_is_ours = False
         self._sync: SyncPsycopgConnector | None = None
         self._sync_lock = threading.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a pool."""
+        return self._pool is not None
 
     async def open_async(self, pool: asyncpg.Pool | None = None) -> None:
         """Open the pool, or use one that is open; opened twice, it changes nothing."""
@@ -319,7 +327,9 @@ def _translated(query: str, objects: frozenset[str]) -> tuple[str, tuple[tuple[s
         sorts[name] = _Sort.TEXT if follows else sorts.get(name, _Sort.AS_IT_IS)
         return f"{number}{follows or ''}"
 
-    text = _PLACEHOLDER.sub(rewrite, query)
+    text = _PLACEHOLDER.sub(rewrite, query).replace(
+        "procrastinate_fetch_job_v2(", "flowstone_fetch_task_v1("
+    )
     return text, tuple(sorts.items())
 
 

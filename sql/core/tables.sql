@@ -215,6 +215,11 @@ CREATE INDEX flowstone_jobs_for_claim ON procrastinate_jobs (queue_name, (-prior
 -- Serves claim: timed, retried, snoozed and parked jobs.
 CREATE INDEX flowstone_jobs_timed ON procrastinate_jobs (queue_name, scheduled_at, id)
     WHERE status = 'todo' AND scheduled_at IS NOT NULL AND task_name = 'flowstone:materialize';
+-- Serve fetch_task: procrastinate's jobs in its order, and who is before whom in a lock.
+CREATE INDEX flowstone_tasks_for_fetch ON procrastinate_jobs (priority DESC, id)
+    WHERE status = 'todo' AND task_name <> 'flowstone:materialize';
+CREATE INDEX flowstone_tasks_by_lock ON procrastinate_jobs (lock)
+    WHERE lock IS NOT NULL AND status IN ('todo', 'doing');
 -- Serves the foreign key when a worker's row goes: without it that reads every job there ever was
 -- (procrastinate#1454).
 CREATE INDEX flowstone_jobs_by_worker ON procrastinate_jobs (worker_id) WHERE worker_id IS NOT NULL;

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from flowstone import FlowStone, Pipeline
-from flowstone.core import services
 from flowstone.core.contracts.health import Level
 from flowstone.core.contracts.host import Host
 from flowstone.core.contracts.plugin import Plugin
@@ -160,7 +159,7 @@ class TestEveryWorker:
     async def test_one_that_does_not_stop_is_left_behind(
         self, app_of: AppOf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(services, "STOP_SECONDS", 0.01)
+        monkeypatch.setattr(Service, "stop_seconds", 0.01)
         may_end = asyncio.Event()
 
         async def hang(_: Host) -> None:

@@ -1,5 +1,6 @@
 """What the pages under docs/ have their reader run does run."""
 
+import asyncio
 import shlex
 from collections.abc import Mapping
 from types import ModuleType
@@ -9,6 +10,7 @@ import click
 import procrastinate
 import pytest
 
+from flowstone import FlowStone
 from flowstone.cli.root import root
 from tests.docs.code_blocks import blocks
 
@@ -28,18 +30,26 @@ def test_the_concepts_are_a_program_that_holds() -> None:
     assert set(defined) >= {"shop", "orders", "spent", "best"}
 
 
-async def test_a_task_of_procrastinate_s_runs_beside_us(
+async def test_tasks_of_procrastinates_run_beside_us_and_on_our_workers(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLOWSTONE_DSN", dsn)
-    app: procrastinate.App = run("docs/operating.md")["mail"]
+    defined = run("docs/operating.md")
+    mail: procrastinate.App = defined["mail"]
+    send = mail.tasks["program.send"]
+    app: FlowStone = defined["app"]
 
-    async with app.open_async():
-        job = await app.tasks["program.send"].defer_async(to="Ada")
-        await app.run_worker_async(queues=["mail"], wait=False, install_signal_handlers=False)
-        status = await app.job_manager.get_job_status_async(job)
-
-    assert status is procrastinate.jobs.Status.SUCCEEDED
+    async with mail.open_async(), app:
+        jobs = [await send.defer_async(to="Ada")]
+        await mail.run_worker_async(queues=["mail"], wait=False, install_signal_handlers=False)
+        jobs.append(await send.defer_async(to="Grace"))
+        working = asyncio.create_task((worker := app.worker()).run())
+        status = mail.job_manager.get_job_status_async
+        async with asyncio.timeout(20):
+            while {await status(job) for job in jobs} != {procrastinate.jobs.Status.SUCCEEDED}:
+                await asyncio.sleep(0.02)
+        worker.stop()
+        await working
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ class Service(ABC):
     is_elected: ClassVar[bool] = False
     """Whether one of all workers of a store runs it, instead of each."""
 
+    stop_seconds: float = 5.0
+    """How long it may take to end once it is cancelled; after that it is left behind."""
+
     @abstractmethod
     async def run(self, app: Host) -> None:
         """
@@ -30,4 +33,11 @@ class Service(ABC):
 
         Args:
             app: The worker's application, open: to enqueue, to read, to tell telemetry.
+        """
+
+    def wind_down(self) -> None:
+        """
+        Hear that the worker takes no more work, and finishes what it has begun.
+
+        `run` is cancelled when that is done, and may return before. The default goes on until then.
         """
