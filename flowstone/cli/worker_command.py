@@ -2,7 +2,8 @@
 ``flowstone worker``: work on what was enqueued, until stopped.
 
 A stop (SIGTERM, Ctrl-C) takes no more work, waits for what runs, hands back what has not ended in
-time, and exits with 0. A second one does not wait: what runs is handed back at once, and the exit
+time, and exits with 0; with 143 or 130 when a body does not let itself be cancelled. A second one
+does not wait: what runs is handed back at once, and the exit
 code is 143 or 130.
 """
 
@@ -170,6 +171,8 @@ async def work_until_stopped(
             note(settings, "stopping: no more work is taken; once more to hand back what runs")
             worker.stop()
             loop.call_later(patience, working.cancel)  # the database may be away
+            # A body may not let itself be cancelled.
+            loop.call_later(patience + LAST_SECONDS, os._exit, code)
         else:
             loop.call_later(LAST_SECONDS, os._exit, code)
             working.cancel()

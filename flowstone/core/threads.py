@@ -2,8 +2,13 @@
 
 import asyncio
 import contextvars
+import queue
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from typing import TypeAlias
+
+Job: TypeAlias = tuple["Future[object]", Callable[[], object]]
 
 
 class Threads:
@@ -11,11 +16,15 @@ class Threads:
     Runs functions in threads, and remembers those that nobody waits for any longer.
 
     A thread cannot be stopped. When its attempt times out or is cancelled it runs on, its result is
-    thrown away, and the slot that it occupies is free only when it returns.
+    thrown away, and the slot that it occupies is free only when it returns. It does not keep the
+    process alive either: threads are daemons here, which those of a `ThreadPoolExecutor` cannot be.
     """
 
     def __init__(self, count: int) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=max(1, count), thread_name_prefix="flowstone")
+        self._most = max(1, count)
+        self._started = 0
+        self._idle = threading.Semaphore(0)
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._running: dict[int, set[Future[object]]] = {}
 
     async def run(self, owner: int, function: Callable[[], object]) -> object:
@@ -25,7 +34,7 @@ class Threads:
         An owner may have several functions running at once.
         """
         context = contextvars.copy_context()
-        future: Future[object] = self._pool.submit(context.run, without_stop_iteration, function)
+        future = self._submit(lambda: context.run(without_stop_iteration, function))
         running = self._running.setdefault(owner, set())
         running.add(future)
         try:
@@ -60,7 +69,44 @@ class Threads:
 
     def close(self) -> None:
         """Take no more work; what runs is left to end by itself."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if job is not None:
+                job[0].cancel()
+        for _ in range(self._started):
+            self._jobs.put(None)
+
+    def _submit(self, function: Callable[[], object]) -> "Future[object]":
+        future: Future[object] = Future()
+        self._jobs.put((future, function))
+        if not self._idle.acquire(blocking=False) and self._started < self._most:
+            self._started += 1
+            name = f"flowstone_{self._started}"
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                self._idle.release()
+                job = self._jobs.get()
+            if job is None:
+                return
+            _do(*job)
+            del job  # what it holds is not kept until the next one comes
+
+
+def _do(future: "Future[object]", function: Callable[[], object]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = function()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 def without_stop_iteration(function: Callable[[], object]) -> object:

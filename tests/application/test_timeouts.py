@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -216,3 +218,28 @@ class TestStoring:
         assert await handle.result() == 1
         (swept,) = await app.sweep(grace=timedelta())
         assert (swept.found_count, swept.orphan_count) == (2, 1)
+
+
+ABANDONED = """
+import threading
+from flowstone import FlowStone, Pipeline, RunFailedError, run_sync
+
+p = Pipeline("p")
+
+@p.asset(timeout="20ms", retry=1)
+def deaf() -> None:
+    threading.Event().wait()
+
+try:
+    run_sync(FlowStone(p), deaf)
+except RunFailedError:
+    print("it timed out")
+"""
+
+
+def test_a_thread_that_never_returns_does_not_keep_the_process() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ABANDONED], check=False, capture_output=True, text=True, timeout=20
+    )
+
+    assert (ended.returncode, ended.stdout) == (0, "it timed out\n")

@@ -20,7 +20,9 @@ from tests.cli.invocation import Process, eventually, flowstone, is_alive
 ASSETS = ("report", "broken", "no_json", "stopped", "left_out")
 
 STUCK = """\
+import asyncio
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from flowstone import Pipeline
@@ -33,6 +35,14 @@ def stuck() -> int:
     Path("began").touch()
     threading.Event().wait()
     return 1
+
+
+@park.asset
+async def stubborn() -> int:
+    Path("began").touch()
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
 """
 
 
@@ -181,6 +191,17 @@ class TestStopping:
             ended = worker.ends()
 
         assert ended.exit_code == 0
+
+    def test_does_not_wait_for_a_body_that_is_not_cancelled(self, durable: Path) -> None:
+        (durable / "park.py").write_text(STUCK)
+        flowstone("enqueue", "stubborn", "--app", "park:park")
+
+        with Process("worker", "--shutdown-timeout", "50ms", "--app", "park:park") as worker:
+            eventually((durable / "began").exists, "the asset begins")
+            worker.signal(signal.SIGTERM)
+            ended = worker.ends()
+
+        assert ended.exit_code == 143
 
 
 def test_a_database_that_drops_every_connection_does_not_end_the_worker(

@@ -1,5 +1,7 @@
 """A body that holds the event loop: a moment costs nothing, and for good it costs its process."""
 
+import re
+
 import asyncpg
 import pytest
 
@@ -26,7 +28,7 @@ async def test_a_moment_is_named_and_costs_nothing(
     assert len(ledger.starts()) == 1
     (line,) = [it for it in worker.output().splitlines() if "has held the event loop" in it]
     assert f"hanging.momentary, run {handle.run_id}, has held" in line
-    assert "hanging.py:16 in momentary" in line
+    assert re.search(r"/hanging\.py:\d+ in momentary", line)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from tests.scenarios.consistency import assert_completed_once, assert_no_worker_
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.gated import held, held_in_thread, plain
+from tests.scenarios.pipelines.hanging import deaf
 from tests.scenarios.pipelines.made import Made
 from tests.scenarios.spawned import Spawner
 
@@ -71,3 +72,18 @@ async def test_what_does_not_end_in_time_goes_to_another_worker_at_once(
 
     (row,) = (await assert_completed_once(pg, ledger, handle.run_id)).values()
     assert (row["value"]["pid"], row["attempt"]) == (other.pid, 1)
+
+
+async def test_a_thread_that_never_returns_keeps_no_process(
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
+) -> None:
+    handle = await app.enqueue(deaf)
+    first = spawn.worker(dsn, "hanging", lease=LONG, shutdown_timeout=0.2)
+    await eventually(lambda: ledger.starts())
+
+    first.ask_to_stop()
+
+    assert await first.exit_code(within=10) == 0
+    spawn.worker(dsn, "hanging", lease=LONG)
+    await until_ended(pg, handle.run_id)
+    await assert_completed_once(pg, ledger, handle.run_id)

@@ -1,9 +1,11 @@
 """Bodies that hold the event loop, for a moment or for good; a second attempt does not."""
 
 import re
+import threading
 import time
 
 from flowstone import Context, Pipeline
+from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.made import Made, begin, made
 
 hanging = Pipeline("hanging")
@@ -23,6 +25,15 @@ async def endless(ctx: Context) -> Made:
     start = begin(ctx)
     while ctx.attempt == 1:
         pass
+    return made(start)
+
+
+@hanging.asset
+def deaf(ctx: Context) -> Made:
+    """Runs in a thread, and does not ask whether it is to stop."""
+    start = begin(ctx)
+    if len(Ledger.of_this_process().starts()) == 1:
+        threading.Event().wait()
     return made(start)
 
 
