@@ -65,6 +65,7 @@ async def findings(app: FlowStone) -> Mapping[str, Finding]:
 
 
 class TestReport:
+    @pytest.mark.conformance(466)
     async def test_all_is_well(self, app_of: AppOf) -> None:
         app = await app_of(
             pipeline(), resources={str: Line(Health.healthy())}, plugins=[Checked(Health.healthy())]
@@ -181,6 +182,25 @@ class TestOnPostgres:
         assert not report.ok
         assert found["database"].level is Level.FAIL
         assert found["resource str"].level is Level.OK
+
+    async def test_a_database_that_never_answers_is_told_in_time(
+        self, app_of: AppOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app = await app_of(pipeline())
+        monkeypatch.setattr("flowstone.engine.diagnosis.ANSWER_SECONDS", 0.05)
+        connected: list[asyncio.StreamWriter] = []
+        silent = await asyncio.start_server(lambda _, to: connected.append(to), "127.0.0.1", 0)
+        port = silent.sockets[0].getsockname()[1]
+        monkeypatch.setattr(app.store, "dsn", f"postgresql://127.0.0.1:{port}/silent")
+
+        found = await findings(app)
+
+        assert "has not answered in 0.05 seconds" in found["database"].message
+        silent.close()
+        await eventually(lambda: connected)
+        for to in connected:
+            to.close()
+            await to.wait_closed()
 
 
 async def _refused(*_: object, **__: object) -> None:
