@@ -14,6 +14,7 @@ from flowstone.testing.contracts.store_runs import new_run, new_worker
 ROWS_READ = """
 SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables
 """
+LANES_READ = "SELECT pg_stat_get_xact_numscans('flowstone_tasks_by_lock'::regclass)"
 
 
 @pytest.fixture(autouse=True)
@@ -91,10 +92,11 @@ async def test_it_reads_none_of_ours_however_many_wait(
         "INSERT INTO procrastinate_jobs (queue_name, task_name, lock) VALUES ('a', 't', $1)", lock
     )
     async with pg.transaction():
-        before = await pg.fetchval(ROWS_READ)
+        before, lanes = await pg.fetchval(ROWS_READ), await pg.fetchval(LANES_READ)
         assert await pg.fetchval("SELECT id FROM flowstone_fetch_task_v1(NULL, NULL)") == 1
 
         assert await pg.fetchval(ROWS_READ) - before < 20
+        assert await pg.fetchval(LANES_READ) - lanes == (0 if lock is None else 1)
 
 
 async def test_a_worker_on_our_connector_may_serve_every_queue(
