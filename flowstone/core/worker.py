@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.1
 """How long a turn may take before the other lane does whatever there is to do."""
 
+NOBODY = 0
+
 STOPPED = '{"message": "stopped on request"}'
 
 
@@ -164,6 +166,7 @@ class Worker:
         if self._turns == 0:
             self._began = asyncio.get_running_loop().time()
         self._turns += 1
+        worker_id = self._worker_id
         try:
             if self._must_reconcile:
                 await self._reconcile(settlements)
@@ -182,7 +185,9 @@ class Worker:
             is_full = len(turn.claims) + len(turn.malformed) >= room
             self._hungry = is_full or self._rumors != rumors
         except WorkerLostError:
-            await self._start_over(settlements)
+            # Of two turns that were under way, the second to hear of it hears nothing new.
+            if worker_id == self._worker_id:
+                await self._start_over(settlements)
         except DatabaseError as error:
             await self._recover(error, settlements)
         finally:
@@ -316,6 +321,7 @@ class Worker:
         self._finished.clear()
         self._set_aside.clear()
         self._running.stop_all()
+        self._worker_id = NOBODY
         await self._register()
         self._hungry = True
 
