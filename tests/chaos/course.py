@@ -119,6 +119,7 @@ class Course:
                 asyncio.create_task(client.guarded(drive, name), name=name)
                 for name, drive in LOADS.items()
             ]
+            driving.append(asyncio.create_task(self._count(world, client), name="count"))
             try:
                 yield client
             finally:
@@ -127,6 +128,11 @@ class Course:
                 for task in late:
                     self._journal.complain("a client never came back", task.get_name())
                     task.cancel()
+
+    async def _count(self, world: World, client: Client) -> None:
+        while not client.is_over:
+            client.open_count = await self._asked_server(world, OPEN)
+            await client.pause(0.5)
 
     async def _drain(self, world: World, client: Client) -> None:
         """

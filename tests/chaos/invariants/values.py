@@ -63,12 +63,13 @@ INVARIANTS = (
         """
         SELECT m.id, m.asset, m.status::text, m.inputs, l.upstreams, m.finished_at AS at
         FROM flowstone.flowstone_materializations m
-        CROSS JOIN LATERAL (
-            SELECT coalesce(array_agg(l.upstream_id ORDER BY l.upstream_id), '{}') AS upstreams
+        FULL JOIN (
+            SELECT l.materialization_id AS id, array_agg(l.upstream_id ORDER BY l.upstream_id)
+                AS upstreams
             FROM flowstone.flowstone_lineage l
-            WHERE l.materialization_id = m.id
-        ) l
-        WHERE l.upstreams <> CASE
+            GROUP BY 1
+        ) l USING (id)
+        WHERE coalesce(l.upstreams, '{}') IS DISTINCT FROM CASE
             WHEN m.status = 'succeeded' THEN ARRAY(SELECT i FROM unnest(m.inputs) i ORDER BY i)
             ELSE '{}'
         END
