@@ -12,52 +12,73 @@ CREATE FUNCTION flowstone_locked_v1(p_ids bigint[])
     SET lock_timeout = '2s'
 AS $$
 DECLARE
-    v_jobs bigint[];
     v_rows bigint[];
-    v_runs bigint[];
-    v_current bigint[];
+    v_free bigint[];
+    v_held_jobs bigint[];
+    v_held_rows bigint[];
+    v_held_runs bigint[];
+    v_held_current bigint[];
 BEGIN
-    v_jobs := ARRAY(
+    v_free := ARRAY(
         SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (p_ids)
         ORDER BY j.id
         FOR NO KEY UPDATE SKIP LOCKED
     );
+    v_held_jobs := ARRAY(
+        SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (p_ids)
+        EXCEPT
+        SELECT unnest(v_free)
+    );
+
     v_rows := ARRAY(
-        SELECT m.id FROM flowstone_materializations m
-        WHERE m.id IN (
-            SELECT unnest(s.id || s.dependents || s.optional_dependents)
-            FROM flowstone_materializations s
-            WHERE s.id = ANY (p_ids)
-        )
+        SELECT DISTINCT unnest(m.id || m.dependents || m.optional_dependents)
+        FROM flowstone_materializations m
+        WHERE m.id = ANY (p_ids)
+    );
+    v_free := ARRAY(
+        SELECT m.id FROM flowstone_materializations m WHERE m.id = ANY (v_rows)
         ORDER BY m.id
         FOR NO KEY UPDATE SKIP LOCKED
     );
-    v_runs := ARRAY(
-        SELECT r.id FROM flowstone_runs r
-        WHERE r.id IN (SELECT m.run_id FROM flowstone_materializations m WHERE m.id = ANY (p_ids))
+    v_held_rows := ARRAY(SELECT unnest(v_rows) EXCEPT SELECT unnest(v_free));
+
+    v_rows := ARRAY(
+        SELECT DISTINCT m.run_id FROM flowstone_materializations m WHERE m.id = ANY (p_ids)
+    );
+    v_free := ARRAY(
+        SELECT r.id FROM flowstone_runs r WHERE r.id = ANY (v_rows)
         ORDER BY r.id
         FOR NO KEY UPDATE SKIP LOCKED
     );
-    v_current := ARRAY(
+    v_held_runs := ARRAY(SELECT unnest(v_rows) EXCEPT SELECT unnest(v_free));
+
+    v_free := ARRAY(
         SELECT c.materialization_id
-        FROM flowstone_current c
-        WHERE (c.asset, c.partition) IN (
-            SELECT m.asset, m.partition FROM flowstone_materializations m WHERE m.id = ANY (p_ids)
-        )
+        FROM flowstone_materializations m
+        JOIN flowstone_current c ON c.asset = m.asset AND c.partition = m.partition
+        WHERE m.id = ANY (p_ids)
         ORDER BY c.asset, c.partition
-        FOR NO KEY UPDATE SKIP LOCKED
+        FOR NO KEY UPDATE OF c SKIP LOCKED
     );
+    v_held_current := ARRAY(
+        SELECT c.materialization_id
+        FROM flowstone_materializations m
+        JOIN flowstone_current c ON c.asset = m.asset AND c.partition = m.partition
+        WHERE m.id = ANY (p_ids)
+        EXCEPT
+        SELECT unnest(v_free)
+    );
+
     RETURN ARRAY(
         SELECT m.id
         FROM flowstone_materializations m
-        LEFT JOIN procrastinate_jobs j ON j.id = m.id
         LEFT JOIN flowstone_current c ON c.asset = m.asset AND c.partition = m.partition
         WHERE m.id = ANY (p_ids)
-            AND NOT (
-                (j.id IS NULL OR j.id = ANY (v_jobs))
-                AND m.id || m.dependents || m.optional_dependents <@ v_rows
-                AND m.run_id = ANY (v_runs)
-                AND (c.materialization_id IS NULL OR c.materialization_id = ANY (v_current))
+            AND (
+                m.id = ANY (v_held_jobs)
+                OR m.id || m.dependents || m.optional_dependents && v_held_rows
+                OR m.run_id = ANY (v_held_runs)
+                OR c.materialization_id = ANY (v_held_current)
             )
     );
 END;
