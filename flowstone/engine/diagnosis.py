@@ -25,6 +25,7 @@ from flowstone.core.health import ANSWER_SECONDS
 from flowstone.engine import fingerprint
 from flowstone.engine.database_errors import connection_errors
 from flowstone.engine.dsn import normalize, redacted
+from flowstone.engine.neighbors import examine_neighbors
 from flowstone.engine.revisions import SchemaState, SchemaStatus
 from flowstone.engine.schema import NO_TABLES, Driver, statuses, transaction
 
@@ -130,6 +131,7 @@ def _examine_procrastinate(connection: Driver, schema: str) -> Iterator[Finding]
     else:
         message = "procrastinate's own, one event a row: right, but slower"
         yield Finding("triggers", Level.WARN, message, batched)
+    yield from examine_neighbors(connection, found.enabled)
 
 
 def _examine_work(connection: Driver) -> Iterator[Finding]:

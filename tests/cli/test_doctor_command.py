@@ -122,8 +122,13 @@ def test_work_that_nobody_serves_is_a_warning_with_the_command(durable: Path) ->
             "flowstone db triggers batched",
         ),
         ("ALTER TABLE flowstone.procrastinate_jobs ADD COLUMN x int", "procrastinate", None),
+        (
+            "DROP TRIGGER flowstone_job_moved ON flowstone.procrastinate_jobs",
+            "interventions",
+            "flowstone db triggers batched",
+        ),
     ],
-    ids=["absent", "ahead", "triggers", "procrastinate"],
+    ids=["absent", "ahead", "triggers", "procrastinate", "interventions"],
 )
 def test_a_database_that_does_not_fit_fails_with_what_mends_it(
     durable: Path, dsn: str, statement: str, check: str, mend: str | None
@@ -135,6 +140,40 @@ def test_a_database_that_does_not_fit_fails_with_what_mends_it(
 
     assert found["exit_code"] == 3
     assert (found[check]["level"], found[check]["mend"]) == ("fail", mend)
+
+
+def test_traces_of_a_worker_that_takes_every_queue_are_a_warning(durable: Path, dsn: str) -> None:
+    flowstone("enqueue", "report")
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            """
+            SET search_path TO flowstone;
+            SELECT procrastinate_fetch_job_v2(NULL, NULL);
+            SELECT procrastinate_finish_job_v1(id, 'failed', false) FROM procrastinate_jobs
+            WHERE status = 'doing';
+            SELECT flowstone_reconcile_v1(10)
+            """
+        )
+
+    found = findings()["other workers"]
+
+    assert found["level"] == "warn"
+    assert "took 1 jobs of ours within the last hour" in found["message"]
+    assert "--queues=" in found["mend"]
+
+
+def test_a_run_whose_job_is_gone_is_a_warning_with_the_command_that_ends_it(
+    durable: Path, dsn: str
+) -> None:
+    flowstone("enqueue", "report")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("TRUNCATE flowstone.procrastinate_jobs CASCADE")
+
+    found = findings()["runs"]
+    assert (found["level"], found["mend"]) == ("warn", "flowstone runs cancel 1")
+    flowstone(*found["mend"].split()[1:])
+
+    assert "runs" not in findings()
 
 
 def test_stock_triggers_are_right_but_slower(durable: Path) -> None:
