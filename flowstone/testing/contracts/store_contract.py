@@ -40,8 +40,8 @@ from flowstone.testing.contracts.store_contract_propagation import (
     MixedEndsContract,
     RunEndContract,
 )
+from flowstone.testing.contracts.store_contract_pruned_lineage import PruningLineageContract
 from flowstone.testing.contracts.store_contract_pruning import (
-    PruningLineageContract,
     PruningRunsContract,
     PruningValuesContract,
 )

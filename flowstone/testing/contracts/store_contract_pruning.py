@@ -317,6 +317,26 @@ class PruningValuesContract(StoreSuite):
         assert old not in await kept(store, "a")
         assert await values(store, old) == []
 
+    async def test_what_a_run_has_taken_and_not_loaded_goes_with_it(self, store: Store) -> None:
+        worker = await new_worker(store)
+        old = await materialized(store, worker, "a")
+        run = await new_run(store, {"b": []}, reused={"a": old})
+        claims = await worker.claim()
+        await worker.settle(waited(claims["b"]))
+        new = await materialized(store, worker, "a")
+        await self.advance(store, 100 * DAY)
+        await prune(store)
+        before = await kept(store, "a")
+
+        await store.wake(run["b"], "null")
+        await finish(worker)
+        await self.advance(store, 31 * DAY)
+        await prune(store)
+
+        assert before == [old, new]
+        assert await kept(store, "a") == [new]
+        assert await values(store, old, new) == [new]
+
     async def test_an_older_run_that_settles_late_lets_the_newer_one_go(self, store: Store) -> None:
         worker = await new_worker(store)
         late = await new_run(store, {"a": []})
@@ -334,60 +354,3 @@ class PruningValuesContract(StoreSuite):
 
         assert await kept(store, "a") == [late["a"]]
         assert await values(store, newer, late["a"]) == [late["a"]]
-
-
-class PruningLineageContract(StoreSuite):
-    """What something kept was made from can be told, however old."""
-
-    async def made(self, store: Store) -> tuple[Worker, dict[str, int]]:
-        """Make c from b from a, replace b, let a year pass, and prune."""
-        worker = await new_worker(store)
-        run = await new_run(store, {"a": [], "b": ["a"], "c": ["b"]})
-        await finish(worker)
-        newer = await materialized(store, worker, "b")
-        await self.advance(store, 365 * DAY)
-        await prune(store)
-        return worker, {**run.ids, "newer": newer}
-
-    async def test_what_a_current_value_was_made_from_is_known(self, store: Store) -> None:
-        _, ids = await self.made(store)
-
-        assert await kept(store, "b") == [ids["b"], ids["newer"]]
-        assert await store.lineage(key("c")) == ([key("b")], [])
-        assert await values(store, ids["b"]) == []
-
-    async def test_invalidation_reaches_what_was_made_through_it(self, store: Store) -> None:
-        await self.made(store)
-
-        assert await store.invalidate([key("a")], downstream=True) == 2
-
-        found, _ = await store.current([key("a"), key("b"), key("c")])
-        assert [found[key(name)].invalidated for name in "abc"] == [True, False, True]
-
-    async def test_it_goes_with_the_last_that_was_made_from_it(self, store: Store) -> None:
-        worker, ids = await self.made(store)
-        again = await materialized(store, worker, "c")
-        await self.advance(store, 31 * DAY)
-
-        await prune(store)
-
-        assert await kept(store, "c") == [again]
-        assert await kept(store, "b") == [ids["newer"]]
-        assert await kept(store, "a") == [ids["a"]]
-
-    @pytest.mark.parametrize("limit", [2, 1000])
-    async def test_a_long_chain_goes_whole(self, store: Store, limit: int) -> None:
-        worker = await new_worker(store)
-        names = [f"n{number:02}" for number in range(15)]
-        plan: Plan = {
-            name: names[place - 1 : place] if place else [] for place, name in enumerate(names)
-        }
-        for _ in range(2):
-            run = await new_run(store, plan)
-            await finish(worker)
-        await self.advance(store, 31 * DAY)
-
-        assert (await prune(store, limit=limit)).materializations == 15
-
-        for name in names:
-            assert await kept(store, name) == [run[name]]
