@@ -26,8 +26,10 @@ from flowstone.testing.contracts.store_runs import (
     snoozed,
     succeeded,
 )
+from tests.application.stage import eventually
 from tests.engine.test_postgres_store import shift
 
+MS = timedelta(milliseconds=1)
 OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
 
 
@@ -123,6 +125,24 @@ class TestLocks:
         assert sum(it.runs for it in pruned) == 100
         assert sum(it.materializations for it in pruned) == 198
 
+    async def test_who_prunes_after_another_does_what_that_one_took_back(
+        self, store: PostgresStore, worker: Worker, pg: asyncpg.Connection
+    ) -> None:
+        for _ in range(3):
+            await new_run(store, {"a": []})
+        await finish(worker)
+        await prune(store)
+        await shift(pg, 31 * DAY)
+        dying = pg.transaction()
+        await dying.start()
+        await pg.execute(f"SELECT flowstone.flowstone_prune_v1({DAY // MS}, NULL, NULL, 1000)")
+
+        pruning = asyncio.create_task(prune(store))
+        await eventually(lambda: pg.fetchval(IS_WAITING))
+        await dying.rollback()
+
+        assert (await pruning).runs == 3
+
     async def test_a_repeat_gets_a_new_run_although_the_first_goes_in_this_moment(
         self, store: PostgresStore, worker: Worker, pg: asyncpg.Connection
     ) -> None:
@@ -130,23 +150,33 @@ class TestLocks:
         await finish(worker)
         await shift(pg, 31 * DAY)
         again = await planned(store, {"a": []}, dedupe="once")
-        stop = asyncio.Event()
+        await pg.execute(WAIT_AFTER_INSERTING)
+        await pg.execute("SELECT pg_advisory_lock(4711)")
 
-        async def repeat() -> set[int]:
-            found = set()
-            while not stop.is_set():
-                created = await store.create_run(again)
-                found.add(created.run_id)
-                if created.created:
-                    break
-            return found
-
-        repeating = asyncio.create_task(repeat())
+        repeating = asyncio.create_task(store.create_run(again))
+        await eventually(lambda: pg.fetchval(IS_WAITING))
         await prune(store)
-        found = await asyncio.wait_for(repeating, 20)
-        stop.set()
+        await pg.execute("SELECT pg_advisory_unlock(4711)")
+        created = await repeating
 
-        assert len(found - {first.id}) == 1
+        assert created.created
+        assert created.run_id != first.id
+        assert not await is_kept(store, first.id)
+
+
+# Between the insert, which meets the run that is there, and the look at which one that is.
+WAIT_AFTER_INSERTING = """
+CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_lock_shared(4711);
+    PERFORM pg_advisory_unlock_shared(4711);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER wait AFTER INSERT ON flowstone.flowstone_runs
+FOR EACH STATEMENT EXECUTE FUNCTION public.wait()
+"""
+IS_WAITING = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
 
 
 class TestDeaths:

@@ -156,8 +156,10 @@ class PruningRunsContract(StoreSuite):
         await worker.settle(waited(claims["b"]))
         await materialized(store, worker, "a", '"new"')
         before = await store.materializations(run.id)
-        await self.advance(store, 400 * DAY)
 
+        await self.advance(store, 8 * DAY)
+        await prune(store)
+        await self.advance(store, 400 * DAY)
         await prune(store)
 
         assert len(await store.materializations(run.id)) == len(before) == 3
