@@ -14,15 +14,15 @@ START_SECONDS = 60.0
 """A restart or a failover is over by then; a wrong address was told of long before."""
 
 
-async def patiently(connect: Callable[[], Awaitable[T]], seconds: float = START_SECONDS) -> T:
+async def patiently(connect: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
     """
-    Return what ``connect`` does, tried again while nobody answers.
+    Return what ``connect`` does, tried again while nobody answers, for `START_SECONDS` at most.
 
     Raises:
         DatabaseError: One that waiting does not mend, or the last one when time is up.
     """
     backoff = Backoff()
-    until = asyncio.get_running_loop().time() + seconds
+    until = asyncio.get_running_loop().time() + (START_SECONDS if seconds is None else seconds)
     while True:
         try:
             return await connect()

@@ -5,6 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from flowstone.cli import patience
 from tests.cli.invocation import flowstone
 
 COMMANDS = ("plan", "run", "enqueue")
@@ -131,7 +132,11 @@ class TestARun:
     ids=" ".join,
 )
 class TestADatabase:
-    def test_that_nobody_answers_for(self, project: Path, arguments: tuple[str, ...]) -> None:
+    def test_that_nobody_answers_for(
+        self, project: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(patience, "START_SECONDS", 0.05)
+
         ended = flowstone(*arguments, "--dsn", "postgresql://me:secret@127.0.0.1:1/x")
 
         assert ended.exit_code == 3
