@@ -19,6 +19,7 @@ EXPLAINED = {
     "absent": "there are no tables yet; run: flowstone db migrate",
     "pending": "the tables are older than this FlowStone; run: flowstone db migrate",
     "up_to_date": "the tables fit this FlowStone",
+    "newer": "the tables are newer and still serve this FlowStone; upgrade it when you can",
     "ahead": "the tables are newer than this FlowStone; upgrade FlowStone",
 }
 
@@ -58,7 +59,6 @@ def status_command(settings: Settings) -> ExitCode:
 
     Exits with 3 if any do not.
     """
-    from flowstone.engine.revisions import SchemaState
     from flowstone.engine.schema import check, statuses
 
     app = application_with_tables(settings)
@@ -71,7 +71,7 @@ def status_command(settings: Settings) -> ExitCode:
             "plugins": [{"plugin": it.plugin, **_document(it)} for it in brought],
         }
         print_document(settings, document, "\n".join(_line(place.schema, it) for it in found))
-        if any(it.state is not SchemaState.UP_TO_DATE for it in found):
+        if not all(it.fits for it in found):
             return ExitCode.ENVIRONMENT
         check(place.dsn, place.schema, tables=tables)
     return ExitCode.OK

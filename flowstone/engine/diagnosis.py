@@ -55,7 +55,7 @@ def examine(
     try:
         found = statuses(dsn, schema, tables=tables)
         yield from (_schema(schema, it) for it in found)
-        if found[0].state is not SchemaState.UP_TO_DATE:
+        if not found[0].fits:
             return
         with transaction(dsn, schema) as connection:
             yield from _examine_procrastinate(connection, schema)
@@ -103,6 +103,10 @@ def _schema(schema: str, found: SchemaStatus) -> Finding:
     match found.state:
         case SchemaState.UP_TO_DATE:
             return Finding(check, Level.OK, f"schema '{schema}' is at {found.head}")
+        case SchemaState.NEWER:
+            message = f"schema '{schema}' is at {found.current}, which still serves this {code}"
+            mend = "upgrade the plugin" if found.plugin else "pip install --upgrade flowstone"
+            return Finding(check, Level.WARN, message, mend)
         case SchemaState.ABSENT:
             message, mend = f"schema '{schema}' has no {whose}", "flowstone db migrate"
         case SchemaState.PENDING:

@@ -27,6 +27,7 @@ class SchemaState(StrEnum):
     ABSENT = "absent"
     PENDING = "pending"
     UP_TO_DATE = "up_to_date"
+    NEWER = "newer"
     AHEAD = "ahead"
 
 
@@ -38,7 +39,8 @@ class SchemaStatus:
     Attributes:
         current: The revision that it has; None before the first.
         head: The revision that this code needs.
-        state: What that means; AHEAD also covers a revision that this code does not know.
+        state: What that means. Of revisions that this code does not know, NEWER are those that say
+            that they serve it still, and AHEAD the others.
         plugin: Whose tables these are; empty is FlowStone itself.
     """
 
@@ -46,6 +48,11 @@ class SchemaStatus:
     head: str
     state: SchemaState
     plugin: str = ""
+
+    @property
+    def fits(self) -> bool:
+        """Whether this code can work with the tables."""
+        return self.state in (SchemaState.UP_TO_DATE, SchemaState.NEWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +78,23 @@ class Line:
         """Return what reads the revision, where the version table exists."""
         return f"SELECT version_num FROM {qualified(schema, self.version_table)}"
 
-    def judge(self, current: str | None) -> SchemaStatus:
-        """Say what it means that the schema is at this revision."""
+    def judge(self, current: str | None, serves_since: str | None = None) -> SchemaStatus:
+        """
+        Say what it means that the schema is at this revision.
+
+        Args:
+            serves_since: The last revision of the oldest code that this one says it serves.
+        """
         head = self.revisions[-1]
         if current is None:
             state = SchemaState.ABSENT
         elif current == head:
             state = SchemaState.UP_TO_DATE
+        elif current in self.revisions:
+            state = SchemaState.PENDING
         else:
-            state = SchemaState.PENDING if current in self.revisions else SchemaState.AHEAD
+            serves = serves_since is not None and serves_since <= head
+            state = SchemaState.NEWER if serves else SchemaState.AHEAD
         return SchemaStatus(current, head, state, self.plugin)
 
     def between(self, current: str | None, to: str) -> list[str]:
@@ -121,12 +136,12 @@ def _content(folder: Path) -> tuple[Path, tuple[str, ...]]:
 
 def checked(found: SchemaStatus, schema: str) -> SchemaStatus:
     """
-    Return a status that is up to date.
+    Return a status of tables that this code can work with.
 
     Raises:
         SchemaVersionError: It is not; it names the command that helps.
     """
-    if found.state is not SchemaState.UP_TO_DATE:
+    if not found.fits:
         raise version_error(found, schema)
     return found
 
@@ -142,7 +157,7 @@ def version_error(found: SchemaStatus, schema: str) -> SchemaVersionError:
             has = "lacks" if found.plugin else "has no"
             problem = f"schema '{schema}' {has} {whose}; run: flowstone db migrate"
         case SchemaState.AHEAD:
-            ends = f"which this {code} does not know (it ends at {found.head})"
+            ends = f"which no longer serves this {code} (it ends at {found.head})"
             problem = f"{at}, {ends}; upgrade {code}"
         case _:
             problem = f"{at}, and this {code} needs {found.head}; run: flowstone db migrate"

@@ -72,7 +72,7 @@ def migrate(
         tables: What plugins bring, by name.
 
     Raises:
-        SchemaVersionError: The database is ahead of this code.
+        SchemaVersionError: The database is ahead of this code, and serves it no more.
         SchemaFingerprintError: The schema holds a procrastinate that we do not know.
         InvalidOptionError: A plugin's revisions are not as `Tables` asks for.
     """
@@ -94,6 +94,8 @@ def _bring(connection: "Connection", line: Line, schema: str, to: str) -> list[s
     found = _status(_driver(connection), line, schema)
     if found.state is SchemaState.AHEAD:
         raise version_error(found, schema)
+    if found.state is SchemaState.NEWER:
+        return []
     applied = line.between(found.current, to)
     if not applied:
         return []
@@ -130,7 +132,7 @@ def pending_sql(
 
     out = io.StringIO()
     for line, it in zip(lines, found, strict=True):
-        if it.state is not SchemaState.UP_TO_DATE:
+        if not it.fits:
             config = _config(line, schema, adopts_procrastinate=adopts, output_buffer=out)
             command.upgrade(config, f"{it.current or 'base'}:head", sql=True)
     # Even with IF NOT EXISTS, CREATE SCHEMA asks for a right that the role may not have.
@@ -160,8 +162,8 @@ def check(
     Refuse a database that this code cannot work with.
 
     Raises:
-        SchemaVersionError: It is not migrated, or migrated further than this code; it names the
-            command that helps.
+        SchemaVersionError: It is not migrated, or to where this code is not served any more; it
+            names the command that helps.
         SchemaFingerprintError: The procrastinate in it is not one that we know.
     """
     lines = lines_of(tables)
@@ -187,7 +189,14 @@ async def check_connection(
                 current = None
                 if await connection.fetchval(_HAS_TABLE.format("$1"), line.version_table):
                     current = await connection.fetchval(line.version_query(schema))
-                found.append(checked(line.judge(current), schema))
+                status = line.judge(current)
+                if status.state is SchemaState.AHEAD and await connection.fetchval(
+                    _HAS_TABLE.format("$1"), SERVED
+                ):
+                    query = _SERVES_SINCE.format("$1", "$2")
+                    since = await connection.fetchval(query, line.plugin, current)
+                    status = line.judge(current, since)
+                found.append(checked(status, schema))
             fingerprint.check(await fingerprint.read_from_asyncpg(connection), schema)
     return found[0]
 
@@ -215,6 +224,32 @@ def apply(*names: str) -> None:
             _run(op.get_bind(), script(name))
 
 
+def still_serves(since: str, *, revision: str) -> None:
+    """
+    Let older code start on, and work with, the tables as a revision leaves them.
+
+    It holds for that revision alone: one that comes later and does not say so serves only code that
+    knows it. See CONTRIBUTING.md for what a revision has to keep.
+
+    Args:
+        since: The last revision that the oldest such code knows.
+        revision: The one that is being applied.
+    """
+    from alembic import context, op
+
+    plugin = context.config.attributes["plugin"]
+    row = ", ".join("'" + it.replace("'", "''") + "'" for it in (plugin, revision, since))
+    statement = (
+        f"INSERT INTO {SERVED} (plugin, revision, serves_since) VALUES ({row}) "
+        "ON CONFLICT (plugin) DO UPDATE "
+        "SET revision = excluded.revision, serves_since = excluded.serves_since"
+    )
+    if context.is_offline_mode():
+        op.get_context().impl.static_output(f"{statement};\n")
+    else:
+        _run(op.get_bind(), statement)
+
+
 def apply_procrastinate() -> None:
     """
     Create procrastinate's objects from the file that its package brings.
@@ -237,6 +272,8 @@ def apply_procrastinate() -> None:
         fingerprint.check(fingerprint.read(_driver(op.get_bind())), schema)
 
 
+SERVED = "flowstone_served_code"
+_SERVES_SINCE = "SELECT serves_since FROM flowstone_served_code WHERE plugin = {} AND revision = {}"
 _HAS_TABLE = """\
 SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = {})"""
 
@@ -282,6 +319,7 @@ def _config(
     option("path_separator", "newline")
     option("version_locations", line.folder)
     config.attributes["schema"] = schema
+    config.attributes["plugin"] = line.plugin
     config.attributes["version_table"] = line.version_table
     config.attributes["adopts_procrastinate"] = adopts_procrastinate
     return config
@@ -300,11 +338,20 @@ def _driver(connection: "Connection") -> Driver:
 
 def _status(connection: Driver, line: Line, schema: str) -> SchemaStatus:
     """Read how far a line has come; the connection's search_path is the schema, if it exists."""
-    (exists,) = connection.execute(
-        _HAS_TABLE.format("%s").encode(), [line.version_table]
-    ).fetchone() or (False,)
+    exists = _has_table(connection, line.version_table)
     row = connection.execute(line.version_query(schema).encode()).fetchone() if exists else None
-    return line.judge(str(row[0]) if row else None)
+    current = str(row[0]) if row else None
+    status = line.judge(current)
+    if status.state is SchemaState.AHEAD and _has_table(connection, SERVED):
+        query = _SERVES_SINCE.format("%s", "%s").encode()
+        since = connection.execute(query, [line.plugin, current]).fetchone()
+        status = line.judge(current, str(since[0]) if since else None)
+    return status
+
+
+def _has_table(connection: Driver, name: str) -> bool:
+    (exists,) = connection.execute(_HAS_TABLE.format("%s").encode(), [name]).fetchone() or (False,)
+    return bool(exists)
 
 
 def _exists(connection: Driver, schema: str) -> bool:

@@ -18,6 +18,7 @@ BOUNDS: Mapping[str, str] = {
     "flowstone_pruning": "seven rows",
     "flowstone_reused": "goes with its run, by retention (runs, failed)",
     "flowstone_runs": "retention (runs, failed)",
+    "flowstone_served_code": "one row for FlowStone and each plugin with tables",
     "flowstone_values": "retention (values); current ones stay",
     "flowstone_waits": "one row for each materialization that waits or was woken; goes with its "
     "end",

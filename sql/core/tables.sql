@@ -196,6 +196,16 @@ CREATE TABLE flowstone_pruning (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE flowstone_pruning IS 'How far pruning has come, one row for each thing that it walks over.';
 
+CREATE TABLE flowstone_served_code (
+    plugin text PRIMARY KEY,
+    revision text NOT NULL,
+    serves_since text NOT NULL
+);
+COMMENT ON TABLE flowstone_served_code IS
+    'What older code may work on these tables, said by the revision that made them; nothing said is none.';
+COMMENT ON COLUMN flowstone_served_code.plugin IS 'Whose tables; empty: our own.';
+COMMENT ON COLUMN flowstone_served_code.serves_since IS 'The last revision that the oldest such code knows.';
+
 CREATE TABLE flowstone_interventions (
     id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     job_id bigint NOT NULL,

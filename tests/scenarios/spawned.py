@@ -83,8 +83,13 @@ class Spawner:
         self._folder = folder
         self._spawned: list[Spawned] = []
 
-    def start(self, module: str, argument: Mapping[str, object]) -> Spawned:
-        """Start ``python -m tests.scenarios.processes.<module>``; it ends with this process."""
+    def start(self, module: str, argument: Mapping[str, object], *, code: Path = ROOT) -> Spawned:
+        """
+        Start ``python -m tests.scenarios.processes.<module>``; it ends with this process.
+
+        Args:
+            code: The folder that has ``flowstone``, ``sql`` and ``tests``.
+        """
         log = self._folder / f"{module}-{len(self._spawned)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -92,7 +97,7 @@ class Spawner:
                     *(sys.executable, "-X", "faulthandler"),
                     *("-m", f"tests.scenarios.processes.{module}", json.dumps(argument)),
                 ],
-                cwd=ROOT,
+                cwd=code,
                 env={**os.environ, FOLDER: str(self._folder)},
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -102,10 +107,19 @@ class Spawner:
         self._spawned.append(spawned)
         return spawned
 
-    def worker(self, dsn: str, *pipelines: str, slots: int = 4, **options: float | bool) -> Spawned:
+    def worker(
+        self,
+        dsn: str,
+        *pipelines: str,
+        slots: int = 4,
+        schema: str = "flowstone",
+        code: Path = ROOT,
+        **options: float | bool,
+    ) -> Spawned:
         """Start a worker that knows these pipelines; durations among its options are seconds."""
-        given = {"dsn": dsn, "pipelines": pipelines, "slots": slots, "options": options}
-        return self.start("worker", given)
+        place = {"dsn": dsn, "schema": schema}
+        given = {**place, "pipelines": pipelines, "slots": slots, "options": options}
+        return self.start("worker", given, code=code)
 
     def close(self) -> None:
         """

@@ -14,7 +14,8 @@ class Tables:
             revision, the names sort in the order of the revisions, and there are no branches:
             ``0001_tallies.py``. They run with the schema as search path, so names in them go
             without it, and their state is kept in a version table of its own there. Beside
-            FlowStone's tables, names begin with the plugin's: ``tally_counts``.
+            FlowStone's tables, names begin with the plugin's: ``tally_counts``. One whose tables
+            older code of the plugin can work with says so: `flowstone.engine.schema.still_serves`.
     """
 
     revisions: Path

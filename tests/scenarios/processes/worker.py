@@ -1,8 +1,8 @@
 """
 A worker in a process of its own.
 
-``{"dsn": …, "pipelines": [name, …], "slots": 4, "options": {"lease": seconds, …}}``; durations
-among the options are seconds. SIGTERM stops it.
+``{"dsn": …, "schema": "flowstone", "pipelines": [name, …], "slots": 4, "options": {"lease":
+seconds, …}}``; durations among the options are seconds. SIGTERM stops it.
 """
 
 import asyncio
@@ -27,9 +27,12 @@ def options(slots: int, given: dict[str, Any]) -> WorkerOptions:
     return WorkerOptions({DEFAULT_QUEUE: slots}, **read)
 
 
-async def work(dsn: str, pipelines: list[str], slots: int, options_: dict[str, Any]) -> None:
+async def work(
+    dsn: str, schema: str, pipelines: list[str], slots: int, options_: dict[str, Any]
+) -> None:
     end_with_the_test()
-    async with FlowStone([pipeline(name) for name in pipelines], dsn=dsn, io=IO) as app:
+    known = [pipeline(name) for name in pipelines]
+    async with FlowStone(known, dsn=dsn, schema=schema, io=IO) as app:
         worker = app.worker(options(slots, options_))
 
         def stop() -> None:
@@ -42,6 +45,6 @@ async def work(dsn: str, pipelines: list[str], slots: int, options_: dict[str, A
 
 if __name__ == "__main__":
     given = argument()
-    asyncio.run(
-        work(given["dsn"], given["pipelines"], given.get("slots", 4), given.get("options", {}))
-    )
+    schema = given.get("schema", "flowstone")
+    slots, chosen = given.get("slots", 4), given.get("options", {})
+    asyncio.run(work(given["dsn"], schema, given["pipelines"], slots, chosen))
