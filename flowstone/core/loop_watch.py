@@ -60,7 +60,7 @@ class Hold:
     seconds: float
 
 
-class LoopWatch(threading.Thread):
+class LoopWatch:
     """
     Watches the event loop that it is made in, within ``with``.
 
@@ -76,7 +76,6 @@ class LoopWatch(threading.Thread):
         tell: Callable[[Hold], None],
         hang_limit: timedelta | None,
     ) -> None:
-        super().__init__(name="flowstone-loop-watch", daemon=True)
         self._claims = claims
         self._tell = tell
         self._limit = None if hang_limit is None else hang_limit.total_seconds()
@@ -88,9 +87,9 @@ class LoopWatch(threading.Thread):
     def __enter__(self) -> Self:
         if self._limit is None:
             # Most runs in a process are over before a thread would be worth its price.
-            self._starting = self._loop.call_later(TICK_SECONDS, self.start)
+            self._starting = self._loop.call_later(TICK_SECONDS, self._start)
         else:
-            self.start()
+            self._start()
         return self
 
     def __exit__(
@@ -103,8 +102,10 @@ class LoopWatch(threading.Thread):
             self._starting.cancel()
         self._stopped.set()
 
-    def run(self) -> None:
-        """Watch until the block is left."""
+    def _start(self) -> None:
+        threading.Thread(target=self._watch, name="flowstone-loop-watch", daemon=True).start()
+
+    def _watch(self) -> None:
         rearm_at = 0.0
         while True:
             # Before anything runs, and again long before it would go off: each time costs a thread.
