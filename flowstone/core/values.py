@@ -191,7 +191,7 @@ class Values:
 def _gone(source: StoredInput) -> NotStoredError:
     return NotStoredError(
         f"the value of {source.asset} that materialization {source.materialization_id} gave is no "
-        "longer stored: it was replaced, and pruned (FlowStone(retention=...)); its current value "
+        "longer stored: what was replaced is pruned (FlowStone(retention=...)); the current value "
         "is what get() returns"
     )
 
