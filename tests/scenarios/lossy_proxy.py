@@ -51,6 +51,7 @@ class LossyProxy:
         lose: Asked about every reply to a turn, and may take its time: a true answer loses the
             reply, and its connection.
         lost: The replies that were lost.
+        swallowed: How many notifications never came through, while `is_mute`.
         answered: How many requests the server has answered, of all connections together.
     """
 
@@ -63,6 +64,8 @@ class LossyProxy:
         self.lose: Callable[[Reply], Awaitable[bool]] = nothing
         self.lost: list[Reply] = []
         self.answered = 0
+        self.is_mute = False
+        self.swallowed = 0
 
     @property
     def dsn(self) -> str:
@@ -154,6 +157,9 @@ class LossyProxy:
             letter, length = struct.unpack("!cI", await server.readexactly(5))
             body = await server.readexactly(length - 4)
             await speaking.wait()
+            if letter == b"A" and self.is_mute:
+                self.swallowed += 1
+                continue
             held += struct.pack("!cI", letter, length) + body
             is_turn = is_turn or TURN in reply.sent
             is_running = (is_running or letter == b"2") and letter != b"Z"

@@ -1,0 +1,62 @@
+"""Nobody ever hears a notification, and LISTEN seems to work: what is lost is polled for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from flowstone import FlowStone
+from flowstone.core.status import RunStatus
+from tests.scenarios.conftest import PIPELINES
+from tests.scenarios.eventually import eventually
+from tests.scenarios.ledger import Ledger
+from tests.scenarios.lossy_proxy import LossyProxy
+from tests.scenarios.pipelines.gated import held, plain
+from tests.scenarios.spawned import Spawner
+
+
+@pytest.fixture
+async def proxy(dsn: str) -> AsyncIterator[LossyProxy]:
+    async with LossyProxy(dsn).listening() as proxy:
+        proxy.is_mute = True
+        yield proxy
+
+
+@pytest.fixture
+async def deaf(proxy: LossyProxy, ledger: Ledger) -> AsyncIterator[FlowStone]:
+    """An application that no notification reaches."""
+    async with FlowStone(PIPELINES, dsn=proxy.dsn) as deaf:
+        yield deaf
+
+
+async def test_what_is_enqueued_starts_and_its_end_is_seen(
+    deaf: FlowStone, proxy: LossyProxy, spawn: Spawner, ledger: Ledger
+) -> None:
+    async def followed() -> list[str]:
+        return [event.status.value async for event in deaf.subscribe(run=handle.run_id)]
+
+    spawn.worker(proxy.dsn, "gated", poll_interval=0.2, lease=25)
+    before = await deaf.enqueue(plain)
+    await before.result(timeout=20)
+
+    handle = await deaf.enqueue(held)
+    following = asyncio.create_task(followed())
+    result = asyncio.create_task(handle.result(timeout=20))
+    await eventually(lambda: bool(ledger.starts(held.full_name)))
+    ledger.open_gate("held-1")
+
+    assert (await result).attempt == 1
+    assert (await asyncio.wait_for(following, 20))[-1] == "succeeded"
+    assert proxy.swallowed > 0
+
+
+async def test_who_is_asked_to_stop_finds_it_out(
+    deaf: FlowStone, proxy: LossyProxy, spawn: Spawner, ledger: Ledger
+) -> None:
+    spawn.worker(proxy.dsn, "gated", poll_interval=0.2, lease=2)
+    handle = await deaf.enqueue(held)
+    await eventually(lambda: ledger.has_starts(1))
+
+    await handle.cancel()
+
+    assert (await handle.wait(timeout=20)).status is RunStatus.CANCELLED
