@@ -25,6 +25,7 @@ from flowstone.engine.embedded import EmbeddedPostgres, default_path
 from flowstone.engine.embedded_cluster import Cluster, cache_folder, private_folder
 from flowstone.engine.revisions import SchemaState
 from flowstone.engine.schema import migrate, status
+from flowstone.engine.statements import digest
 
 APP = "flowstone.cli.demo.pipeline:environment"
 GUEST_SCHEMA = "flowstone_demo"
@@ -91,6 +92,10 @@ class DemoFolder:
             note(settings, f"Postgres: the one you gave, in its schema {schema}")
             yield Database(settings.dsn, schema)
             return
+        if self._has_other_tables():
+            note(settings, "Postgres: the last demo's is of another build, and is deleted")
+            self.forget()
+        self._tables.write_text(digest(), encoding="utf-8")
         note(settings, f"Postgres: {self._said_of_server()} at {self.server}")
         schema = settings.schema or DEFAULT_SCHEMA
         server = EmbeddedPostgres(self.server)
@@ -125,6 +130,15 @@ class DemoFolder:
                 )
             cluster.stop(immediately=True)
             shutil.rmtree(cluster.folder)
+
+    @property
+    def _tables(self) -> Path:
+        return self.path / "tables.sha256"
+
+    def _has_other_tables(self) -> bool:
+        """Say whether the server's tables were made by other SQL than this build's."""
+        made = self._tables.read_text(encoding="utf-8") if self._tables.exists() else None
+        return self.server.exists() and made != digest()
 
     def _said_of_server(self) -> str:
         if not (self.server / "data" / "PG_VERSION").exists():

@@ -6,6 +6,7 @@ capture that path. Python names the schema in every call instead, so that a sess
 state and a transaction-mode PgBouncer may sit in between.
 """
 
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def truth(feature: str) -> tuple[str, ...]:
     views = [folder / "views.sql"] if (folder / "views.sql").exists() else []
     files = [folder / "tables.sql", *functions, *views]
     return tuple(file.relative_to(sql_root()).as_posix() for file in files)
+
+
+def digest() -> str:
+    """Return what changes with whatever makes the tables: the hash of all files under ``sql/``."""
+    root = sql_root()
+    files = sorted(it for it in root.rglob("*") if it.suffix in (".sql", ".py"))
+    texts = (f"{it.relative_to(root).as_posix()}\0{it.read_text('utf-8')}" for it in files)
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 @lru_cache

@@ -89,6 +89,16 @@ class TestFromNothing:
         assert "2 values to compute, 8 fresh ones reused" in third.stderr
         assert re.search(r"environment\.licenses +succeeded +1 +\d+ +invalidated", third.stdout)
 
+    def test_begins_anew_where_another_build_has_made_the_tables(self, folder: DemoFolder) -> None:
+        assert demo().exit_code == 0
+        (folder.path / "tables.sha256").write_text("of another build")
+
+        again = demo()
+
+        assert again.exit_code == 0, again.stderr
+        assert "the last demo's is of another build, and is deleted" in again.stderr
+        assert f"{ASSETS} values to compute" in again.stderr
+
     def commands_can_be_pasted(self, stdout: str) -> None:
         commands = pasted_commands(stdout)
         assert commands.startswith("cd ")
