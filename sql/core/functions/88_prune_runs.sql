@@ -80,7 +80,16 @@ AS $$
 BEGIN
     RETURN QUERY
     SELECT r.id, r.finished_at, m.id, coalesce(m.asset, after.asset), coalesce(m.partition, after.partition)
-    FROM flowstone_runs r
+    FROM (
+        -- Each gives one row at least: more runs than rows are never wanted.
+        SELECT r.id, r.finished_at
+        FROM flowstone_runs r
+        WHERE r.status = p_status
+            AND r.finished_at < p_before
+            AND (r.finished_at, r.id) >= (p_after.ended_at, p_after.after_id)
+        ORDER BY r.finished_at, r.id
+        LIMIT p_limit
+    ) r
     CROSS JOIN LATERAL (
         SELECT
             CASE WHEN r.id = p_after.after_id THEN p_after.asset ELSE '' END AS asset,
@@ -93,9 +102,6 @@ BEGIN
         ORDER BY m.asset, m.partition
         LIMIT p_limit
     ) m ON true
-    WHERE r.status = p_status
-        AND r.finished_at < p_before
-        AND (r.finished_at, r.id) >= (p_after.ended_at, p_after.after_id)
     ORDER BY r.finished_at, r.id, m.asset, m.partition
     LIMIT p_limit;
 END;
