@@ -201,7 +201,9 @@ class TestDeaths:
                 )
 
         killing = asyncio.create_task(kill())
-        while not killing.done():
+        is_over = False
+        while not is_over:
+            is_over = killing.done()  # its last blow may be felt only by the next statement
             with suppress(DatabaseError):
                 await store.prune(POLICY, limit=5)
         await prune(store)
