@@ -8,6 +8,7 @@ four trips instead of one. A pooler is known by the process that it says serves 
 the one that does.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -45,32 +46,30 @@ async def _is_lent(connection: asyncpg.Connection) -> bool:
 
 
 class LentConnection(asyncpg.Connection):
-    """A connection whose server may be another one in the next transaction."""
+    """
+    A connection whose server may be another one in the next transaction.
+
+    Safe are the calls that the engine makes: ``fetch``, ``fetchval`` and ``execute``.
+    """
 
     async def fetch(self, query: str, *args: object, **given: Any) -> Any:
         """As asyncpg's own, in a transaction."""
-        if self.is_in_transaction():
-            return await super().fetch(query, *args, **given)
-        async with self.transaction():
-            return await super().fetch(query, *args, **given)
-
-    async def fetchrow(self, query: str, *args: object, **given: Any) -> Any:
-        """As asyncpg's own, in a transaction."""
-        if self.is_in_transaction():
-            return await super().fetchrow(query, *args, **given)
-        async with self.transaction():
-            return await super().fetchrow(query, *args, **given)
+        return await self._together(super().fetch, query, *args, **given)
 
     async def fetchval(self, query: str, *args: object, **given: Any) -> Any:
         """As asyncpg's own, in a transaction."""
-        if self.is_in_transaction():
-            return await super().fetchval(query, *args, **given)
-        async with self.transaction():
-            return await super().fetchval(query, *args, **given)
+        return await self._together(super().fetchval, query, *args, **given)
 
     async def execute(self, query: str, *args: object, **given: Any) -> str:
-        """As asyncpg's own, in a transaction if it has arguments."""
-        if not args or self.is_in_transaction():
-            return await super().execute(query, *args, **given)
+        """As asyncpg's own, in a transaction if it has arguments; without, it takes one trip."""
+        if not args:
+            return await super().execute(query, **given)
+        return str(await self._together(super().execute, query, *args, **given))
+
+    async def _together(
+        self, call: Callable[..., Awaitable[Any]], query: str, *args: object, **given: Any
+    ) -> Any:
+        if self.is_in_transaction():
+            return await call(query, *args, **given)
         async with self.transaction():
-            return await super().execute(query, *args, **given)
+            return await call(query, *args, **given)

@@ -48,7 +48,7 @@ from flowstone.engine.statements import call, checked_schema_name
 from flowstone.engine.turn_connections import TurnConnections
 
 INPUT_BYTES = 64 * 1024
-"""How much of its inputs a claim brings, the smallest first; the rest is loaded when needed."""
+"""How much of its inputs a claim brings: each an equal share, or it is loaded when needed."""
 
 TURN_SECONDS = CALL_SECONDS = 30.0
 """What has no answer by then gets none: its connection is dropped, and its outcome is unknown."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from flowstone import Pipeline
+from flowstone import Context, Dep, Pipeline, Skip
 
 Kind = Literal["dep", "optional", "after"]
 Fate = Literal["succeed", "fail", "skip"]
@@ -205,8 +205,6 @@ async def n{name}(ctx: Context{parameters}) -> int | Skip:
 
 def pipeline(name: str, model: Model, numbers: Numbers) -> Pipeline:
     """The pipeline of a shape, in the versions that the model has."""
-    from flowstone import Context, Dep, Skip
-
     p = Pipeline(name)
     scope: dict[str, Any] = {
         "p": p, "Context": Context, "Dep": Dep, "Skip": Skip,

@@ -6,7 +6,7 @@
 -- nothing was claimed, one of kind 'due' whose claim column has the milliseconds until the next timed job,
 -- if there is one.
 --
--- in_values has the smallest inputs, up to p_input_bytes for each claim; the worker loads what is null.
+-- in_values has the inputs that fit into an equal share of p_input_bytes; the worker loads what is null.
 --
 -- Plans are pinned: the tables may be empty when a plan is cached and full a second later, and every
 -- access here has the index it wants. A lock that somebody holds for longer than lock_timeout undoes the
