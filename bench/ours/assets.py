@@ -84,12 +84,12 @@ async def drain(dsn: str, count: int, asset_count: int, metric: str) -> list[Mea
 
 
 async def chain(dsn: str, count: int) -> list[Measurement]:
-    """Run the chain; a hop is the time between two successive assets' ends."""
+    """Run the chain; a hop is the time between two successive assets' ends, by the database."""
     migrate(dsn)
     pipeline, last = chained_assets(count)
     async with FlowStone(pipeline, dsn=dsn) as app:
         await app.enqueue(last)
-    seconds = await drained_in(dsn, pipeline, count)
+    await drained_in(dsn, pipeline, count)
     connection = await asyncpg.connect(**for_asyncpg(dsn))
     value = await connection.fetchval(
         "SELECT value::text FROM flowstone.current_values WHERE asset = $1", last.full_name
@@ -106,7 +106,7 @@ async def chain(dsn: str, count: int) -> list[Measurement]:
         for before, after in pairwise(rows)
     ]
     return [
-        Measurement("hops_per_s", count / seconds, "hops/s"),
+        Measurement("hops_per_s", len(hops) / sum(hops), "hops/s"),
         Measurement("hop_ms_p50", median(hops) * 1000, "ms"),
     ]
 
