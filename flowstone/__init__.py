@@ -18,6 +18,9 @@ if _TYPE_CHECKING:
     from flowstone.core.dependency import Dep, Requires
     from flowstone.core.errors import FlowStoneError, RunFailedError, RunWaiting
     from flowstone.core.handle import RunHandle
+    from flowstone.core.job import Job, JobCall
+    from flowstone.core.job_context import JobContext
+    from flowstone.core.job_handle import JobHandle
     from flowstone.core.pipeline import Pipeline
     from flowstone.core.results import Cancel, Skip, Snooze
     from flowstone.core.retention import Retention
@@ -33,6 +36,10 @@ __all__ = [
     "Dep",
     "FlowStone",
     "FlowStoneError",
+    "Job",
+    "JobCall",
+    "JobContext",
+    "JobHandle",
     "Pipeline",
     "Requires",
     "Retention",
@@ -56,6 +63,10 @@ _HOMES = {
     "Dep": "dependency",
     "FlowStone": "application",
     "FlowStoneError": "errors",
+    "Job": "job",
+    "JobCall": "job",
+    "JobContext": "job_context",
+    "JobHandle": "job_handle",
     "Pipeline": "pipeline",
     "Requires": "dependency",
     "Retention": "retention",

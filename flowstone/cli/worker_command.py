@@ -50,7 +50,7 @@ LAST_SECONDS = 5.0
     metavar="NAME[:N],...",
     multiple=True,
     help="The queues to serve, and how many assets of each run at once (etl:10,scatter:50). "
-    "By default every queue that an asset of the application names.",
+    "By default every queue that an asset or a job of the application names.",
 )
 @click.option(
     "--concurrency",
@@ -216,7 +216,7 @@ def _read_queues(texts: Sequence[str], concurrency: int) -> dict[str, int]:
 
 
 def _named_queues(app: FlowStone) -> list[str]:
-    named = {asset.options.queue or DEFAULT_QUEUE for asset in app.definitions}
+    named = {queue or DEFAULT_QUEUE for queue in app.definitions.queues}
     return sorted(named) or [DEFAULT_QUEUE]
 
 

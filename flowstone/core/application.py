@@ -9,16 +9,20 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeAlias, TypeVar, Unpack, overload
+from typing import Any, TypeAlias, TypeVar, Unpack, cast, overload
 
-from flowstone.core.assembly import Assembly
+from flowstone.core.application_jobs import AnyArguments, ApplicationJobs, are_calls, of_job
 from flowstone.core.asset import Asset
 from flowstone.core.asset_status import AssetState, AssetStatus
 from flowstone.core.contracts.health import Finding
+from flowstone.core.errors import InvalidOptionError
 from flowstone.core.graph import Format, render
 from flowstone.core.handle import RunHandle
 from flowstone.core.health import HealthReport, answer_to, finding_of
 from flowstone.core.io_choice import IOLike
+from flowstone.core.job import JobCall
+from flowstone.core.job_handle import JobHandle
+from flowstone.core.job_submission import JobOptions
 from flowstone.core.local_run import finish
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.planner import DEFAULT_QUEUE, Decision
@@ -34,7 +38,7 @@ T = TypeVar("T")
 Target: TypeAlias = Asset[..., T] | str
 
 
-class FlowStone(Assembly):
+class FlowStone(ApplicationJobs):
     """
     An application; open it with ``async with``.
 
@@ -104,6 +108,9 @@ class FlowStone(Assembly):
         return await finish(handle, self.store, self._executor, self._emitter)
 
     @overload
+    async def enqueue(self, target: JobCall[T], /, **given: Unpack[JobOptions]) -> JobHandle[T]: ...
+
+    @overload
     async def enqueue(
         self, target: Asset[..., T], /, **given: Unpack[EnqueueArguments]
     ) -> RunHandle[T]: ...
@@ -114,10 +121,10 @@ class FlowStone(Assembly):
     ) -> RunHandle[object]: ...
 
     async def enqueue(
-        self, target: Target[object], /, **given: Unpack[EnqueueArguments]
-    ) -> RunHandle[object]:
+        self, target: Target[object] | JobCall[object], /, **given: Unpack[AnyArguments]
+    ) -> RunHandle[Any] | JobHandle[Any]:
         """
-        Leave the target to workers and return a handle at once.
+        Leave an asset, or a job's call, to workers and return a handle at once.
 
         Args:
             conn: The caller's asyncpg, psycopg or SQLAlchemy async connection: the run exists when
@@ -126,11 +133,22 @@ class FlowStone(Assembly):
             queue: Where the whole run goes; by default where each asset says.
             priority: Of the whole run; by default what each asset says.
             at: Not before this instant, which needs a time zone.
+            delay: Of a job: not before this much later, by the database's clock.
 
-        The rest is as in `run`.
+        Of a job ``conn``, ``queue``, ``priority``, ``at`` and ``delay`` can be said. The rest is of
+        assets, as in `run`.
         """
-        return await self._enqueue([target], None, several=False, **given)
+        if are_calls([target]):
+            [job] = await self._enqueue_jobs([cast("JobCall[object]", target)], **of_job(given))
+            return job
+        return await self._enqueue([cast("Target[object]", target)], None, several=False, **given)
 
+    @overload
+    async def enqueue_many(
+        self, targets: Sequence[JobCall[T]], /, **given: Unpack[JobOptions]
+    ) -> list[JobHandle[T]]: ...
+
+    @overload
     async def enqueue_many(
         self,
         targets: Pipeline | Sequence[Target[object]],
@@ -138,18 +156,33 @@ class FlowStone(Assembly):
         *,
         over: Iterable[object] | None = None,
         **given: Unpack[EnqueueArguments],
-    ) -> RunHandle[list[object]]:
+    ) -> RunHandle[list[object]]: ...
+
+    async def enqueue_many(
+        self,
+        targets: Pipeline | Sequence[Target[object]] | Sequence[JobCall[object]],
+        /,
+        *,
+        over: Iterable[object] | None = None,
+        **given: Unpack[AnyArguments],
+    ) -> RunHandle[list[object]] | list[JobHandle[Any]]:
         """
-        Leave several targets, or a whole pipeline, to workers as one run.
+        Leave several targets, or a whole pipeline, to workers as one run; or several jobs.
 
         An upstream that several share is computed once. Values come partition by partition, in the
-        order of the targets.
+        order of the targets. Jobs are written in one statement, all or none, and each has a handle.
 
         Args:
             over: Partitions, all of them in this one run, instead of ``partition``.
 
         Other arguments and errors are those of `enqueue`.
         """
+        if are_calls(targets):
+            if over is not None:
+                raise InvalidOptionError("over= is for assets; a job has no partitions")
+            calls = cast("Sequence[JobCall[object]]", targets)
+            return await self._enqueue_jobs(calls, **of_job(given))
+        targets = cast("Pipeline | Sequence[Target[object]]", targets)
         listed = targets.assets if isinstance(targets, Pipeline) else _listed(targets)
         return await self._enqueue(listed, over, several=True, **given)
 
@@ -163,8 +196,11 @@ class FlowStone(Assembly):
         conn: object = None,
         dedupe: str | None = None,
         at: datetime | None = None,
+        delay: object = None,
         **given: Unpack[RequestArguments],
     ) -> RunHandle[list[object]]:
+        if delay is not None:
+            raise InvalidOptionError("delay= is for jobs; an asset's run takes at=")
         request = self._submissions.request(targets, over, **given)
         created = await self._submissions.create(request, conn=conn, dedupe=dedupe, at=at)
         return self._handle(created.run_id, several=several, created=created.created)
@@ -322,11 +358,10 @@ class FlowStone(Assembly):
         Return a worker over this application's store; ``await worker.run()`` works.
 
         The background services of plugins start and stop with it. Without options it serves every
-        queue that an asset names, with 20 slots each.
+        queue that an asset or a job names, with 20 slots each.
         """
         if options is None:
-            named = {it.options.queue for it in self.definitions.assets.values()}
-            queues = {queue or DEFAULT_QUEUE: 20 for queue in named}
+            queues = {queue or DEFAULT_QUEUE: 20 for queue in self.definitions.queues}
             options = WorkerOptions(queues=queues)
         executor = self._executor(
             sum(options.queues.values()) or options.slots, options.child_processes

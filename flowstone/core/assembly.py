@@ -23,6 +23,7 @@ from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.definitions import build
 from flowstone.core.executor import Executor
+from flowstone.core.job_submission import JobSubmissions
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.plugin import InstalledPlugin
 from flowstone.core.processes.children import Children
@@ -80,7 +81,8 @@ class Assembly:
         self.resources = Resources(configured, telemetry=self._emitter)
         named_codec = self.registries.codecs.instance(codec) if isinstance(codec, str) else codec
         self.codec = named_codec or self.registries.codecs.instance(DEFAULT)
-        in_processes = any(it.options.executor == "process" for it in self.definitions)
+        bodies = [*self.definitions, *(job.body for job in self.definitions.jobs.values())]
+        in_processes = any(it.options.executor == "process" for it in bodies)
         self._children = Children(self.codec) if in_processes else None
         self._keep_in(dsn, schema)
         self._sweeper = Sweeper(self.definitions, self._values.io)
@@ -111,6 +113,7 @@ class Assembly:
         self._submissions = Submissions(
             self.definitions, self.store, self._values, self.codec, self._emitter
         )
+        self._jobs = JobSubmissions(self.definitions, self.store, self.codec)
         self._services = Services(self.registries.services, self._emitter)
 
     def _store(self, dsn: str | None, schema: str) -> Store:

@@ -122,6 +122,8 @@ class Asset(_TwoOrThree, Generic[P, T_co, R_co]):
         source: Where it is defined.
         code_version: Changes when the code of the function or a phase does, or ``version=``.
         objections: What is wrong with its options, in words.
+        takes_arguments: Whether parameters without a source are given by who enqueues it: it is
+            the body of a job.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Asset(_TwoOrThree, Generic[P, T_co, R_co]):
     strategy: object = None
     phases: Mapping[str, Phase] = field(default_factory=dict)
     supplied: int | Sequence[str] = 0
+    takes_arguments: bool = False
     after: tuple[str, ...] = ()
     objections: tuple[str, ...] = ()
     declared_value_type: object = None
@@ -238,6 +241,7 @@ class Asset(_TwoOrThree, Generic[P, T_co, R_co]):
                 self.function,
                 pipeline=self.pipeline,
                 supplied=self.supplied,
+                takes_arguments=self.takes_arguments,
                 local_names=self.local_names,
             ),
             phases=MappingProxyType(

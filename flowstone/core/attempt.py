@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from flowstone.core.asset import Asset
+from flowstone.core.attempt_context import Cancellation
 from flowstone.core.chosen_io import DEFAULT_IO
-from flowstone.core.context import Cancellation, Context
+from flowstone.core.context import Context
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.store import Claim, StoredInput
 from flowstone.core.errors import DependencyNotReadyError
+from flowstone.core.job_arguments import arguments_of
+from flowstone.core.job_context import JobContext
 from flowstone.core.processes.call import Call, Crossing, Encoded, Facts
 from flowstone.core.processes.processes import Processes
 from flowstone.core.resources import Resources
@@ -72,6 +75,7 @@ class Attempt:
 
     @property
     def run_id(self) -> int:
+        assert self._claim.run_id is not None, "only a job has none, and a job no strategy"
         return self._claim.run_id
 
     @property
@@ -87,12 +91,19 @@ class Attempt:
         return self._claim.attempt
 
     async def call(self, **supplied: object) -> object:
+        supplied |= self._own_arguments()
         if self.asset.options.executor == "process":
             return await self._call_in_process(supplied)
         return await self._call(self.asset.signature, supplied)
 
     async def call_phase(self, phase: str, **supplied: object) -> object:
         return await self._call(self.asset.phase_signatures[phase], supplied)
+
+    def _own_arguments(self) -> Mapping[str, object]:
+        text = self._claim.arguments
+        if text is None:
+            return {}
+        return arguments_of(self.asset).decode(text, self._codec)
 
     async def _call(self, signature: Signature, arguments: dict[str, object]) -> object:
         for argument in signature.arguments:
@@ -128,6 +139,7 @@ class Attempt:
             run_id=self._claim.run_id,
             materialization_id=self._claim.id,
             attempt=self._claim.attempt,
+            queue=self._claim.queue,
             config=self._options.config,
             max_bytes=self._values.max_bytes(io) if is_plain else None,
         )
@@ -174,7 +186,16 @@ class Attempt:
             )
         return source
 
-    def _context(self, signature: Signature) -> Context[object]:
+    def _context(self, signature: Signature) -> Context[object] | JobContext:
+        if self._claim.run_id is None:
+            return JobContext(
+                job=self.asset.full_name,
+                job_id=self._claim.id,
+                queue=self._claim.queue,
+                attempt=self._claim.attempt,
+                resources=self._resources.get,
+                cancellation=self.cancellation,
+            )
         return Context(
             asset=self.asset.full_name,
             partition=signature.partition_of(self._claim.partition),

@@ -60,6 +60,7 @@ class Checks:
             found += self._of_asset(asset)
             if types:
                 found += self._of_types(asset)
+        found += self._of_jobs()
         found += self._circles()
         return found
 
@@ -97,6 +98,22 @@ class Checks:
         if first is asset:
             yield from self._unknown_upstreams(asset)
 
+    def _of_jobs(self) -> Iterator[Problem]:
+        known = dict(self._by_name)
+        for body in (job.body for pipeline in self._pipelines for job in pipeline.jobs):
+            first = known.setdefault(body.full_name, body)
+            if first is not body:
+                kind = "job" if first.takes_arguments else "asset"
+                twin = _problem(body, f"there is another {kind} of that name at {first.source}")
+                self.duplicates.append(twin)
+                yield twin
+            yield from (_problem(body, objection) for objection in body.objections)
+            if body.strategy is not None or body.phases:
+                yield _problem(body, "a job is a plain function; decorators are for assets")
+            yield from (_problem(body, objection) for objection in body.signature.objections)
+            yield from self._of_executor(body)
+            yield from self._of_resources(body)
+
     def _of_aliases(self, asset: AnyAsset) -> Iterator[Problem]:
         for alias in asset.options.aliases:
             pipeline, _, name = alias.rpartition(".")
@@ -133,13 +150,13 @@ class Checks:
             name, kind = requirement.parameter, requirement.type.__qualname__
             message = f"{says}: resources stay with the worker, '{name}' cannot reach the process."
             message += f" Make the {kind} in the function, or leave it in a thread"
-            yield _problem(asset, message, f"@{asset.pipeline}.asset")
+            yield _problem(asset, message, f"@{asset.pipeline}.{_kind(asset)}")
         try:
             place_of(asset)
         except DefinitionError as error:
             message = f"{says}: a child process cannot find it: {error}.\n  Put it at the top of a "
             message += "module, with the decorator above it"
-            line = f"@{asset.pipeline}.asset({says})\ndef {asset.name}(...): ..."
+            line = f"@{asset.pipeline}.{_kind(asset)}({says})\ndef {asset.name}(...): ..."
             yield _problem(asset, message, line)
 
     def _of_resources(self, asset: AnyAsset) -> Iterator[Problem]:
@@ -231,7 +248,14 @@ class Checks:
 
 
 def _problem(asset: AnyAsset, message: str, fix: str | None = None) -> Problem:
-    return Problem(message, where=str(asset.source), asset=asset.full_name, fix=fix)
+    where = str(asset.source)
+    if asset.takes_arguments:
+        return Problem(message, where=where, job=asset.full_name, fix=fix)
+    return Problem(message, where=where, asset=asset.full_name, fix=fix)
+
+
+def _kind(asset: AnyAsset) -> str:
+    return "job" if asset.takes_arguments else "asset"
 
 
 def _camel(name: str) -> str:

@@ -22,6 +22,7 @@ from flowstone.core.errors import (
     Problem,
     UnknownAssetError,
 )
+from flowstone.core.job import AnyJob
 from flowstone.core.pipeline import Pipeline
 
 _SHOWN = 50
@@ -74,6 +75,7 @@ class Definitions:
     Attributes:
         pipelines: By name.
         assets: By full name, in the order of definition.
+        jobs: The same of the jobs below the assets.
         aliases: Old full name → the name now.
         dag: The graph of all assets.
     """
@@ -83,6 +85,10 @@ class Definitions:
         self.assets: Mapping[str, Asset[..., object]] = MappingProxyType(
             {asset.full_name: asset for it in pipelines for asset in it.assets}
         )
+        self.jobs: Mapping[str, AnyJob] = MappingProxyType(
+            {job.full_name: job for it in pipelines for job in it.jobs}
+        )
+        self._old_jobs = {alias: it for it in self.jobs.values() for alias in it.options.aliases}
         self.aliases: Mapping[str, str] = MappingProxyType(
             {alias: name for name, asset in self.assets.items() for alias in asset.options.aliases}
         )
@@ -103,6 +109,16 @@ class Definitions:
     def find(self, name: str) -> Asset[..., object] | None:
         """Return the asset of a full name, an old one included, or None."""
         return self.assets.get(self.aliases.get(name, name))
+
+    def find_job(self, name: str) -> AnyJob | None:
+        """Return the job of a full name, an old one included, or None."""
+        return self.jobs.get(name) or self._old_jobs.get(name)
+
+    @property
+    def queues(self) -> list[str | None]:
+        """The queues that assets and jobs name, each once; None is the default one."""
+        bodies = [*self.assets.values(), *(job.body for job in self.jobs.values())]
+        return list(dict.fromkeys(it.options.queue for it in bodies))
 
     def get(self, asset: AssetRef) -> Asset[..., object]:
         """

@@ -31,6 +31,7 @@ from flowstone.core.outcome import (
     Stored,
     Waiting,
 )
+from flowstone.core.processes.call import Encoded
 from flowstone.core.processes.processes import Processes
 from flowstone.core.resources import Resources
 from flowstone.core.retry import DEFAULT_RETRY
@@ -38,7 +39,7 @@ from flowstone.core.run_options import AssetOptions
 from flowstone.core.status import Event
 from flowstone.core.telemetry import listens
 from flowstone.core.threads import Threads
-from flowstone.core.values import Values
+from flowstone.core.values import MAX_BYTES, Values
 
 logger = logging.getLogger("flowstone.asset")
 
@@ -86,22 +87,29 @@ class Executor:
         Raises:
             CancelledError: The worker cancelled this task.
         """
-        asset = self._definitions.find(claim.asset)
+        asset = self._find(claim)
         if asset is None:
-            logger.warning("Asset %s is unknown to this worker; handed back", claim.asset)
+            kind = "Asset" if claim.run_id is not None else "Job"
+            logger.warning("%s %s is unknown to this worker; handed back", kind, claim.asset)
             return Settlement(claim.id, claim.claim, Event.HANDED_BACK, delay=UNKNOWN_ASSET_DELAY)
         # By the name that the run was planned with: the asset may have another one by now.
         options = run_options.parse(claim.options).of(claim.asset)
-        if not listens(self._telemetry, "materialization"):
+        span, facts = _span(claim)
+        if not listens(self._telemetry, span):
             return await self._attempt(asset, claim, options)
 
-        facts = {"asset": claim.asset, "partition": claim.partition, "run_id": claim.run_id}
-        self._telemetry.execute("materialization.start", {"system_time": time.time()}, facts)
+        self._telemetry.execute(f"{span}.start", {"system_time": time.time()}, facts)
         settlement = await self._attempt(asset, claim, options)
         if settlement.event not in (Event.FAILED, Event.RETRIED):
             duration = {"duration": float(settlement.duration_ms)}
-            self._telemetry.execute("materialization.stop", duration, facts)
+            self._telemetry.execute(f"{span}.stop", duration, facts)
         return settlement
+
+    def _find(self, claim: Claim) -> Asset[..., object] | None:
+        if claim.run_id is not None:
+            return self._definitions.find(claim.asset)
+        job = self._definitions.find_job(claim.asset)
+        return None if job is None else job.body
 
     def abort(self, claim: Claim) -> None:
         """Tell a function that polls ``ctx.is_cancelled()`` to stop."""
@@ -200,6 +208,9 @@ class Executor:
         outcome: Stored | Waiting | Skipped | Cancelled | Snoozed,
     ) -> Settlement:
         match outcome:
+            case Stored(value) if claim.run_id is None:
+                text = self._result_text(value)
+                return Settlement(claim.id, claim.claim, Event.SUCCEEDED, value=text)
             case Stored(value):
                 io = options.io or asset.options.io or DEFAULT_IO
                 kept = await self._values.store(io, claim, value)
@@ -222,6 +233,12 @@ class Executor:
             case Snoozed(delay):
                 return Settlement(claim.id, claim.claim, Event.SNOOZED, delay=delay)
 
+    def _result_text(self, value: object) -> str | None:
+        """Return what is kept of a job's result; nothing of None."""
+        if isinstance(value, Encoded):
+            return None if value.text == "null" else value.text
+        return None if value is None else self._codec.encode(value, max_bytes=MAX_BYTES)
+
     def _failed(
         self, asset: Asset[..., object], claim: Claim, raised: BaseException, began: float
     ) -> Settlement:
@@ -234,23 +251,22 @@ class Executor:
         self.last_error = error
         logger.log(
             logging.WARNING if again else logging.ERROR,
-            "FlowStone error in %s%s, run %s, attempt %s: %s%s",
-            claim.asset,
-            f"[{claim.partition}]" if claim.partition else "",
-            claim.run_id,
+            "FlowStone error in %s, attempt %s: %s%s",
+            claim.label,
             claim.attempt,
             error,
             f"; next attempt in {delay.total_seconds():.1f}s" if delay is not None else "",
             exc_info=raised if not isinstance(raised, FlowStoneError) else None,
         )
-        facts = {"asset": claim.asset, "partition": claim.partition, "run_id": claim.run_id}
+        span, facts = _span(claim)
         self._telemetry.execute(
-            "materialization.exception",
+            f"{span}.exception",
             {"duration": (time.perf_counter() - began) * 1000},
             {**facts, "error": error},
         )
+        where = {"asset": claim.asset, "partition": claim.partition, "run_id": claim.run_id}
         self._telemetry.execute(
-            "error", {"count": 1}, {"type": error.code, "retryable": error.retryable, **facts}
+            "error", {"count": 1}, {"type": error.code, "retryable": error.retryable, **where}
         )
         return Settlement(
             claim.id,
@@ -259,6 +275,17 @@ class Executor:
             error=json.dumps(describe(error)),
             delay=delay,
         )
+
+
+def _span(claim: Claim) -> tuple[str, dict[str, object]]:
+    """Return the telemetry span of an attempt, and its facts."""
+    if claim.run_id is None:
+        return "job", {"job": claim.asset, "job_id": claim.id, "queue": claim.queue}
+    return "materialization", {
+        "asset": claim.asset,
+        "partition": claim.partition,
+        "run_id": claim.run_id,
+    }
 
 
 def _failure(id_: int, claim: int, error: FlowStoneError) -> Settlement:

@@ -184,8 +184,7 @@ def _end_process_in(seconds: float) -> None:
 def _named(claim: Claim | None) -> str:
     if claim is None:
         return "Something"
-    slice_ = f"[{claim.partition}]" if claim.partition else ""
-    return f"{claim.asset}{slice_}, run {claim.run_id},"
+    return f"{claim.label},"
 
 
 def _place(frame: FrameType | None) -> str:

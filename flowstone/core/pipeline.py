@@ -1,5 +1,5 @@
 """
-A named collection of assets.
+A named collection of assets and jobs.
 
 ::
 
@@ -9,29 +9,30 @@ A named collection of assets.
     async def numbers() -> list[int]:
         return [1, 2, 3]
 
+    @sales.job(queue="mail")
+    async def send_mail(to: str) -> None: ...
+
 A pipeline is a value: nothing is registered anywhere until it is given to ``FlowStone([sales])``.
 """
 
-import functools
-import inspect
 import os
-import sys
-import types
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from flowstone.core.annotations import innermost
-from flowstone.core.asset import Asset, AssetRef, Definition, Location, Phase
-from flowstone.core.code_version import code_version
+from flowstone.core.asset import Asset, AssetRef, Definition, Location
+from flowstone.core.draft import Draft, surroundings
 from flowstone.core.errors import DefinitionError, Problem
 from flowstone.core.io_choice import IOLike
+from flowstone.core.job import JOB_RETRY, AnyJob, Job
+from flowstone.core.job_context import JobContext
 from flowstone.core.options import OptionReader, Options, name_objection
 from flowstone.core.results import Cancel, Skip, Snooze
 from flowstone.core.retry import Retry
 from flowstone.core.signature import full_name
 
+A = ParamSpec("A")
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,12 +55,35 @@ class AssetDecorator(Protocol):
     def __call__(self, function: Callable[P, T | Skip | Snooze | Cancel], /) -> Asset[P, T, T]: ...
 
 
+class JobDecorator(Protocol):
+    """What ``pipeline.job(...)`` with options gives; typed like ``pipeline.job`` itself."""
+
+    @overload
+    def __call__(
+        self,
+        function: Callable[
+            Concatenate[JobContext, A], Coroutine[Any, Any, T | Skip | Snooze | Cancel]
+        ],
+        /,
+    ) -> Job[A, Concatenate[JobContext, A], T, Coroutine[Any, Any, T]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[A, Coroutine[Any, Any, T | Skip | Snooze | Cancel]], /
+    ) -> Job[A, A, T, Coroutine[Any, Any, T]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, A], T | Skip | Snooze | Cancel], /
+    ) -> Job[A, Concatenate[JobContext, A], T, T]: ...
+    @overload
+    def __call__(self, function: Callable[A, T | Skip | Snooze | Cancel], /) -> Job[A, A, T, T]: ...
+
+
 class Pipeline:
     """
-    Assets that belong together, with defaults for their options.
+    Assets and jobs that belong together, with defaults for their options.
 
     Args:
-        name: The first half of its assets' full names, and what rows call it: letters, digits and
+        name: The first half of their full names, and what rows call it: letters, digits and
             underscores.
         io: The IO manager of assets that name none; a name, or (name, configuration).
         queue: The queue of assets that name none.
@@ -85,7 +109,7 @@ class Pipeline:
         tags: Sequence[str] = (),
         owner: str | None = None,
     ) -> None:
-        caller = _surroundings()
+        caller = surroundings()
         self.source = Location(caller.f_code.co_filename, caller.f_lineno)
         read = OptionReader()
         self.defaults = Options(
@@ -103,15 +127,21 @@ class Pipeline:
             raise DefinitionError(problems=problems)
         self.name = name
         self._assets: list[Asset[..., object]] = []
+        self._jobs: list[AnyJob] = []
         self._places: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<pipeline {self.name}: {len(self._assets)} assets>"
+        return f"<pipeline {self.name}: {len(self._assets)} assets, {len(self._jobs)} jobs>"
 
     @property
     def assets(self) -> tuple[Asset[..., object], ...]:
         """The assets in the order in which they were defined."""
         return tuple(self._assets)
+
+    @property
+    def jobs(self) -> tuple[AnyJob, ...]:
+        """The jobs in the order in which they were defined."""
+        return tuple(self._jobs)
 
     @overload
     def asset(self, function: Definition[P, T, R], /) -> Asset[P, T, R]: ...
@@ -203,8 +233,103 @@ class Pipeline:
             version=read.text("version", version),
             executor=read.executor(executor),
         )
-        draft = _Draft(self, name, options, after, read.objections)
+        draft = Draft("asset", self.name, name, options, read.objections, self._kept, after)
         return draft if function is None else draft(function)
+
+    @overload
+    def job(
+        self,
+        function: Callable[
+            Concatenate[JobContext, A], Coroutine[Any, Any, T | Skip | Snooze | Cancel]
+        ],
+        /,
+    ) -> Job[A, Concatenate[JobContext, A], T, Coroutine[Any, Any, T]]: ...
+    @overload
+    def job(
+        self, function: Callable[A, Coroutine[Any, Any, T | Skip | Snooze | Cancel]], /
+    ) -> Job[A, A, T, Coroutine[Any, Any, T]]: ...
+    @overload
+    def job(
+        self, function: Callable[Concatenate[JobContext, A], T | Skip | Snooze | Cancel], /
+    ) -> Job[A, Concatenate[JobContext, A], T, T]: ...
+    @overload
+    def job(self, function: Callable[A, T | Skip | Snooze | Cancel], /) -> Job[A, A, T, T]: ...
+    @overload
+    def job(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        retry: Retry | int | None = None,
+        timeout: timedelta | str | float | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        owner: str | None = None,
+        description: str | None = None,
+        aliases: Sequence[str] = (),
+        executor: Literal["thread", "process"] | None = None,
+    ) -> JobDecorator: ...
+
+    def job(
+        self,
+        function: object = None,
+        /,
+        *,
+        name: str | None = None,
+        retry: Retry | int | None = None,
+        timeout: timedelta | str | float | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        owner: str | None = None,
+        description: str | None = None,
+        aliases: Sequence[str] = (),
+        executor: Literal["thread", "process"] | None = None,
+    ) -> object:
+        """
+        Make a job of the function below; with or without parentheses.
+
+        Its parameters are what `Job.with_` takes, but for a first one of type `JobContext` and
+        those that a ``Requires`` fills. What it returns is kept with the job, as JSON.
+
+        Args:
+            retry: The policy of attempts; a number is how often it is tried in all. By default
+                `flowstone.core.job.JOB_RETRY`: twenty attempts over a week, whatever the
+                function raised.
+
+        The other options are those of `asset`.
+
+        Raises:
+            DefinitionError: It is not a function.
+        """
+        read = OptionReader()
+        options = Options(
+            retry=read.retry(retry) or self.defaults.retry or JOB_RETRY,
+            timeout=read.timeout(timeout) or self.defaults.timeout,
+            queue=read.queue(queue) or self.defaults.queue,
+            priority=self.defaults.priority if priority is None else read.priority(priority),
+            tags=tuple(dict.fromkeys((*self.defaults.tags, *read.texts("tags", tags)))),
+            owner=read.text("owner", owner) or self.defaults.owner,
+            description=read.description(description),
+            aliases=tuple(full_name(it, self.name) for it in read.texts("aliases", aliases)),
+            executor=read.executor(executor),
+        )
+        draft = Draft("job", self.name, name, options, read.objections, self._kept_job)
+        return draft if function is None else draft(function)
+
+    def _kept(self, asset: Asset[..., object]) -> Asset[..., object]:
+        self.add(asset)
+        return asset
+
+    def _kept_job(self, body: Asset[..., object]) -> AnyJob:
+        job: AnyJob = Job(body)
+        for place, known in enumerate(self._jobs):
+            if known.name == job.name and _is_same_cell(known.body, body):
+                self._jobs[place] = job
+                return job
+        self._jobs.append(job)
+        return job
 
     def add(self, asset: Asset[..., object]) -> None:
         """
@@ -218,142 +343,6 @@ class Pipeline:
             self._assets[place] = asset
         else:
             self._assets.append(asset)
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """An asset that still waits for its function."""
-
-    pipeline: Pipeline
-    name: str | None
-    options: Options
-    after: Sequence[AssetRef]
-    objections: Sequence[str]
-
-    def __call__(self, given: object) -> Asset[..., object]:
-        surroundings = _surroundings()
-        parts = _Parts(given, Location(surroundings.f_code.co_filename, surroundings.f_lineno))
-        function = parts.function
-        name = self.name if self.name is not None else str(getattr(function, "__name__", ""))
-        wrong = [*self.objections, *parts.objections]
-        objection = name_objection("an asset", name)
-        if objection:
-            wrong.append(f'{objection}; say asset(name="...")')
-        asset: Asset[..., object] = Asset(
-            name=name,
-            pipeline=self.pipeline.name,
-            function=function,
-            options=replace(self.options, description=self.options.description or parts.docstring),
-            source=parts.source,
-            code_version=self.options.version or code_version(parts.functions),
-            strategy=parts.strategy,
-            phases=parts.phases,
-            supplied=parts.supplied,
-            after=_names([*parts.after, *self._after(wrong)], self.pipeline.name, wrong),
-            objections=tuple(wrong),
-            declared_value_type=parts.value_type,
-            value_phase=parts.value_phase,
-            local_names=_local_names(function, surroundings),
-        )
-        self.pipeline.add(asset)
-        return asset
-
-    def _after(self, wrong: list[str]) -> Sequence[object]:
-        if isinstance(self.after, Sequence) and not isinstance(self.after, str):
-            return self.after
-        wrong.append(f"after={self.after!r} must be a list: after=[...]")
-        return ()
-
-
-class _Parts:
-    """What the decorators below ``@pipeline.asset`` said, put together."""
-
-    def __init__(self, given: object, called_at: Location) -> None:
-        self.objections: list[str] = []
-        self.strategy: object = None
-        self.phases: dict[str, Phase] = {}
-        self.supplied: int | Sequence[str] = 0
-        self.value_type: object = None
-        self.value_phase: str | None = None
-        self.after: list[object] = []
-        while isinstance(given, Definition):
-            self._take(given)
-            given = given.function
-        self.function = _function(given, called_at)
-        self.source = _location(self.function) or called_at
-        self.docstring = inspect.cleandoc(innermost(self.function).__doc__ or "")
-        self.functions = [self.function, *(phase.function for phase in self.phases.values())]
-        if self.value_phase not in (None, *self.phases):
-            self.objections.append(f"its value comes from '{self.value_phase}', which is no phase")
-            self.value_phase = None
-        if self.strategy is None and (
-            inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)
-        ):
-            self.objections.append("it yields; an asset returns its value, for example a list")
-
-    def _take(self, definition: Definition[..., object]) -> None:
-        if self.strategy is not None and definition.strategy is not None:
-            both = f"{type(definition.strategy).__name__} and {type(self.strategy).__name__}"
-            self.objections.append(f"it has two strategies, {both}; one is the most")
-        self.strategy = self.strategy or definition.strategy
-        for name, phase in definition.phases.items():
-            self.phases.setdefault(name, phase if isinstance(phase, Phase) else Phase(phase))
-        self.supplied = self.supplied or definition.supplied
-        if self.value_type is None and self.value_phase is None:
-            self.value_type = definition.value_type
-            self.value_phase = definition.value_phase
-        self.after += definition.after
-
-
-def _function(given: object, called_at: Location) -> Callable[..., object]:
-    if inspect.isroutine(given) or isinstance(given, functools.partial):
-        try:
-            inspect.signature(given)
-        except ValueError:
-            raise DefinitionError(f"{called_at}  {given!r} does not tell its parameters") from None
-        return given
-    if isinstance(given, Asset):
-        raise DefinitionError(f"{called_at}  '{given.full_name}' is an asset already")
-    if isinstance(given, str):
-        raise DefinitionError(f'{called_at}  options go by keyword: asset(name="{given}")')
-    what = f"the class {given.__qualname__}" if isinstance(given, type) else repr(given)
-    raise DefinitionError(f"{called_at}  asset() takes a function, not {what}")
-
-
-def _names(given: Sequence[object], pipeline: str, wrong: list[str]) -> tuple[str, ...]:
-    """Return the full names of what comes first; what is no asset goes to ``wrong``."""
-    names: dict[str, None] = {}
-    for upstream in given:
-        if isinstance(upstream, Asset):
-            names[upstream.full_name] = None
-        elif isinstance(upstream, str):
-            names[full_name(upstream, pipeline)] = None
-        else:
-            shown = getattr(upstream, "__name__", repr(upstream))
-            wrong.append(f"after=[{shown}]: '{shown}' is no asset")
-    return tuple(names)
-
-
-def _location(function: Callable[..., object]) -> Location | None:
-    code = getattr(innermost(function), "__code__", None)
-    return Location(code.co_filename, code.co_firstlineno) if code else None
-
-
-def _surroundings() -> types.FrameType:
-    """Return the frame from which this module was called."""
-    frame = sys._getframe(1)
-    while frame.f_code.co_filename == __file__ and frame.f_back:
-        frame = frame.f_back
-    return frame
-
-
-def _local_names(
-    function: Callable[..., object], surroundings: types.FrameType
-) -> dict[str, object] | None:
-    """Return the local names around a nested function, if it was defined where it is decorated."""
-    around, is_nested, _ = getattr(innermost(function), "__qualname__", "").rpartition(".<locals>.")
-    is_here = around == surroundings.f_code.co_qualname
-    return dict(surroundings.f_locals) if is_nested and is_here else None
 
 
 def _is_same_cell(known: Asset[..., object], again: Asset[..., object]) -> bool:

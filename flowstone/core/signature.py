@@ -3,7 +3,8 @@ What a function wants, parameter by parameter, read from its signature once.
 
 Every parameter has one source: a marker (``Dep``, ``Requires`` or a plugin's) as its default or in
 ``Annotated``, its type (`Context`, a `Config`), or the asset's strategy, which supplies it when it
-calls. What has none is refused: a name never makes an edge.
+calls. What has none is refused: a name never makes an edge. Of a job what has none is an argument,
+which whoever enqueues the job gives.
 """
 
 import datetime
@@ -17,11 +18,12 @@ from flowstone.core import annotations, partition
 from flowstone.core.annotations import Unresolved
 from flowstone.core.config import Config
 from flowstone.core.context import Context
+from flowstone.core.job_context import JobContext
 from flowstone.core.results import OUTCOMES
 from flowstone.core.source import ResourceMarker, Source
 
 _PARTITIONS = (str, bool, int, float, datetime.date, datetime.datetime, tuple)
-_NONE_GIVEN = inspect.Parameter.empty
+NOT_GIVEN = inspect.Parameter.empty
 
 
 class Input(NamedTuple):
@@ -59,6 +61,20 @@ class Requirement(NamedTuple):
     phase: str = ""
 
 
+class OwnArgument(NamedTuple):
+    """A parameter of a job that whoever enqueues it gives; ``default`` may be `NOT_GIVEN`."""
+
+    parameter: str
+    annotation: object
+    default: object
+    keyword_only: bool
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is NOT_GIVEN
+
+
 class Missing(NamedTuple):
     """A parameter without a source; ``default`` is its ordinary default as text, if it has one."""
 
@@ -82,6 +98,7 @@ class Signature:
             None when the function does not say.
         config_parameter: The one that gets the configuration, or None.
         supplied: The parameters that the strategy supplies, in order.
+        own_arguments: Of a job: the parameters that whoever enqueues it gives, in order.
         is_async: Whether a call gives a coroutine.
         value_type: The return annotation without outcomes; ``object`` when there is none.
         missing: Parameters without a source.
@@ -97,6 +114,7 @@ class Signature:
     config_parameter: str | None = None
     config_type: type[Config] | None = None
     supplied: tuple[str, ...] = ()
+    own_arguments: tuple[OwnArgument, ...] = ()
     is_async: bool = False
     value_type: object = object
     missing: tuple[Missing, ...] = ()
@@ -127,6 +145,7 @@ def read(
     pipeline: str,
     phase: str = "",
     supplied: int | Sequence[str] = 0,
+    takes_arguments: bool = False,
     local_names: Mapping[str, object] | None = None,
 ) -> Signature:
     """
@@ -135,9 +154,11 @@ def read(
     Args:
         pipeline: The name of the asset's pipeline, which names without a dot belong to.
         supplied: The parameters that the strategy supplies: their names, or how many come first.
+        takes_arguments: Whether it is a job's, whose own arguments have no other source.
         local_names: What was in scope where the function was defined.
     """
-    reader = _Reader(function, pipeline, phase, annotations.resolve(function, local_names))
+    types = annotations.resolve(function, local_names)
+    reader = _Reader(function, pipeline, phase, types, takes_arguments)
     reader.read(supplied)
     return reader.signature()
 
@@ -166,11 +187,14 @@ class _Reader:
         pipeline: str,
         phase: str,
         types: Mapping[str, object],
+        takes_arguments: bool,
     ) -> None:
         self.function = function
         self.pipeline = pipeline
         self.phase = phase
         self.types = types
+        self.takes_arguments = takes_arguments
+        self.own_arguments: list[OwnArgument] = []
         self.arguments: list[Argument] = []
         self.requirements: list[Requirement] = []
         self.contexts: list[str] = []
@@ -192,6 +216,7 @@ class _Reader:
             config_parameter=self.configs[0][0] if self.configs else None,
             config_type=self.configs[0][1] if self.configs else None,
             supplied=self.supplied,
+            own_arguments=tuple(self.own_arguments),
             is_async=inspect.iscoroutinefunction(self.function),
             value_type=self._value_type(),
             missing=tuple(self.missing),
@@ -209,7 +234,8 @@ class _Reader:
             if name not in self.supplied:
                 self._read_parameter(parameter)
         if len(self.contexts) > 1:
-            self.objections.append(f"two parameters want the Context: {', '.join(self.contexts)}")
+            kind = "JobContext" if self.takes_arguments else "Context"
+            self.objections.append(f"two parameters want the {kind}: {', '.join(self.contexts)}")
         if len(self.configs) > 1:
             names = ", ".join(name for name, _ in self.configs)
             self.objections.append(f"two parameters want a Config: {names}; put them in one class")
@@ -252,7 +278,7 @@ class _Reader:
             for mark in getattr(annotation, "__metadata__", ())
             if isinstance(mark, Source | ResourceMarker)
         ]
-        if parameter.default is not _NONE_GIVEN:
+        if parameter.default is not NOT_GIVEN:
             if isinstance(parameter.default, Source | ResourceMarker):
                 markers.append(parameter.default)
             elif markers:
@@ -263,6 +289,11 @@ class _Reader:
             self.objections.append(f"parameter '{parameter.name}' has {len(markers)} sources")
         wanted = annotations.without_marks(annotation)
         match markers[:1]:
+            case [Source()] if self.takes_arguments:
+                self.objections.append(
+                    f"parameter '{parameter.name}' is an edge; a job has none: make it an asset, "
+                    "or an argument"
+                )
             case [Source() as source]:
                 self._add_argument(parameter.name, source, wanted)
             case [ResourceMarker(type=kind)]:
@@ -288,7 +319,11 @@ class _Reader:
 
     def _read_by_type(self, parameter: inspect.Parameter, annotation: object) -> None:
         kind = typing.get_origin(annotation) or annotation
-        if kind is Context:
+        if self.takes_arguments:
+            self._read_own_argument(parameter, annotation)
+        elif kind is JobContext:
+            self.objections.append(f"parameter '{parameter.name}': an asset is given a Context")
+        elif kind is Context:
             self.contexts.append(parameter.name)
             for argument in typing.get_args(annotation):
                 self._read_partition_type(argument)
@@ -297,13 +332,27 @@ class _Reader:
         elif isinstance(annotation, Unresolved):
             self._unresolved(f"parameter '{parameter.name}'", annotation)
         else:
-            given = parameter.default is not _NONE_GIVEN
+            given = parameter.default is not NOT_GIVEN
             self.missing.append(
                 Missing(
                     parameter.name,
                     annotations.type_text(annotation) if parameter.name in self.types else "",
                     repr(parameter.default) if given else None,
                 )
+            )
+
+    def _read_own_argument(self, parameter: inspect.Parameter, annotation: object) -> None:
+        kind = typing.get_origin(annotation) or annotation
+        if kind is JobContext:
+            self.contexts.append(parameter.name)
+        elif kind is Context:
+            self.objections.append(f"parameter '{parameter.name}': a job is given a JobContext")
+        elif isinstance(annotation, Unresolved):
+            self._unresolved(f"parameter '{parameter.name}'", annotation)
+        else:
+            is_keyword = parameter.kind is parameter.KEYWORD_ONLY
+            self.own_arguments.append(
+                OwnArgument(parameter.name, annotation, parameter.default, is_keyword)
             )
 
     def _read_partition_type(self, annotation: object) -> None:

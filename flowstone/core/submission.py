@@ -16,6 +16,7 @@ from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.definitions import Definitions
 from flowstone.core.errors import InvalidOptionError, ValueNotStorableError
 from flowstone.core.io_choice import IOLike
+from flowstone.core.job_submission import checked_at
 from flowstone.core.options import OptionReader
 from flowstone.core.planner import Action, Decision, Planner, Request
 from flowstone.core.run_options import AssetOptions, RunOptions, parse
@@ -232,10 +233,7 @@ class Submissions:
                 has to run without a field of its configuration that has no default.
             DependencyNotReadyError: Without ``with_deps``, an upstream has no value.
         """
-        if at is not None and (not isinstance(at, datetime) or at.tzinfo is None):
-            raise InvalidOptionError(
-                f"at={at!r} must be a datetime with a time zone: datetime.now(UTC) + ..."
-            )
+        at = checked_at(at)
         if dedupe is not None and not _is_dedupe(dedupe):
             raise InvalidOptionError(
                 f"dedupe={dedupe!r} must be a text of 1 to {LONGEST_DEDUPE} characters"

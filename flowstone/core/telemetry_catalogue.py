@@ -55,6 +55,7 @@ _IO = ("asset", "partition", "io_manager")
 
 EVENTS: tuple[EventSpec, ...] = (
     *span_events("materialization", _IDENTITY, "An attempt at an asset"),
+    *span_events("job", ("job", "job_id", "queue"), "An attempt at a job"),
     *span_events("io.load", _IO, "Loading a value", stop_measurements=("size_bytes",)),
     *span_events("io.store", _IO, "Storing a value", stop_measurements=("size_bytes",)),
     EventSpec("error", ("count",), ("type", *_IDENTITY, "retryable"), "An attempt failed"),

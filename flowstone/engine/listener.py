@@ -142,12 +142,13 @@ class Listener:
                 self._wakeups.publish(topic)
         if "queue" in message:
             self._wakeups.publish(f"queue:{message['queue']}")
-        runs = message.get("runs", ())
-        if not isinstance(runs, list):
-            self._wakeups.publish_all()
-            return
-        for run_id in runs:
-            self._wakeups.publish(f"run:{run_id}")
+        for kind in ("run", "job"):
+            ids = message.get(f"{kind}s", ())
+            if not isinstance(ids, list | tuple):
+                self._wakeups.publish_all()
+                return
+            for id_ in ids:
+                self._wakeups.publish(f"{kind}:{id_}")
 
 
 def _parsed(payload: object) -> dict[str, object]:

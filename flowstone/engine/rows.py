@@ -129,7 +129,7 @@ def turn_from(rows: Sequence[asyncpg.Record]) -> Turn:
 
 def _claim(row: asyncpg.Record) -> Claim:
     (_, id_, claim, run_id, asset, partition, attempt, options,
-     ids, assets, ios, places, values, wake, queue, rescues) = row  # fmt: skip
+     ids, assets, ios, places, values, wake, queue, rescues, arguments) = row  # fmt: skip
     return Claim(
         id_,
         claim,
@@ -142,6 +142,7 @@ def _claim(row: asyncpg.Record) -> Claim:
         _wake(wake) if wake else None,
         queue,
         rescues,
+        arguments,
     )
 
 

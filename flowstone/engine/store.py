@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 from flowstone.core.contracts.health import Finding
 from flowstone.core.contracts.store import (
@@ -37,24 +36,22 @@ from flowstone.core.errors import RunNotFoundError
 from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus
 from flowstone.engine import rows, schema
-from flowstone.engine.caller_connection import fetch
 from flowstone.engine.conflicts import after_conflicts
 from flowstone.engine.connection_pool import ConnectionPool
-from flowstone.engine.database_errors import connection_errors, database_errors
+from flowstone.engine.database_errors import connection_errors
 from flowstone.engine.diagnosis import answers
 from flowstone.engine.heartbeat import HeartbeatThread
+from flowstone.engine.job_queue import PostgresJobQueue
 from flowstone.engine.listener import Listener
 from flowstone.engine.statements import call, checked_schema_name
+from flowstone.engine.store_calls import CALL_SECONDS
 from flowstone.engine.turn_connections import TurnConnections
 
 INPUT_BYTES = 64 * 1024
 """How much of its inputs a claim brings: each an equal share, or it is loaded when needed."""
 
-TURN_SECONDS = CALL_SECONDS = 30.0
+TURN_SECONDS = 30.0
 """What has no answer by then gets none: its connection is dropped, and its outcome is unknown."""
-
-BULK_SECONDS = 600.0
-"""For calls whose work has no bound: planning, invalidating or cancelling any number of rows."""
 
 MOST_NOTES = 1000
 """How many changes that others made to jobs are mended in one transaction."""
@@ -62,9 +59,9 @@ MOST_NOTES = 1000
 LARGEST_ID = 2**63 - 1
 
 
-class PostgresStore(Store):
+class PostgresStore(PostgresJobQueue, Store):
     """
-    Runs and materializations in one schema of a Postgres database.
+    Runs, materializations and jobs in one schema of a Postgres database.
 
     Args:
         dsn: libpq URL or key=value string.
@@ -361,35 +358,6 @@ class PostgresStore(Store):
             Key(row["asset"], row["partition"]) for row in found if not row["is_upstream"]
         ]
         return upstream, downstream
-
-    # Calls
-
-    async def _fetch(
-        self,
-        function: str,
-        types: Sequence[str],
-        *arguments: object,
-        conn: object = None,
-        is_bulk: bool = False,
-    ) -> Sequence[rows.Row]:
-        statement = call(self.schema, function, *types)
-        if conn is not None:
-            with database_errors():
-                return await fetch(conn, statement, *arguments)
-
-        limit = BULK_SECONDS if is_bulk else CALL_SECONDS
-
-        async def once() -> Sequence[rows.Row]:
-            return await self._pool.fetch(statement, *arguments, limit=limit)
-
-        return await after_conflicts(once)
-
-    async def _value(
-        self, function: str, types: Sequence[str], *arguments: object, is_bulk: bool = False
-    ) -> Any:
-        (row,) = await self._fetch(function, types, *arguments, is_bulk=is_bulk)
-        (value,) = row.values()
-        return value
 
 
 def _id_of(settlement: Settlement) -> int:

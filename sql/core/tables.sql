@@ -2,7 +2,9 @@
 --
 -- A materialization has the id of its procrastinate job, taken from procrastinate's own sequence when
 -- the run is planned; the job row is inserted when the materialization becomes ready. So jobs and
--- materializations join by primary key, and older work runs first.
+-- materializations join by primary key, and older work runs first. A job below the assets
+-- (@pipeline.job) is a materialization without a run: the same states, claims and fences, but nothing
+-- upstream or downstream, and no value that is anybody's current one.
 --
 -- Lock order for the whole schema: procrastinate_jobs, flowstone_materializations (both by id),
 -- flowstone_runs (by id), flowstone_current (by asset, partition), flowstone_interventions. Whoever needs
@@ -56,9 +58,9 @@ CREATE INDEX flowstone_runs_by_status ON flowstone_runs (status, id DESC);
 
 CREATE TABLE flowstone_materializations (
     id bigint PRIMARY KEY,
-    run_id bigint NOT NULL,
+    run_id bigint,
     asset text NOT NULL,
-    partition text NOT NULL,
+    partition text NOT NULL DEFAULT '',
     queue text NOT NULL,
     priority integer NOT NULL,
     status flowstone_status NOT NULL,
@@ -69,13 +71,16 @@ CREATE TABLE flowstone_materializations (
     rescues integer NOT NULL DEFAULT 0,
     has_wait boolean NOT NULL DEFAULT false,
     outlives_run boolean NOT NULL DEFAULT false,
+    is_awaited boolean NOT NULL DEFAULT false,
     duration_ms integer,
+    enqueued_at timestamptz,
     started_at timestamptz,
     finished_at timestamptz,
-    inputs bigint[] NOT NULL,
-    follows bigint[] NOT NULL,
-    dependents bigint[] NOT NULL,
-    optional_dependents bigint[] NOT NULL,
+    arguments json,
+    inputs bigint[] NOT NULL DEFAULT '{}',
+    follows bigint[] NOT NULL DEFAULT '{}',
+    dependents bigint[] NOT NULL DEFAULT '{}',
+    optional_dependents bigint[] NOT NULL DEFAULT '{}',
     reason text NOT NULL,
     version text,
     io text,
@@ -87,7 +92,13 @@ CREATE TABLE flowstone_materializations (
     autovacuum_vacuum_scale_factor = 0.05,
     autovacuum_analyze_scale_factor = 0.05
 );
-COMMENT ON TABLE flowstone_materializations IS 'One act of computing and storing one partition of one asset.';
+COMMENT ON TABLE flowstone_materializations IS
+    'One act of computing and storing one partition of one asset; or, without a run, one job.';
+COMMENT ON COLUMN flowstone_materializations.asset IS 'The full name of the asset, or of the job.';
+COMMENT ON COLUMN flowstone_materializations.arguments IS
+    'Of a job: what its function is called with. json, not jsonb: key order and numbers come back as they went in.';
+COMMENT ON COLUMN flowstone_materializations.is_awaited IS 'Somebody waits for the end of this job: notify it.';
+COMMENT ON COLUMN flowstone_materializations.enqueued_at IS 'Of a job; a run has its own.';
 COMMENT ON COLUMN flowstone_materializations.unmet IS 'Upstreams of its run that have not ended well; zero makes it ready.';
 COMMENT ON COLUMN flowstone_materializations.claim IS 'The fence: attempts of its job when it was last claimed.';
 COMMENT ON COLUMN flowstone_materializations.attempt IS 'What the author sees; a snooze gives it back.';
@@ -98,8 +109,8 @@ COMMENT ON COLUMN flowstone_materializations.follows IS 'Materializations that o
 
 -- Serves reading one run, run-scoped claims, and one row per (run, asset, partition).
 CREATE UNIQUE INDEX flowstone_materializations_by_run
-    ON flowstone_materializations (run_id, asset, partition);
--- Serves the history of one partition of an asset, newest first.
+    ON flowstone_materializations (run_id, asset, partition) WHERE run_id IS NOT NULL;
+-- Serves the history of one partition of an asset, and of the jobs of one name, newest first.
 CREATE INDEX flowstone_materializations_by_key ON flowstone_materializations (asset, partition, id);
 
 -- Serves pruning: which ones of a key are left of runs that are gone? Ordinary rows are not in it.
@@ -113,6 +124,16 @@ CREATE TABLE flowstone_values (
 );
 COMMENT ON TABLE flowstone_values IS
     'Values that the engine holds itself. json, not jsonb: key order and numbers come back as they went in.';
+
+CREATE TABLE flowstone_errors (
+    materialization_id bigint NOT NULL,
+    claim integer NOT NULL,
+    attempt integer NOT NULL,
+    failed_at timestamptz NOT NULL,
+    error json NOT NULL,
+    PRIMARY KEY (materialization_id, claim)
+);
+COMMENT ON TABLE flowstone_errors IS 'What each failed attempt failed with; it goes with its run, or with its job.';
 
 CREATE TABLE flowstone_current (
     asset text NOT NULL,

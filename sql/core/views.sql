@@ -41,9 +41,44 @@ SELECT
     CASE WHEN m.status = 'ready' AND j.scheduled_at > clock_timestamp() THEN j.scheduled_at END AS not_before
 FROM flowstone_materializations m
 LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
-LEFT JOIN procrastinate_jobs j ON j.id = m.id;
+LEFT JOIN procrastinate_jobs j ON j.id = m.id
+WHERE m.run_id IS NOT NULL;
 COMMENT ON VIEW materializations IS
     'One row per computed partition of an asset: what is running, what failed and why, how long it took, what it waits for.';
+
+CREATE VIEW jobs AS
+SELECT
+    m.id AS job_id,
+    m.asset AS job,
+    m.status::text AS status,
+    m.attempt,
+    m.queue,
+    m.priority,
+    m.arguments,
+    v.value AS result,
+    m.error ->> 'type' AS error_type,
+    m.error ->> 'message' AS error_message,
+    m.error,
+    m.enqueued_at,
+    m.started_at,
+    m.finished_at,
+    m.duration_ms,
+    CASE WHEN m.status = 'running' THEN m.worker_id END AS worker_id,
+    CASE WHEN m.status = 'ready' AND j.scheduled_at > clock_timestamp() THEN j.scheduled_at END AS not_before
+FROM flowstone_materializations m
+LEFT JOIN flowstone_values v ON v.materialization_id = m.id
+LEFT JOIN procrastinate_jobs j ON j.id = m.id
+WHERE m.run_id IS NULL;
+COMMENT ON VIEW jobs IS 'One row per job below the assets: what it was given, how it stands, what it returned.';
+
+CREATE VIEW errors AS
+SELECT
+    e.materialization_id, m.run_id, CASE WHEN m.run_id IS NULL THEN m.id END AS job_id, m.asset AS name,
+    m.partition, e.attempt, e.failed_at, e.error ->> 'type' AS error_type,
+    e.error ->> 'message' AS error_message, e.error
+FROM flowstone_errors e
+JOIN flowstone_materializations m ON m.id = e.materialization_id;
+COMMENT ON VIEW errors IS 'What each failed attempt failed with, of assets and of jobs.';
 
 CREATE VIEW run_progress AS
 SELECT

@@ -9,13 +9,14 @@ Source: docs/adr/0001.
 """
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar
 
 from flowstone.core.contracts.health import Finding
+from flowstone.core.contracts.job_queue import JobQueue
 from flowstone.core.contracts.store_records import (
     SUSPECT_AFTER,
     Capacity,
@@ -81,9 +82,9 @@ class WorkerLostError(FlowStoneError):
     retryable = True
 
 
-class Store(ABC):
+class Store(JobQueue):
     """
-    Runs, materializations, values and claims.
+    Runs, materializations, values and claims; and jobs.
 
     Every method is one atomic step. Methods that take ``conn`` run in the caller's transaction on
     the caller's connection and commit nothing; a store without connections refuses it by name.

@@ -139,16 +139,18 @@ class Claim:
     A materialization that this worker owns until it settles it.
 
     Attributes:
+        run_id: None is a job, whose name is in ``asset``.
         claim: The fence: grows whenever the job leaves a worker, a snooze included.
         attempt: What the author sees: 1 for the first; a snooze gives it back.
         options: The run's options as JSON text, or None.
         wake: Why a waiting materialization goes on; None on a first start.
         rescues: How many deaths of a worker were held against it.
+        arguments: What a job's function is called with; a JSON object.
     """
 
     id: int
     claim: int
-    run_id: int
+    run_id: int | None
     asset: str
     partition: str
     attempt: int
@@ -157,6 +159,15 @@ class Claim:
     wake: Wake | None = None
     queue: str = ""
     rescues: int = 0
+    arguments: JsonText | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is, for people."""
+        if self.run_id is None:
+            return f"{self.asset}, job {self.id}"
+        slice_ = f"[{self.partition}]" if self.partition else ""
+        return f"{self.asset}{slice_}, run {self.run_id}"
 
     @property
     def is_suspect(self) -> bool:

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from flowstone.core.contracts.job_queue import FailedAttempt
 from flowstone.core.contracts.store import (
     SUSPECT_AFTER,
     Capacity,
@@ -57,6 +58,7 @@ class Machine:
         self.made_from: defaultdict[int, dict[int, Row]] = defaultdict(dict)
         # What pruning goes by, each in the order in which it happened.
         self.ended: dict[int, RunRow] = {}
+        self.ended_jobs: dict[int, Row] = {}
         self.superseded: dict[int, Row] = {}
         self.taken: Counter[int] = Counter()
         self.outliving: defaultdict[Key, dict[int, Row]] = defaultdict(dict)
@@ -94,6 +96,14 @@ class Machine:
         if not rows:
             self._end_run(run, run.created_at)
 
+    def add_job(self, row: Row, due: datetime | None) -> None:
+        """Take in a job; it can be claimed from ``due`` on (None: at once)."""
+        self.rows[row.id] = row
+        row.run.rows.append(row)
+        row.run.open_count = 1
+        row.run.counts[row.status] += 1
+        self._queue(row, due)
+
     def settle(
         self, worker: WorkerRow, settlements: Sequence[Settlement], now: datetime
     ) -> list[int]:
@@ -115,6 +125,8 @@ class Machine:
                 continue
             del worker.owned[row.id]
             self._settle(row, settlement, now)
+            if row.is_job:
+                continue
             if row.status in FOR_DEPENDENTS:
                 without_value.append(row)
             elif row.status is Status.SUCCEEDED:
@@ -196,6 +208,8 @@ class Machine:
         due = None if settlement.delay is None else now + settlement.delay
         row.duration_ms = settlement.duration_ms
         row.error = settlement.error
+        if event in (Event.FAILED, Event.RETRIED) and settlement.error is not None:
+            row.failed_attempts.append(FailedAttempt(row.attempt, now, settlement.error))
         if event is Event.SUCCEEDED:
             self._store(row, settlement)
             self._end(row, event, now)
@@ -291,6 +305,10 @@ class Machine:
             run.status = RunStatus.SUCCEEDED
         run.finished_at = now
         run.jobs = None
+        if run.rows and run.rows[0].is_job:
+            self.ended_jobs[run.rows[0].id] = run.rows[0]
+            self._topics.add(f"job:{run.rows[0].id}")
+            return
         self.ended[run.id] = run
         self._topics.add(f"run:{run.id}")
 
@@ -314,7 +332,7 @@ class Machine:
         return Claim(
             id=row.id,
             claim=row.claim,
-            run_id=row.run.id,
+            run_id=None if row.is_job else row.run.id,
             asset=row.key.asset,
             partition=row.key.partition,
             attempt=row.attempt,
@@ -323,6 +341,7 @@ class Machine:
             wake=row.wake,
             queue=row.queue,
             rescues=row.rescues,
+            arguments=row.arguments,
         )
 
     def _heads(self, capacity: Capacity) -> Iterator[tuple[Jobs[Row], int]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from flowstone.core.contracts.job_queue import FailedAttempt, JobRecord
 from flowstone.core.contracts.store import (
     Current,
     JsonText,
@@ -84,6 +85,7 @@ class Row:
         early_wake: A payload that came while there was no wait to end: it ends the next one.
         superseded_at: When another became current instead; None while it is, or never was.
         outlives_run: Whether its run was pruned.
+        arguments: Of a job; None is an asset's materialization.
     """
 
     id: int
@@ -120,6 +122,35 @@ class Row:
     is_invalidated: bool = False
     superseded_at: datetime | None = None
     outlives_run: bool = False
+    arguments: JsonText | None = None
+    failed_attempts: list[FailedAttempt] = field(default_factory=list)
+
+    @property
+    def is_job(self) -> bool:
+        """Whether it is a job, whose run nobody sees."""
+        return self.arguments is not None
+
+    def job_record(self, now: datetime) -> JobRecord:
+        """Return the job as its reader sees it."""
+        assert self.arguments is not None
+        is_timed = self.status is Status.READY and self.due is not None and self.due > now
+        return JobRecord(
+            job_id=self.id,
+            name=self.key.asset,
+            status=self.status,
+            queue=self.queue,
+            priority=self.priority,
+            attempt=self.attempt,
+            arguments=self.arguments,
+            result=self.value,
+            error=self.error,
+            waiting_on=self.wait.on if self.wait and self.status is Status.WAITING else None,
+            not_before=self.due if is_timed else None,
+            enqueued_at=self.run.created_at,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            duration_ms=self.duration_ms,
+        )
 
     def record(self) -> MaterializationRecord:
         """Return the materialization as its reader sees it."""

@@ -8,10 +8,10 @@ import os
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from heapq import nlargest
 from itertools import islice
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from flowstone.core.contracts.health import Finding, Level
 from flowstone.core.contracts.store import (
@@ -36,31 +36,18 @@ from flowstone.core.contracts.store import (
     WorkerLostError,
 )
 from flowstone.core.defaults import memory_pruning
+from flowstone.core.defaults.clock import Clock, SystemClock
+from flowstone.core.defaults.memory_job_queue import MemoryJobQueue, refuse_connection
 from flowstone.core.defaults.memory_machine import Machine
 from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
-from flowstone.core.errors import InvalidOptionError, RunNotFoundError
+from flowstone.core.errors import RunNotFoundError
 from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus, Status
 
 KEPT_RUNS = 10_000
 
 
-class Clock(Protocol):
-    """Where a memory store gets the time from."""
-
-    def now(self) -> datetime:
-        """Return the present instant, with its time zone; it never goes backwards."""
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def now(self) -> datetime:
-        """Return the present instant in UTC."""
-        return datetime.now(UTC)
-
-
-class MemoryStore(Store):
+class MemoryStore(MemoryJobQueue, Store):
     """
     Keeps runs in memory; other processes see nothing of them.
 
@@ -100,14 +87,14 @@ class MemoryStore(Store):
     async def current(
         self, keys: Sequence[Key], *, reserve: int = 0, conn: object = None
     ) -> tuple[Mapping[Key, Current], Sequence[int]]:
-        _refuse(conn)
+        refuse_connection(conn)
         rows = {key: self._machine.current.get(key) for key in keys}
         reserved = range(self._last_id + 1, self._last_id + 1 + reserve)
         self._last_id += reserve
         return {key: row.current() for key, row in rows.items() if row is not None}, reserved
 
     async def create_run(self, run: NewRun, *, conn: object = None) -> CreatedRun:
-        _refuse(conn)
+        refuse_connection(conn)
         earlier = None if run.dedupe is None else self._machine.dedupes.get(run.dedupe)
         if earlier is not None:
             return CreatedRun(earlier, created=False)
@@ -356,11 +343,3 @@ def _planned(run: RunRow, step: PlannedStep) -> Row:
         dependents=tuple(step.dependents),
         optional_dependents=tuple(step.optional_dependents),
     )
-
-
-def _refuse(conn: object) -> None:
-    if conn is not None:
-        raise InvalidOptionError(
-            "conn: an application without a database has no transactions to take part in; "
-            "give it a dsn, or leave conn out"
-        )

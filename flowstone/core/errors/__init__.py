@@ -5,9 +5,9 @@ Every error that FlowStone raises.
 
     FlowStoneError                      code, retryable, context
     ├─ DefinitionError                  what was written is wrong; raised before anything runs
-    │  ├─ DuplicateAssetError  UnknownAssetError (did you mean …?)
+    │  ├─ DuplicateAssetError  UnknownAssetError  UnknownJobError (did you mean …?)
     │  ├─ DependencyCycleError
-    │  └─ InvalidPartitionError  InvalidOptionError
+    │  └─ InvalidPartitionError  InvalidOptionError  JobArgumentsError
     ├─ ValidationFailedError            data did not have the declared shape
     ├─ RegistrationError
     │  ├─ NotRegisteredError (did you mean …?)  AlreadyRegisteredError
@@ -21,6 +21,9 @@ Every error that FlowStone raises.
     │  ├─ NotStoredError
     │  └─ ValueNotStorableError  ValueNotReadableError
     ├─ ResourceUnavailableError (retryable)
+    ├─ JobError                         what became of a job, told to the one who waits for it
+    │  ├─ JobFailedError  JobCancelledError  JobNotFoundError
+    │  └─ JobNotEndedError              the job goes on
     ├─ RunError                         what became of a run, told to the one who waits for it
     │  ├─ RunFailedError  RunCancelledError  RunNotFoundError
     │  ├─ HandleTimeoutError            the run goes on
@@ -51,6 +54,15 @@ from flowstone.core.errors.definition import (
     InvalidPartitionError,
     Problem,
     UnknownAssetError,
+)
+from flowstone.core.errors.job import (
+    JobArgumentsError,
+    JobCancelledError,
+    JobError,
+    JobFailedError,
+    JobNotEndedError,
+    JobNotFoundError,
+    UnknownJobError,
 )
 from flowstone.core.errors.registration import (
     AlreadyRegisteredError,
@@ -107,6 +119,12 @@ __all__ = [
     "IncompatiblePluginError",
     "InvalidOptionError",
     "InvalidPartitionError",
+    "JobArgumentsError",
+    "JobCancelledError",
+    "JobError",
+    "JobFailedError",
+    "JobNotEndedError",
+    "JobNotFoundError",
     "MaterializationError",
     "MaterializationTimeoutError",
     "MissingExtraError",
@@ -129,6 +147,7 @@ __all__ = [
     "SchemaVersionError",
     "StorageError",
     "UnknownAssetError",
+    "UnknownJobError",
     "ValidationFailedError",
     "ValueNotReadableError",
     "ValueNotStorableError",

@@ -15,6 +15,7 @@ class Problem:
     Attributes:
         where: ``file:line``, as far as it is known.
         asset: The asset's full name, when the problem is one asset's.
+        job: The job's, when it is one job's.
         message: What is wrong.
         fix: The line to write instead.
     """
@@ -23,10 +24,12 @@ class Problem:
     where: str | None = None
     asset: str | None = None
     fix: str | None = None
+    job: str | None = None
 
     def __str__(self) -> str:
         place = f"{self.where}  " if self.where else ""
         subject = f"asset '{self.asset}': " if self.asset else ""
+        subject = f"job '{self.job}': " if self.job else subject
         fix = "".join(f"\n      {line}" for line in self.fix.splitlines()) if self.fix else ""
         return f"{place}{subject}{self.message}{fix}"
 

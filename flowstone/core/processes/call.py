@@ -33,15 +33,17 @@ class Facts:
 
     Attributes:
         asset: Its full name.
+        run_id: None is a job.
         config: The fields that the run gives.
         max_bytes: The most that the result may have as text; None is no limit.
     """
 
     asset: str
     partition: str
-    run_id: int
+    run_id: int | None
     materialization_id: int
     attempt: int
+    queue: str = ""
     config: Mapping[str, object] = field(default_factory=dict)
     max_bytes: int | None = None
 

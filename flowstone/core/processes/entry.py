@@ -29,12 +29,14 @@ from flowstone.core.asset import Asset
 from flowstone.core.context import Context
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.errors import DefinitionError
+from flowstone.core.job_context import JobContext
 from flowstone.core.processes import carried_error, child_logging, messages
-from flowstone.core.processes.call import Call, Encoded, Returned, dump_returned
+from flowstone.core.processes.call import Call, Encoded, Facts, Returned, dump_returned
 from flowstone.core.processes.messages import Message
 from flowstone.core.processes.place import MAIN, Place
 from flowstone.core.processes.script_guard import importing
 from flowstone.core.results import Cancel, Skip, Snooze
+from flowstone.core.signature import Signature
 from flowstone.core.source import Upstream
 from flowstone.core.threads import without_stop_iteration
 
@@ -134,7 +136,9 @@ class _Entry:
         else:
             import_module(place.module)
         asset = place.find()
-        types = annotations.resolve(asset.function) if asset.signature.supplied else {}
+        types = {it.parameter: it.annotation for it in asset.signature.own_arguments}
+        if asset.signature.supplied:
+            types = annotations.resolve(asset.function)
         self._found[place.asset] = asset, types
         return Message({"is": "found", "version": asset.code_version})
 
@@ -175,14 +179,7 @@ class _Entry:
             arguments[argument.parameter] = given
         facts = call.facts
         if signature.context_parameter is not None:
-            arguments[signature.context_parameter] = Context(
-                asset=facts.asset,
-                partition=signature.partition_of(facts.partition),
-                run_id=facts.run_id,
-                materialization_id=facts.materialization_id,
-                attempt=facts.attempt,
-                resources=_no_resource,
-            )
+            arguments[signature.context_parameter] = _context(signature, facts)
         if signature.config_parameter is not None and signature.config_type is not None:
             arguments[signature.config_parameter] = signature.config_type.parse(
                 facts.config, self._codec, asset=facts.asset
@@ -194,6 +191,25 @@ class _Entry:
             result.close()
             raise TypeError("the function returned a coroutine, which nobody awaits in a process")
         return Encoded(self._codec.encode(result, max_bytes=facts.max_bytes))
+
+
+def _context(signature: Signature, facts: Facts) -> Context[object] | JobContext:
+    if facts.run_id is None:
+        return JobContext(
+            job=facts.asset,
+            job_id=facts.materialization_id,
+            queue=facts.queue,
+            attempt=facts.attempt,
+            resources=_no_resource,
+        )
+    return Context(
+        asset=facts.asset,
+        partition=signature.partition_of(facts.partition),
+        run_id=facts.run_id,
+        materialization_id=facts.materialization_id,
+        attempt=facts.attempt,
+        resources=_no_resource,
+    )
 
 
 def _no_resource(kind: type[T]) -> T:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from flowstone.core.annotations import innermost
 from flowstone.core.asset import Asset
 from flowstone.core.errors import DefinitionError
+from flowstone.core.job import Job
 
 MAIN = "__main__"
 
@@ -42,7 +43,7 @@ class Place:
         Raises:
             DefinitionError: There is something else.
         """
-        found = _member(sys.modules[self.module], self.path)
+        found = _body(_member(sys.modules[self.module], self.path))
         if isinstance(found, Asset) and found.full_name == self.asset:
             return found
         raise DefinitionError(
@@ -66,11 +67,11 @@ def place_of(asset: Asset[..., object]) -> Place:
         raise DefinitionError(f"its module '{module}' cannot be imported by name")
     if module == MAIN and main_module() is None:
         raise DefinitionError("what was typed into a prompt or a notebook cannot be imported")
-    if _member(known, path) is asset:
+    if _body(_member(known, path)) is asset:
         return Place(asset.full_name, module, path)
     # report = pipeline.asset(executor="process")(compute)
     for name, value in vars(known).items():
-        if value is asset:
+        if _body(value) is asset:
             return Place(asset.full_name, module, name)
     if "<" in path:  # <lambda>, <locals>
         raise DefinitionError(f"'{path}' has no name in module '{module}'")
@@ -92,6 +93,10 @@ def main_module() -> dict[str, str] | None:
 
 
 _MAIN_KEYS = ("init_main_from_name", "init_main_from_path")
+
+
+def _body(found: object) -> object:
+    return found.body if isinstance(found, Job) else found
 
 
 def _member(owner: object, path: str) -> object:

@@ -33,6 +33,7 @@ from flowstone.testing.contracts.store_contract_fence import (
     LateWorkerContract,
     OwnershipContract,
 )
+from flowstone.testing.contracts.store_contract_jobs import JobsContract
 from flowstone.testing.contracts.store_contract_leases import LeaseContract
 from flowstone.testing.contracts.store_contract_planning import PlanningContract
 from flowstone.testing.contracts.store_contract_propagation import (
@@ -112,6 +113,7 @@ class StoreContract(
     ProgressContract,
     OutputsContract,
     WakeupsContract,
+    JobsContract,
     RaceContract,
     ScenarioContract,
     PruningScenarioContract,

@@ -18,6 +18,21 @@ BEGIN
 END;
 $$;
 
+-- Tell everybody who waits for these jobs that they have ended.
+CREATE FUNCTION flowstone_notify_jobs(p_job_ids bigint[])
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_payload text := json_build_object('jobs', to_json(p_job_ids))::text;
+BEGIN
+    IF octet_length(v_payload) > 7000 THEN
+        v_payload := '{"jobs": "all"}';
+    END IF;
+    PERFORM pg_notify('flowstone#' || current_schema(), v_payload);
+END;
+$$;
+
 -- Tell everybody who follows these runs that they moved; one notification for all of them.
 -- The channel carries the schema, as channels are database-wide.
 CREATE FUNCTION flowstone_notify_runs(p_run_ids bigint[])

@@ -34,7 +34,8 @@ BEGIN
 END;
 $$;
 
--- Take materializations that have just ended off their runs' counters, and end the runs that are done.
+-- Take materializations that have just ended off their runs' counters, and end the runs that are done. Of
+-- jobs, which have no run, tell those who wait for them.
 --
 -- Called once for each real transition to a terminal status, by whoever made it, in its transaction.
 -- Locks: flowstone_runs by id.
@@ -44,7 +45,15 @@ CREATE FUNCTION flowstone_count_ended(p_ids bigint[])
 AS $$
 DECLARE
     v_finished bigint[];
+    v_awaited bigint[];
 BEGIN
+    SELECT array_agg(m.id) INTO v_awaited
+    FROM flowstone_materializations m
+    WHERE m.id = ANY (p_ids) AND m.is_awaited;
+    IF v_awaited IS NOT NULL THEN
+        PERFORM flowstone_notify_jobs(v_awaited);
+    END IF;
+
     WITH ended AS MATERIALIZED (
         SELECT
             m.run_id,

@@ -38,6 +38,8 @@ DECLARE
     v_without_value bigint[];
     v_back bigint[];
     v_waited bigint[];
+    v_erred bigint[];
+    v_awaited bigint[];
     v_only_run bigint;
     v_quiet text := set_config('flowstone_turn.is_quiet', 'on', true);
 BEGIN
@@ -98,8 +100,8 @@ BEGIN
         FROM job
         WHERE m.id = job.id
         RETURNING
-            m.id, m.run_id, m.asset, m.partition, m.status, m.has_wait, m.inputs, m.dependents,
-            m.optional_dependents, job.value
+            m.id, m.run_id, m.asset, m.partition, m.status, m.has_wait, m.is_awaited, m.inputs,
+            m.dependents, m.optional_dependents, job.value, job.event
     ),
     stored AS (
         INSERT INTO flowstone_values (materialization_id, size_bytes, value)
@@ -112,7 +114,7 @@ BEGIN
         INSERT INTO flowstone_current AS c (asset, partition, materialization_id)
         SELECT DISTINCT ON (s.asset, s.partition) s.asset, s.partition, s.id
         FROM settled s
-        WHERE s.status = 'succeeded'
+        WHERE s.status = 'succeeded' AND s.run_id IS NOT NULL
         ORDER BY s.asset, s.partition, s.id DESC
         ON CONFLICT (asset, partition) DO UPDATE
         SET materialization_id = excluded.materialization_id, invalidated_at = NULL
@@ -151,25 +153,40 @@ BEGIN
     SELECT
         (SELECT array_agg(e.id) FROM enqueued e),
         array_agg(s.id),
-        array_agg(s.id) FILTER (WHERE s.status NOT IN ('ready', 'waiting')),
-        array_agg(s.id) FILTER (WHERE s.status IN ('failed', 'skipped', 'cancelled')),
+        array_agg(s.id) FILTER (WHERE s.status NOT IN ('ready', 'waiting') AND s.run_id IS NOT NULL),
+        array_agg(s.id) FILTER (WHERE s.status IN ('failed', 'skipped', 'cancelled') AND s.run_id IS NOT NULL),
         array_agg(s.id) FILTER (WHERE s.status IN ('ready', 'waiting')),
         array_agg(s.id) FILTER (WHERE s.has_wait AND s.status NOT IN ('ready', 'waiting')),
+        array_agg(s.id) FILTER (WHERE s.event IN (2, 5)),
+        array_agg(s.id) FILTER (WHERE s.is_awaited AND s.status NOT IN ('ready', 'waiting')),
         CASE WHEN min(s.run_id) = max(s.run_id) THEN min(s.run_id) END
-    INTO v_result.made_ready, v_settled, v_ended, v_without_value, v_back, v_waited, v_only_run
+    INTO
+        v_result.made_ready, v_settled, v_ended, v_without_value, v_back, v_waited, v_erred, v_awaited,
+        v_only_run
     FROM settled s;
     v_quiet := set_config('flowstone_turn.is_quiet', 'off', true);
 
     IF v_without_value IS NOT NULL THEN
         v_ended := v_ended || flowstone_cascade(v_without_value);
     END IF;
-    IF v_only_run IS NOT NULL AND v_without_value IS NULL AND v_back IS NULL THEN
+    IF v_only_run IS NOT NULL AND v_without_value IS NULL AND v_ended IS NOT NULL THEN
         PERFORM flowstone_count_succeeded(v_only_run, cardinality(v_ended));
     ELSIF v_ended IS NOT NULL THEN
         PERFORM flowstone_count_ended(v_ended);
     END IF;
     IF v_waited IS NOT NULL THEN
         DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_waited);
+    END IF;
+    IF v_erred IS NOT NULL THEN
+        INSERT INTO flowstone_errors (materialization_id, claim, attempt, failed_at, error)
+        SELECT s.id, s.claim, m.attempt, v_now, s.error::json
+        FROM unnest(p_ids, p_claims, p_events, p_errors) AS s(id, claim, event, error)
+        JOIN flowstone_materializations m ON m.id = s.id AND m.claim = s.claim
+        WHERE s.id = ANY (v_erred) AND s.event IN (2, 5) AND s.error IS NOT NULL
+        ON CONFLICT DO NOTHING;
+    END IF;
+    IF v_awaited IS NOT NULL THEN
+        PERFORM flowstone_notify_jobs(v_awaited);
     END IF;
     IF v_back IS NOT NULL THEN
         PERFORM flowstone_begin_waits(v_back, p_ids, p_claims, p_events, p_delays, p_waits);

@@ -45,7 +45,8 @@ CREATE FUNCTION flowstone_turn_v1(
         in_values text[],
         wake text,
         queue text,
-        rescues integer
+        rescues integer,
+        arguments text
     )
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -82,7 +83,7 @@ BEGIN
             RETURN QUERY
             SELECT
                 'refused', r, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
-                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer
+                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer, NULL
             FROM unnest(v_settled.refused) r;
         END IF;
     END IF;
@@ -112,7 +113,7 @@ BEGIN
             -- One that runs, and whose job is to do, was taken from its worker (procrastinate's retry_job).
             WHERE m.id = job.id AND m.status IN ('ready', 'waiting', 'running')
             RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.has_wait,
-                m.rescues, job.queue_name, job.place
+                m.rescues, m.arguments, job.queue_name, job.place
         )
         SELECT
             'claim', c.id, c.claim, c.run_id, c.asset, c.partition, c.attempt, r.options::text,
@@ -122,9 +123,9 @@ BEGIN
                     'on', w.waiting_on, 'state', w.state, 'payload', w.payload, 'timed_out', w.woken_at IS NULL
                 )::text
             END,
-            c.queue_name::text, c.rescues
+            c.queue_name::text, c.rescues, c.arguments::text
         FROM claimed c
-        JOIN flowstone_runs r ON r.id = c.run_id
+        LEFT JOIN flowstone_runs r ON r.id = c.run_id
         LEFT JOIN flowstone_waits w ON c.has_wait AND w.materialization_id = c.id
         LEFT JOIN LATERAL (
             SELECT
@@ -157,7 +158,7 @@ BEGIN
             SELECT
                 'malformed', malformed.id, NULL::integer, m.run_id, malformed.args::text, m.status::text,
                 NULL::integer, NULL, NULL::bigint[], NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL,
-                NULL, NULL::integer
+                NULL, NULL::integer, NULL
             FROM malformed
             LEFT JOIN flowstone_materializations m ON m.id = malformed.id;
         END IF;
@@ -173,7 +174,7 @@ BEGIN
             RETURN QUERY
             SELECT
                 'due', v_due, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
-                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer;
+                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer, NULL;
         END IF;
     END IF;
 END;

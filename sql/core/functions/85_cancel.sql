@@ -93,3 +93,58 @@ BEGIN
     RETURN cardinality(v_all) + v_running;
 END;
 $$;
+
+-- Cancel jobs that have not started, and ask those that run to stop. Returns how many had not ended.
+--
+-- Locks: jobs, materializations. Ids of assets' materializations are left alone: their run is cancelled.
+CREATE FUNCTION flowstone_cancel_jobs_v1(p_ids bigint[])
+    RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    v_ids bigint[];
+    v_todo bigint[];
+    v_cancelled bigint[];
+    v_running bigint;
+BEGIN
+    PERFORM set_config('flowstone_job.is_own', 'yes', true);
+    v_ids := ARRAY(SELECT m.id FROM flowstone_materializations m WHERE m.id = ANY (p_ids) AND m.run_id IS NULL);
+    PERFORM FROM procrastinate_jobs j WHERE j.id = ANY (v_ids) ORDER BY j.id FOR UPDATE;
+    UPDATE procrastinate_jobs j SET abort_requested = true
+    WHERE j.id = ANY (v_ids) AND j.status = 'doing' AND NOT j.abort_requested;
+    v_todo := ARRAY(SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (v_ids) AND j.status = 'todo');
+    UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = ANY (v_todo);
+
+    WITH cancelled AS (
+        UPDATE flowstone_materializations m
+        SET status = 'cancelled', finished_at = clock_timestamp()
+        WHERE m.id = ANY (v_ids)
+            AND (
+                -- Also one that runs while its job is to do: somebody has taken it from its worker.
+                m.id = ANY (v_todo) AND m.status IN ('ready', 'waiting', 'running')
+                OR m.status IN ('ready', 'waiting') AND NOT EXISTS (
+                    -- Gone, ended, or grabbed by a worker that is not ours.
+                    SELECT FROM procrastinate_jobs j WHERE j.id = m.id AND j.status = 'todo'
+                )
+            )
+        RETURNING m.id
+    )
+    SELECT coalesce(array_agg(cancelled.id), '{}') INTO v_cancelled FROM cancelled;
+    SELECT count(*) INTO v_running
+    FROM flowstone_materializations m
+    WHERE m.id = ANY (v_ids) AND m.status = 'running';
+
+    PERFORM flowstone_count_ended(v_cancelled);
+    DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_cancelled);
+    IF v_running > 0 THEN
+        PERFORM pg_notify('flowstone#' || current_schema(), '{"abort": true}');
+    END IF;
+    RETURN cardinality(v_cancelled) + v_running;
+END;
+$$;

@@ -148,7 +148,10 @@ BEGIN
     INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args, attempts, scheduled_at)
     SELECT
         m.id, m.queue, 'flowstone:materialize', m.priority,
-        jsonb_build_object('run_id', m.run_id, 'asset', m.asset, 'partition', m.partition),
+        CASE WHEN m.run_id IS NULL
+            THEN jsonb_build_object('job', m.asset)
+            ELSE jsonb_build_object('run_id', m.run_id, 'asset', m.asset, 'partition', m.partition)
+        END,
         coalesce(m.claim + 1, 0),
         CASE WHEN m.status = 'waiting' THEN w.deadline_at END
     FROM unnest(v_ids, v_outcomes) AS f(id, outcome)

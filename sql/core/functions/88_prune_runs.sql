@@ -198,6 +198,7 @@ BEGIN
         );
     END IF;
     DELETE FROM procrastinate_jobs j WHERE j.id = ANY (v_own);
+    DELETE FROM flowstone_errors e WHERE e.materialization_id = ANY (v_own);
 
     WITH released AS (
         DELETE FROM flowstone_reused u

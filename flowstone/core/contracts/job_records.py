@@ -1,0 +1,67 @@
+"""What goes over the border between a store and the rest about jobs below the assets."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flowstone.core.contracts.store_records import JsonText
+from flowstone.core.status import Status
+
+
+@dataclass(slots=True)
+class NewJob:
+    """
+    A job to enqueue.
+
+    Attributes:
+        name: The job's full name.
+        arguments: What its function is called with; a JSON object.
+        at: Not before this instant.
+        delay: Not before this much later, by the store's clock; of both the later counts.
+    """
+
+    name: str
+    arguments: JsonText
+    queue: str
+    priority: int = 0
+    at: datetime | None = None
+    delay: timedelta | None = None
+
+
+@dataclass(slots=True)
+class JobRecord:
+    """
+    A job as it stands.
+
+    Attributes:
+        status: ``ready`` also while it waits for its time, for which see ``not_before``.
+        attempt: Of the attempt that runs, or ran last; 0 before the first.
+        result: What it returned, as JSON; None when that was None.
+        error: JSON of the last failure, or the reason of a skip or cancel.
+        waiting_on: What it waits for, while it waits.
+        not_before: When it is due, if that is still to come.
+    """
+
+    job_id: int
+    name: str
+    status: Status
+    queue: str
+    priority: int
+    attempt: int
+    arguments: JsonText
+    result: JsonText | None
+    error: JsonText | None
+    waiting_on: str | None
+    not_before: datetime | None
+    enqueued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """What one attempt failed with, as JSON; see `flowstone.core.error_record`."""
+
+    attempt: int
+    failed_at: datetime
+    error: JsonText

@@ -1,0 +1,97 @@
+"""The part of the memory store that is a job queue."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+
+from flowstone.core.contracts.job_queue import FailedAttempt, JobQueue, JobRecord, NewJob
+from flowstone.core.contracts.store import Key
+from flowstone.core.defaults.clock import Clock
+from flowstone.core.defaults.memory_machine import Machine
+from flowstone.core.defaults.memory_rows import Row, RunRow
+from flowstone.core.errors import InvalidOptionError
+from flowstone.core.status import Status
+
+
+class MemoryJobQueue(JobQueue):
+    """Jobs on the machine that also runs materializations."""
+
+    _machine: Machine
+    _clock: Clock
+    _last_id: int
+    _keep: int
+
+    async def enqueue(self, jobs: Sequence[NewJob], *, conn: object = None) -> Sequence[int]:
+        refuse_connection(conn)
+        now = self._clock.now()
+        self._drop_surplus()
+        ids = []
+        for job in jobs:
+            self._last_id += 1
+            ids.append(self._last_id)
+            self._machine.add_job(_row(self._last_id, job, now), _due(job, now))
+        self._publish()
+        return ids
+
+    async def jobs(self, job_ids: Sequence[int]) -> Mapping[int, JobRecord]:
+        now = self._clock.now()
+        rows = (self._machine.rows.get(id_) for id_ in sorted(set(job_ids)))
+        return {row.id: row.job_record(now) for row in rows if row is not None and row.is_job}
+
+    async def await_job(self, job_id: int) -> None:
+        """Every end is published here."""
+
+    async def cancel_jobs(self, job_ids: Sequence[int]) -> int:
+        rows = (self._machine.rows.get(id_) for id_ in sorted(set(job_ids)))
+        runs = [row.run for row in rows if row is not None and row.is_job]
+        was_open = sum(self._machine.cancel(run, self._clock.now()) for run in runs)
+        self._publish()
+        return was_open
+
+    async def failed_attempts(self, materialization_id: int) -> Sequence[FailedAttempt]:
+        row = self._machine.rows.get(materialization_id)
+        return () if row is None else tuple(row.failed_attempts)
+
+    def _drop_surplus(self) -> None:
+        """Keep memory bounded: of the jobs that have ended the newest stay, and a quarter more."""
+        ended = self._machine.ended_jobs
+        if len(ended) > 1.25 * self._keep:
+            for id_ in list(islice(ended, len(ended) - self._keep)):
+                del ended[id_], self._machine.rows[id_]
+
+    def _publish(self) -> None:
+        raise NotImplementedError
+
+
+def refuse_connection(conn: object) -> None:
+    """Say that there are no transactions in memory."""
+    if conn is not None:
+        raise InvalidOptionError(
+            "conn: an application without a database has no transactions to take part in; "
+            "give it a dsn, or leave conn out"
+        )
+
+
+def _due(job: NewJob, now: datetime) -> datetime | None:
+    delayed = None if job.delay is None else now + job.delay
+    return max((it for it in (job.at, delayed) if it is not None), default=None)
+
+
+def _row(id_: int, job: NewJob, now: datetime) -> Row:
+    # A run of its own that nobody sees: what counts and ends a run also ends the job.
+    run = RunRow(id=0, targets=(), options=None, reused=(), retry_of=None, created_at=now)
+    return Row(
+        id=id_,
+        run=run,
+        key=Key(job.name, ""),
+        queue=job.queue,
+        priority=job.priority,
+        reason="enqueued",
+        status=Status.READY,
+        unmet=0,
+        inputs=[],
+        follows=[],
+        dependents=(),
+        optional_dependents=(),
+        arguments=job.arguments,
+    )

@@ -1,0 +1,112 @@
+"""The arguments of a job: bound when it is called for, JSON while it waits, typed when it runs."""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from flowstone.core.asset import Asset
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.store import JsonText
+from flowstone.core.errors import (
+    JobArgumentsError,
+    ValueNotReadableError,
+    ValueNotStorableError,
+)
+from flowstone.core.signature import OwnArgument
+
+MAX_BYTES = 1024 * 1024
+"""The most that the arguments of a job may have, as JSON: larger things belong in a table."""
+
+
+@lru_cache(maxsize=4096)
+def arguments_of(body: Asset[..., object]) -> "JobArguments":
+    """Return what a job takes, given its body; an annotation may name what comes later."""
+    return JobArguments(body.full_name, body.signature.own_arguments)
+
+
+class JobArguments:
+    """
+    What a job takes.
+
+    Args:
+        job: Its full name, for messages.
+        wanted: The parameters.
+    """
+
+    def __init__(self, job: str, wanted: Sequence[OwnArgument]) -> None:
+        self._job = job
+        self._wanted = wanted
+        self._signature = inspect.Signature(_in_order(wanted))
+        self._type: type[Any] = dataclasses.make_dataclass(
+            job.rpartition(".")[2] or "job",
+            [(it.parameter, it.annotation, _field(it)) for it in wanted],
+            kw_only=True,
+        )
+
+    def bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Mapping[str, object]:
+        """
+        Return the arguments by name.
+
+        Raises:
+            JobArgumentsError: They do not fit the parameters.
+        """
+        try:
+            return dict(self._signature.bind(*args, **kwargs).arguments)
+        except TypeError as error:
+            takes = ", ".join(map(str, self._signature.parameters.values())) or "nothing"
+            raise JobArgumentsError(self._job, f"{error}; it takes: {takes}") from None
+
+    def encode(self, given: Mapping[str, object], codec: Codec) -> JsonText:
+        """
+        Return the arguments as JSON that `decode` takes.
+
+        Raises:
+            JobArgumentsError: One cannot be stored, or is not what its annotation says.
+        """
+        try:
+            text = codec.encode(dict(given), max_bytes=MAX_BYTES)
+            self._check(text, codec)
+        except (ValueNotStorableError, ValueNotReadableError) as error:
+            raise JobArgumentsError(self._job, f"at {error.path}: {error.why}") from error
+        return text
+
+    def decode(self, text: JsonText, codec: Codec) -> dict[str, object]:
+        """
+        Return the arguments to call the function with; defaults fill what was not given.
+
+        Raises:
+            JobArgumentsError: They are not what the function takes (any longer).
+        """
+        try:
+            read = self._check(text, codec)
+        except ValueNotReadableError as error:
+            raise JobArgumentsError(self._job, f"at {error.path}: {error.why}") from error
+        return {it.parameter: getattr(read, it.parameter) for it in self._wanted}
+
+    def _check(self, text: JsonText, codec: Codec) -> object:
+        return codec.decode(text, self._type)
+
+
+def _in_order(wanted: Sequence[OwnArgument]) -> list[inspect.Parameter]:
+    """Return the parameters as Python wants them: keyword-only ones last, required ones first."""
+    ordered = sorted(wanted, key=lambda it: it.keyword_only)
+    return [
+        inspect.Parameter(
+            it.parameter,
+            inspect.Parameter.KEYWORD_ONLY
+            if it.keyword_only
+            else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=it.default,
+            annotation=it.annotation,
+        )
+        for it in ordered
+    ]
+
+
+def _field(argument: OwnArgument) -> Any:
+    if argument.is_required:
+        return dataclasses.field()
+    default = argument.default
+    return dataclasses.field(default_factory=lambda: default)

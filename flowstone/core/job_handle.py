@@ -1,0 +1,123 @@
+"""A job, as the one who enqueued it sees it."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from typing import Generic, TypeVar, cast
+
+from flowstone.core import duration
+from flowstone.core.backoff import Backoff
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.job_queue import FailedAttempt, JobRecord
+from flowstone.core.contracts.store import Store
+from flowstone.core.error_record import read_record
+from flowstone.core.errors import (
+    DatabaseError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotEndedError,
+    JobNotFoundError,
+)
+from flowstone.core.status import Status
+
+T_co = TypeVar("T_co", covariant=True)
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 5.0
+"""How late a lost wake-up can make a waiter; the wake-up itself is immediate."""
+
+
+class JobHandle(Generic[T_co]):
+    """
+    One job; ``job_id`` is what rows and commands call it.
+
+    A handle holds nothing: any process may make one from the id with ``app.job``.
+
+    Args:
+        annotation: What the job's function returns, as its result is read.
+    """
+
+    def __init__(self, store: Store, codec: Codec, job_id: int, annotation: object) -> None:
+        self._store = store
+        self._codec = codec
+        self._annotation = annotation
+        self.job_id = job_id
+
+    def __repr__(self) -> str:
+        return f"<job {self.job_id}>"
+
+    async def status(self) -> JobRecord:
+        """
+        Return the job as it stands.
+
+        Raises:
+            JobNotFoundError: It was pruned, or its transaction was rolled back.
+        """
+        found = await self._store.jobs([self.job_id])
+        try:
+            return found[self.job_id]
+        except KeyError:
+            raise JobNotFoundError(self.job_id) from None
+
+    async def wait(self, timeout: timedelta | str | float | None = None) -> JobRecord:
+        """
+        Return the job once it has ended, however it did.
+
+        Wakes by notification, and looks every few seconds for one that was lost. A store that does
+        not answer is waited for.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            JobNotEndedError: It has not ended in this time; it goes on.
+        """
+        await self._store.listen()
+        limit = None if timeout is None else duration.parse(timeout, option="timeout")
+        with self._store.wakeups.watch([f"job:{self.job_id}"]) as watch, suppress(TimeoutError):
+            async with asyncio.timeout(None if limit is None else limit.total_seconds()):
+                while not (record := await self._look()).status.is_terminal:
+                    await watch.wait(POLL_SECONDS)
+                return record
+        assert limit is not None
+        raise JobNotEndedError(self.job_id, limit)
+
+    async def result(self, *, timeout: timedelta | str | float | None = None) -> T_co:
+        """
+        Return what the job returned, once it has; None if it was skipped.
+
+        Raises:
+            JobFailedError: It failed, and is not tried again.
+            JobCancelledError: It was cancelled.
+            JobNotFoundError: There is no such job.
+            JobNotEndedError: It has not ended in this time; it goes on.
+        """
+        record = await self.wait(timeout)
+        if record.status is Status.FAILED:
+            raise JobFailedError(self.job_id, record.name, read_record(record.error))
+        if record.status is Status.CANCELLED:
+            raise JobCancelledError(self.job_id, record.name)
+        if record.result is None:
+            return cast("T_co", None)
+        return cast("T_co", self._codec.decode(record.result, self._annotation))
+
+    async def cancel(self) -> bool:
+        """Cancel it, or ask it to stop if it runs; False when it had ended."""
+        return bool(await self._store.cancel_jobs([self.job_id]))
+
+    async def failed_attempts(self) -> list[FailedAttempt]:
+        """Return what each failed attempt failed with, the first one first."""
+        return list(await self._store.failed_attempts(self.job_id))
+
+    async def _look(self) -> JobRecord:
+        """Ask for the end to be published, then look; while the store is away, wait for it."""
+        backoff = Backoff()
+        while True:
+            try:
+                await self._store.await_job(self.job_id)
+                return await self.status()
+            except DatabaseError as error:
+                if not error.retryable:
+                    raise
+                logger.warning("Job %s cannot be looked at (%s); trying again", self.job_id, error)
+                await backoff.wait()

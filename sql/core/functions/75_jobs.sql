@@ -1,0 +1,102 @@
+-- Jobs below the assets: materializations without a run.
+
+-- Enqueue jobs, all in one statement, in the caller's transaction. Arrays run in parallel.
+--
+-- p_arguments: JSON texts. p_at, p_delays (milliseconds): not before; of the two the later, null is at once.
+-- Returns their ids, in the order given.
+CREATE FUNCTION flowstone_enqueue_jobs_v1(
+    p_names text[],
+    p_arguments text[],
+    p_queues text[],
+    p_priorities integer[],
+    p_at timestamptz[],
+    p_delays bigint[]
+)
+    RETURNS TABLE (id bigint)
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_sequence regclass := pg_get_serial_sequence('procrastinate_jobs', 'id');
+BEGIN
+    RETURN QUERY
+    WITH job AS MATERIALIZED (
+        SELECT
+            nextval(v_sequence) AS id, s.name, s.arguments, s.queue, s.priority,
+            greatest(s.at, v_now + s.delay_ms * interval '1 ms') AS scheduled_at
+        FROM unnest(p_names, p_arguments, p_queues, p_priorities, p_at, p_delays)
+            AS s(name, arguments, queue, priority, at, delay_ms)
+    ),
+    entered AS (
+        INSERT INTO flowstone_materializations
+            (id, asset, queue, priority, status, unmet, enqueued_at, arguments, reason)
+        SELECT
+            job.id, job.name, job.queue, job.priority, 'ready'::flowstone_status, 0, v_now,
+            job.arguments::json, 'enqueued'
+        FROM job
+    )
+    INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args, scheduled_at)
+    SELECT
+        job.id, job.queue, 'flowstone:materialize', job.priority, jsonb_build_object('job', job.name),
+        job.scheduled_at
+    FROM job
+    RETURNING id;
+END;
+$$;
+
+CREATE TYPE flowstone_job_record AS (
+    id bigint, name text, status text, queue text, priority integer, attempt integer, arguments text,
+    value text, error text, waiting_on text, not_before timestamptz, enqueued_at timestamptz,
+    started_at timestamptz, finished_at timestamptz, duration_ms integer
+);
+
+-- Jobs by their ids; what is not (or no longer) one is left out.
+CREATE FUNCTION flowstone_jobs_v1(p_ids bigint[])
+    RETURNS SETOF flowstone_job_record
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
+AS $$
+    SELECT
+        m.id, m.asset, m.status::text, m.queue, m.priority, m.attempt, m.arguments::text, v.value::text,
+        m.error::text, w.waiting_on,
+        CASE WHEN m.status = 'ready' AND j.scheduled_at > clock_timestamp() THEN j.scheduled_at END,
+        m.enqueued_at, m.started_at, m.finished_at, m.duration_ms
+    FROM flowstone_materializations m
+    LEFT JOIN procrastinate_jobs j ON j.id = m.id
+    LEFT JOIN flowstone_values v ON v.materialization_id = m.id
+    LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
+    WHERE m.id = ANY (p_ids) AND m.run_id IS NULL
+    ORDER BY m.id;
+$$;
+
+-- Say that somebody waits for the end of a job, so that it is notified. Jobs that nobody waits for end
+-- without a word.
+CREATE FUNCTION flowstone_await_job_v1(p_id bigint)
+    RETURNS void
+    LANGUAGE sql
+    SET search_path FROM CURRENT
+AS $$
+    UPDATE flowstone_materializations m SET is_awaited = true
+    WHERE m.id = p_id AND m.run_id IS NULL AND m.finished_at IS NULL AND NOT m.is_awaited;
+$$;
+
+-- What each failed attempt failed with, the first one first.
+CREATE FUNCTION flowstone_errors_v1(p_id bigint)
+    RETURNS TABLE (attempt integer, failed_at timestamptz, error text)
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT e.attempt, e.failed_at, e.error::text
+    FROM flowstone_errors e
+    WHERE e.materialization_id = p_id
+    ORDER BY e.claim;
+$$;
