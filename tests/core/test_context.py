@@ -3,7 +3,8 @@ from datetime import date
 
 import pytest
 
-from flowstone.core.context import Cancellation, Context
+from flowstone.core.attempt_context import Cancellation
+from flowstone.core.context import Context
 from flowstone.core.errors import NotRegisteredError
 
 
