@@ -30,6 +30,10 @@ def test_the_concepts_are_a_program_that_holds() -> None:
     assert set(defined) >= {"shop", "orders", "spent", "best"}
 
 
+def test_the_page_about_jobs_is_a_program_that_holds() -> None:
+    assert "send_mail" in run("docs/jobs.md")
+
+
 async def test_tasks_of_procrastinates_run_beside_us_and_on_our_workers(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
