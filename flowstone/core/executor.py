@@ -19,7 +19,9 @@ from flowstone.core.defaults.function_strategy import FunctionStrategy
 from flowstone.core.definitions import Definitions
 from flowstone.core.error_record import MESSAGE_BYTES, describe, harmless, shorten
 from flowstone.core.errors import (
+    AssetFunctionError,
     FlowStoneError,
+    JobFunctionError,
     MaterializationTimeoutError,
     ValueNotStorableError,
 )
@@ -243,6 +245,8 @@ class Executor:
         self, asset: Asset[..., object], claim: Claim, raised: BaseException, began: float
     ) -> Settlement:
         error = self._normalizer.normalize(raised)
+        if claim.run_id is None and type(error) is AssetFunctionError:
+            error = JobFunctionError.wrapping(raised, asset=claim.asset)
         retry = asset.options.retry or DEFAULT_RETRY
         # What is no Exception, such as an exit, is an end and no mishap.
         is_mishap = isinstance(raised, Exception) and retry.is_retryable(error)

@@ -10,6 +10,7 @@ With ``retry=`` the author takes the decision:
 * ``Retry(5)`` also tries again after **whatever the asset's own function raised**.
 * ``Retry(5, on=(HTTPError,))`` also tries again after **these exceptions**, and no others.
 * ``Retry(5, on=())`` is the default policy.
+* ``Retry(5, discard=(InvalidAddress,))`` gives up at once after **these exceptions**.
 
 Never tried again: what cannot become better, such as a wrong definition or a value that cannot be
 stored or read; a `FlowStoneError` that the function raised and that does not call itself retryable;
@@ -17,9 +18,10 @@ and whatever is not an ``Exception`` (cancellation, interpreter exit).
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from flowstone.core import duration
 from flowstone.core.errors import (
@@ -35,6 +37,9 @@ from flowstone.core.errors import (
 MAX_ATTEMPTS = 32_767
 JITTER = 0.1
 
+Backoff: TypeAlias = Callable[[int], timedelta | float]
+"""From the number of the attempt that failed, from 1, to how long to wait."""
+
 _HOPELESS = (DefinitionError, RegistrationError, ValueNotStorableError, ValueNotReadableError)
 
 
@@ -45,7 +50,8 @@ class Retry:
 
     The delay after attempt *n* is ``base · factorⁿ⁻¹`` (``exponential``), ``base · n`` (``linear``)
     or ``base`` (``constant``), at most ``cap``: by default 30, 90, 270, 300, 300 … seconds. Jitter
-    moves it by up to 10 % either way, never above ``cap``.
+    moves it by up to 10 % either way, never above ``cap``. A function of one's own is given *n* and
+    returns the delay, in seconds or as a timedelta; ``cap`` bounds it, and there is no jitter.
 
     Args:
         max_attempts: How often it is tried in all, the first time included; 1 is never again.
@@ -54,6 +60,7 @@ class Retry:
         cap: The longest delay.
         on: Exceptions to try again after, beside retryable errors. None: all that the asset's own
             function raises.
+        discard: Exceptions never to try again after; wins over ``on``.
 
     Raises:
         InvalidOptionError: An option is out of its range.
@@ -61,27 +68,31 @@ class Retry:
 
     max_attempts: int = 5
     _: KW_ONLY
-    backoff: Literal["exponential", "linear", "constant"] = "exponential"
+    backoff: Literal["exponential", "linear", "constant"] | Backoff = "exponential"
     base: timedelta | str | float = timedelta(seconds=30)
     factor: float = 3.0
     cap: timedelta | str | float = timedelta(minutes=5)
     jitter: bool = True
     on: type[Exception] | tuple[type[Exception], ...] | None = None
+    discard: type[Exception] | tuple[type[Exception], ...] = ()
 
     def __post_init__(self) -> None:
         if not _is_whole(self.max_attempts) or not 1 <= self.max_attempts <= MAX_ATTEMPTS:
             raise InvalidOptionError(
                 f"max_attempts={self.max_attempts!r} must be a whole number, 1 to {MAX_ATTEMPTS}"
             )
-        if self.backoff not in ("exponential", "linear", "constant"):
+        is_named = self.backoff in ("exponential", "linear", "constant")
+        if not (is_named or callable(self.backoff)):
             raise InvalidOptionError(
-                f"backoff={self.backoff!r} must be 'exponential', 'linear' or 'constant'"
+                f"backoff={self.backoff!r} must be 'exponential', 'linear', 'constant', or a "
+                "function from the attempt's number to the delay"
             )
         if not _is_number(self.factor) or not 1 <= self.factor <= 1_000:
             raise InvalidOptionError(f"factor={self.factor!r} must be from 1 to 1000")
         object.__setattr__(self, "base", duration.parse(self.base, option="base"))
         object.__setattr__(self, "cap", duration.parse(self.cap, option="cap"))
-        object.__setattr__(self, "on", _exceptions(self.on))
+        object.__setattr__(self, "on", _exceptions("on", self.on))
+        object.__setattr__(self, "discard", _exceptions("discard", self.discard))
 
     def delay(self, attempt: int, rng: random.Random | None = None) -> timedelta:
         """
@@ -91,6 +102,9 @@ class Retry:
             rng: Where jitter comes from; None is the process's own.
         """
         longest = duration.parse(self.cap).total_seconds()
+        if not isinstance(self.backoff, str):
+            own = duration.parse(self.backoff(max(1, attempt)), option="backoff").total_seconds()
+            return timedelta(seconds=min(longest, own))
         seconds = min(longest, self._seconds(max(1, attempt), longest))
         if self.jitter:
             uniform = random.uniform if rng is None else rng.uniform
@@ -118,9 +132,12 @@ class Retry:
         """
         if not isinstance(error, Exception) or isinstance(error, _HOPELESS):
             return False
+        raised = _raised(error)
+        unwanted = _exceptions("discard", self.discard) or ()
+        if isinstance(error, unwanted) or isinstance(error.__cause__, unwanted):
+            return False
         if isinstance(error, FlowStoneError) and error.retryable:
             return True
-        raised = _raised(error)
         if self.on is None:
             return raised is not None
         return isinstance(error, self.on) or (raised is not None and isinstance(raised, self.on))
@@ -142,14 +159,16 @@ def _raised(error: Exception) -> Exception | None:
 
 
 def _exceptions(
-    on: type[Exception] | tuple[type[Exception], ...] | None,
+    option: str, given: type[Exception] | tuple[type[Exception], ...] | None
 ) -> tuple[type[Exception], ...] | None:
-    if on is None:
+    if given is None:
         return None
-    kinds = on if isinstance(on, tuple) else (on,)
+    kinds = given if isinstance(given, tuple) else (given,)
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
-            raise InvalidOptionError(f"on={kind!r} must be an exception class, or a tuple of them")
+            raise InvalidOptionError(
+                f"{option}={kind!r} must be an exception class, or a tuple of them"
+            )
     return kinds
 
 

@@ -277,9 +277,17 @@ class TestCatalogue:
             await eventually(is_watched)
             hold_until(lambda: "has held the event loop" in caplog.text)
 
+        @p.job(retry=1)
+        async def mail(to: str) -> None:
+            if not to:
+                raise ValueError("to whom?")
+
         parts: dict[str, Any] = {"resources": {int: Broken()}, "plugins": [BrokenAtFirst()]}
         async with stage.build(p, telemetry=telemetry, **parts) as app:
             await app.run(["fine", "skipped", "holding"])
+            await app.enqueue_many([mail.with_("Ada"), mail.with_("")])
+            async with working(app):
+                await eventually(lambda: {"job.stop", "job.exception"} <= {*heard.names})
             await eventually(lambda: "loop.held" in heard.names)
             for target in ("failing", "unstorable", "unreadable"):
                 with pytest.raises(RunFailedError):

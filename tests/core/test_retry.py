@@ -37,6 +37,17 @@ class TestDelays:
         assert [linear.delay(n).total_seconds() for n in (1, 2, 3)] == [10, 20, 25]
         assert [constant.delay(n).total_seconds() for n in (1, 9)] == [2, 2]
 
+    def test_a_function_of_ones_own_says_how_long(self) -> None:
+        retry = Retry(backoff=lambda attempt: attempt**2, cap="30s")
+        as_delta = Retry(backoff=lambda attempt: timedelta(minutes=attempt))
+
+        assert [retry.delay(n).total_seconds() for n in (1, 2, 5, 6)] == [1, 4, 25, 30]
+        assert as_delta.delay(3) == timedelta(minutes=3)
+
+    def test_what_is_no_backoff_is_refused(self) -> None:
+        with pytest.raises(InvalidOptionError, match="backoff='quadratic' must be"):
+            Retry(backoff="quadratic")  # type: ignore[arg-type]  # that it is refused is the test
+
     @pytest.mark.parametrize("backoff", ["exponential", "linear", "constant"])
     def test_the_ten_thousandth_attempt_has_a_delay(self, backoff) -> None:
         assert Retry(backoff=backoff).delay(10_000) <= timedelta(minutes=5)
@@ -156,3 +167,22 @@ def test_a_policy_that_makes_no_sense_is_refused_by_name(options) -> None:
 
 def test_equal_policies_are_equal_and_hashable() -> None:
     assert {Retry(3, base="60s")} == {Retry(3, base="1m")}
+
+
+class TestDiscard:
+    def test_what_is_discarded_is_final_whatever_else_is_said(self) -> None:
+        retry = Retry(5, on=(LookupError,), discard=KeyError)
+
+        assert retry.is_retryable(normalize(IndexError("boom")))
+        assert not retry.is_retryable(normalize(KeyError("boom")))
+
+    def test_also_an_error_that_calls_itself_retryable(self) -> None:
+        retry = Retry(5, discard=(MaterializationTimeoutError, ConnectionError))
+
+        assert not retry.is_retryable(MaterializationTimeoutError(timedelta(seconds=1)))
+        assert not retry.is_retryable(normalize(ConnectionError("away")))
+        assert retry.is_retryable(normalize(OSError("disk")))
+
+    def test_only_exceptions_can_be_discarded(self) -> None:
+        with pytest.raises(InvalidOptionError, match="discard=5 must be an exception class"):
+            Retry(discard=5)  # type: ignore[arg-type]  # that it is refused is the test

@@ -82,13 +82,19 @@ async def inventory() -> int:
     return 7
 
 
+@shop.job
+async def send_receipt(to: str) -> str:
+    return f"sent to {to}"
+
+
 async def write(dsn: str) -> None:
     """
     Leave runs 1 to 9 behind, in this order.
 
     Report succeeds; again, forced, it reuses; catalog fails by prices; rates are to be retried;
     leaflet waits for a price list; photographs are running; one is enqueued for tomorrow; of the
-    day before there is an invalidated value; an inventory is there.
+    day before there is an invalidated value; an inventory is there. One of two jobs is done, the
+    other waits for its time.
     """
     async with FlowStone(shop, dsn=dsn) as app:
         await app.run(report, partition=DAY)
@@ -104,3 +110,6 @@ async def write(dsn: str) -> None:
         await app.run(orders, partition=DAY - timedelta(1))
         await app.invalidate(orders, partition=DAY - timedelta(1))
         await app.run(inventory)
+        await app.enqueue(send_receipt.with_(to="Ada"), queue="mail")
+        await app.enqueue(send_receipt.with_(to="Grace"), queue="mail", delay="1h")
+        await app.worker(WorkerOptions(queues={"mail": 1}, drain=True)).run()

@@ -14,6 +14,7 @@ Every error that FlowStone raises.
     │  └─ PluginError: IncompatiblePluginError  MissingExtraError
     ├─ MaterializationError             one asset's materialization failed
     │  ├─ AssetFunctionError            the author's code raised; see __cause__
+    │  │  └─ JobFunctionError
     │  ├─ DependencyFailedError  DependencyNotReadyError (retryable)
     │  ├─ MaterializationTimeoutError (retryable)
     │  └─ ProcessDiedError (retryable)  a child process was killed, or exited
@@ -91,6 +92,7 @@ from flowstone.core.errors.work import (
     DependencyFailedError,
     DependencyNotReadyError,
     IllegalTransitionError,
+    JobFunctionError,
     MaterializationError,
     MaterializationTimeoutError,
     NotStoredError,
@@ -123,6 +125,7 @@ __all__ = [
     "JobCancelledError",
     "JobError",
     "JobFailedError",
+    "JobFunctionError",
     "JobNotEndedError",
     "JobNotFoundError",
     "MaterializationError",

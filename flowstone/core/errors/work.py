@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Self
+from typing import ClassVar, Self
 
 from flowstone.core.errors.root import FlowStoneError, reason_text
 
@@ -46,6 +46,7 @@ class AssetFunctionError(MaterializationError):
     """The asset's function raised; the exception is the error's __cause__."""
 
     code = "execution_error"
+    subject: ClassVar[str] = "Asset execution"
 
     @classmethod
     def wrapping(
@@ -59,7 +60,7 @@ class AssetFunctionError(MaterializationError):
     ) -> Self:
         """Return the error for whatever stopped the function; an exception becomes its cause."""
         error = cls(
-            f"Asset execution failed: {reason_text(reason)}",
+            f"{cls.subject} failed: {reason_text(reason)}",
             asset=asset,
             partition=partition,
             run_id=run_id,
@@ -68,6 +69,13 @@ class AssetFunctionError(MaterializationError):
         if isinstance(reason, BaseException):
             error.__cause__ = reason
         return error
+
+
+class JobFunctionError(AssetFunctionError):
+    """The job's function raised; the exception is the error's __cause__."""
+
+    code = "job_execution_error"
+    subject = "Job"
 
 
 class DependencyFailedError(MaterializationError):
