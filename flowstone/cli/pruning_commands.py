@@ -12,6 +12,7 @@ from flowstone.cli.duration_option import read_duration
 from flowstone.cli.output import columns, print_document, print_items
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
+from flowstone.core.contracts.pruning_records import Pruned
 from flowstone.core.retention import Retention
 
 UNITS = ("B", "kB", "MB", "GB")
@@ -25,42 +26,49 @@ UNITS = ("B", "kB", "MB", "GB")
     help="Whatever ended or was replaced so long ago, failed or not; at least 1h. Without it the "
     "application's own policy counts.",
 )
-@click.option("--dry-run", is_flag=True, help="Delete nothing; say how many runs would go.")
+@click.option(
+    "--dry-run", is_flag=True, help="Delete nothing; say how many runs and jobs would go."
+)
 @pass_settings
 def prune_command(settings: Settings, older_than: timedelta | None, dry_run: bool) -> None:
     """
-    Delete what is kept no longer: runs with all that only they hold, and replaced values.
+    Delete what is kept no longer: runs with all that only they hold, jobs, and replaced values.
 
-    Current values, what they were made from, open runs and what they need stay. Workers do this
+    Current values, what they were made from, what is open and what it needs stay. Workers do this
     too, all the time; at once as well, it does no harm. It goes in small batches with pauses, so
     that work goes on, and may be stopped anywhere.
     """
-    chosen = Retention(older_than, failed=older_than, values=older_than) if older_than else None
+    chosen = None
+    if older_than:
+        chosen = Retention(
+            older_than,
+            failed=older_than,
+            values=older_than,
+            jobs=older_than,
+            failed_jobs=older_than,
+        )
 
     async def work() -> tuple[dict[str, object], str]:
         # Without a period of its own it needs an application: another policy may keep more.
         async with opened(settings, by_rows=chosen is not None) as app:
             retention = chosen or app.retention
             if retention is None:
-                document: dict[str, object] = {"runs": 0, "materializations": 0, "values": 0}
-                return document, "this application keeps everything (retention=None)"
+                return {**Pruned().counts()}, "this application keeps everything (retention=None)"
             if dry_run:
-                counts = await app.store.prunable(retention)
+                prunable = await app.store.prunable(retention)
+                counts = {str(it): count for it, count in prunable.runs.items()}
                 total = sum(counts.values())
                 listed = ", ".join(f"{count} {it}" for it, count in counts.items() if count)
                 return (
-                    {"runs": total, **{str(it): count for it, count in counts.items()}},
-                    f"would delete {total} runs" + (f": {listed}" if listed else ""),
+                    {"runs": total, **counts, "jobs": prunable.jobs},
+                    f"would delete {total} runs"
+                    + (f" ({listed})" if listed else "")
+                    + f" and {prunable.jobs} jobs",
                 )
             from flowstone.core.pruning import prune
 
-            went = await prune(app.store, retention)
-            document = {
-                "runs": went.runs,
-                "materializations": went.materializations,
-                "values": went.values,
-            }
-            return document, "deleted " + ", ".join(f"{n} {what}" for what, n in document.items())
+            went = (await prune(app.store, retention)).counts()
+            return {**went}, "deleted " + ", ".join(f"{n} {what}" for what, n in went.items())
 
     document, text = run_async(work)
     print_document(settings, {**document, "dry_run": dry_run}, text)

@@ -51,13 +51,5 @@ class Pruning(Service):
         while True:
             pruned = await prune(app.store, self._retention)
             if pruned != Pruned():
-                app.telemetry.execute(
-                    "prune",
-                    {
-                        "runs": pruned.runs,
-                        "materializations": pruned.materializations,
-                        "values": pruned.values,
-                    },
-                    {},
-                )
+                app.telemetry.execute("prune", pruned.counts(), {})
             await asyncio.sleep(EVERY_SECONDS)

@@ -81,7 +81,10 @@ EVENTS: tuple[EventSpec, ...] = (
         "Jobs that something other than FlowStone had moved were put right",
     ),
     EventSpec(
-        "prune", ("runs", "materializations", "values"), (), "What was kept no longer was deleted"
+        "prune",
+        ("runs", "materializations", "values", "jobs"),
+        (),
+        "What was kept no longer was deleted",
     ),
     EventSpec(
         "settlement.rejected",

@@ -21,6 +21,7 @@ from flowstone.core.contracts.store import (
     Turn,
 )
 from flowstone.core.outcome import Wake
+from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus, Status
 
 # Any: what a column holds is said by the SQL function, and by the record that it becomes.
@@ -42,6 +43,12 @@ def milliseconds(delay: timedelta | None) -> int | None:
     if delay is None:
         return None
     return -(-delay // timedelta(milliseconds=1))
+
+
+def job_periods(retention: Retention) -> tuple[Sequence[object], ...]:
+    """Return the periods of jobs as the arrays of ``flowstone_prune_v1``."""
+    queues, jobs, failed = zip(*retention.of_jobs, strict=True)
+    return list(queues), [*map(milliseconds, jobs)], [*map(milliseconds, failed)]
 
 
 def settlement_arrays(settlements: Sequence[Settlement]) -> tuple[Sequence[object] | None, ...]:

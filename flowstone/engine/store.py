@@ -21,6 +21,7 @@ from flowstone.core.contracts.store import (
     MaterializationRecord,
     NewRun,
     Progress,
+    Prunable,
     Pruned,
     Reconciled,
     Rescued,
@@ -55,6 +56,8 @@ TURN_SECONDS = 30.0
 
 MOST_NOTES = 1000
 """How many changes that others made to jobs are mended in one transaction."""
+
+JOB_PERIODS = ("text[]", "bigint[]", "bigint[]")
 
 LARGEST_ID = 2**63 - 1
 
@@ -251,14 +254,18 @@ class PostgresStore(PostgresJobQueue, Store):
     # Pruning
 
     async def prune(self, retention: Retention, *, limit: int = 1000) -> Pruned:
-        types = ("bigint", "bigint", "bigint", "integer")
-        (row,) = await self._fetch("flowstone_prune_v1", types, *retention.milliseconds, limit)
+        types = ("bigint", "bigint", "bigint", *JOB_PERIODS, "integer")
+        periods = (*retention.milliseconds, *rows.job_periods(retention))
+        (row,) = await self._fetch("flowstone_prune_v1", types, *periods, limit)
         return Pruned(*row.values())
 
-    async def prunable(self, retention: Retention) -> Mapping[RunStatus, int]:
+    async def prunable(self, retention: Retention) -> Prunable:
         runs, failed, _ = retention.milliseconds
         found = await self._fetch("flowstone_prunable_v1", ("bigint", "bigint"), runs, failed)
-        return {RunStatus(row["status"]): row["run_count"] for row in found}
+        jobs: int = await self._value(
+            "flowstone_prunable_jobs_v1", JOB_PERIODS, *rows.job_periods(retention), is_bulk=True
+        )
+        return Prunable({RunStatus(row["status"]): row["run_count"] for row in found}, jobs)
 
     # Waiting and stopping
 

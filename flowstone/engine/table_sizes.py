@@ -10,21 +10,23 @@ from flowstone.engine.schema import transaction
 BOUNDS: Mapping[str, str] = {
     "alembic_version": "one row",
     "flowstone_current": "one row for each partition of an asset that has a value",
+    "flowstone_errors": "go with their run, or with their job, by retention",
     "flowstone_interventions": "emptied by the next reconciling",
     "flowstone_leases": "a row for each thing that one worker does; pruned a day after it lapsed",
     "flowstone_lineage": "goes with what was made, by retention",
-    "flowstone_materializations": "retention (runs, failed); current ones, and what they were "
-    "made from, stay",
-    "flowstone_pruning": "seven rows",
+    "flowstone_materializations": "retention (runs, failed, jobs, failed_jobs); current ones, and "
+    "what they were made from, stay",
+    "flowstone_pruning": "ten rows, and two for each queue with periods of its own",
     "flowstone_reused": "goes with its run, by retention (runs, failed)",
     "flowstone_runs": "retention (runs, failed)",
     "flowstone_served_code": "one row for FlowStone and each plugin with tables",
-    "flowstone_values": "retention (values); current ones stay",
+    "flowstone_values": "retention (values, jobs, failed_jobs); current ones stay",
     "flowstone_waits": "one row for each materialization that waits or was woken; goes with its "
     "end",
     "flowstone_workers": "one row for each worker that lives; taken over within its lease",
-    "procrastinate_events": "go with their job; of a job still to do, by retention (runs)",
-    "procrastinate_jobs": "ours go with their run, by retention (runs, failed); those of your own "
+    "procrastinate_events": "go with their job; of a job still to do, by retention (runs, or else "
+    "jobs)",
+    "procrastinate_jobs": "ours go with their run, or as jobs, by retention; those of your own "
     "tasks are yours",
     "procrastinate_periodic_defers": "procrastinate keeps one row for each periodic task",
     "procrastinate_workers": "one row for each worker that lives; procrastinate prunes its own",

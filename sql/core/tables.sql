@@ -216,6 +216,8 @@ CREATE TABLE flowstone_pruning (
     PRIMARY KEY (what, status)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE flowstone_pruning IS 'How far pruning has come, one row for each thing that it walks over.';
+COMMENT ON COLUMN flowstone_pruning.status IS
+    'Of those that it walks over; of jobs that have ended, failed is failed, and succeeded is all the others.';
 
 CREATE TABLE flowstone_served_code (
     plugin text PRIMARY KEY,

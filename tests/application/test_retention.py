@@ -6,7 +6,7 @@ import pytest
 
 from flowstone import Dep, FlowStone, Pipeline, Retention, RunFailedError
 from flowstone.core import pruning
-from flowstone.core.errors import NotStoredError, RunNotFoundError
+from flowstone.core.errors import JobNotFoundError, NotStoredError, RunNotFoundError
 from tests.application.stage import Heard, Stage, drain, eventually, newest_run, working
 
 MONTH = Retention("30d", failed="90d", values="7d")
@@ -38,6 +38,14 @@ def pipeline() -> Pipeline:
     return p
 
 
+greetings = Pipeline("greetings")
+
+
+@greetings.job
+async def greet(name: str) -> str:
+    return f"Hello, {name}"
+
+
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruning, "FIRST_SECONDS", 0.0)
@@ -51,10 +59,12 @@ async def runs_of(app: FlowStone) -> list[int]:
 @pytest.mark.usefixtures("at_once")
 class TestWorkers:
     async def test_prune_by_the_policy_while_they_work(self, stage: Stage) -> None:
-        app = await stage.app(pipeline(), retention=MONTH)
+        app = await stage.app(pipeline(), greetings, retention=MONTH)
         heard = Heard(app, ["prune"])
         for _ in range(3):
             await app.run("report", force=True)
+        jobs = await app.enqueue_many([greet.with_(name="Ada")] * 4)
+        await drain(app)
         await stage.advance("31d")
         young = await app.enqueue("report", force=True)
 
@@ -63,8 +73,10 @@ class TestWorkers:
             assert await young.result() == 3
 
         ((measurements, _),) = heard.of("prune")
-        assert measurements == {"runs": 3, "materializations": 2, "values": 2}
+        assert measurements == {"runs": 3, "materializations": 2, "values": 2, "jobs": 4}
         assert await runs_of(app) == [young.run_id]
+        with pytest.raises(JobNotFoundError, match="pruned"):
+            await jobs[0].result()
 
     async def test_prune_only_one_of_them_at_a_time(
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch

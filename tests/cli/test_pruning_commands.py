@@ -31,12 +31,13 @@ class TestPruning:
         again = flowstone("db", "prune", "-o", "json")
 
         assert ended.exit_code == 0
-        assert ended.stdout == "deleted 2 runs, 1 materializations, 1 values\n"
+        assert ended.stdout == "deleted 2 runs, 1 materializations, 1 values, 0 jobs\n"
         assert again.document == {
             "schema_version": 1,
             "runs": 0,
             "materializations": 0,
             "values": 0,
+            "jobs": 0,
             "dry_run": False,
         }
         assert flowstone("asset", "value", "report").exit_code == 0
@@ -45,7 +46,7 @@ class TestPruning:
         told = flowstone("db", "prune", "--dry-run")
         document = flowstone("db", "prune", "--dry-run", "-o", "json").document
 
-        assert told.stdout == "would delete 2 runs: 2 succeeded\n"
+        assert told.stdout == "would delete 2 runs (2 succeeded) and 0 jobs\n"
         assert document["runs"] == document["succeeded"] == 2
         assert document["dry_run"] is True
         assert len(flowstone("runs", "ls", "-o", "json").document["items"]) == 2
@@ -53,7 +54,7 @@ class TestPruning:
     def test_takes_another_age(self, a_year_ago: Path) -> None:
         told = flowstone("db", "prune", "--older-than", "400d", "--dry-run")
 
-        assert told.stdout == "would delete 0 runs\n"
+        assert told.stdout == "would delete 0 runs and 0 jobs\n"
         assert flowstone("db", "prune", "--older-than", "300d").stdout.startswith("deleted 2 runs")
 
     def test_asks_whose_policy_counts(

@@ -27,6 +27,7 @@ UPDATE flowstone.flowstone_waits
 UPDATE flowstone.flowstone_materializations
     SET started_at = started_at - $1::interval, finished_at = finished_at - $1::interval,
         enqueued_at = enqueued_at - $1::interval;
+UPDATE flowstone.procrastinate_events SET at = at - $1::interval;
 UPDATE flowstone.flowstone_errors SET failed_at = failed_at - $1::interval;
 UPDATE flowstone.flowstone_runs
     SET created_at = created_at - $1::interval, finished_at = finished_at - $1::interval

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from flowstone.core.contracts.health import Finding
 from flowstone.core.contracts.job_queue import JobQueue
+from flowstone.core.contracts.pruning_records import Prunable, Pruned
 from flowstone.core.contracts.store_records import (
     SUSPECT_AFTER,
     Capacity,
@@ -30,7 +31,6 @@ from flowstone.core.contracts.store_records import (
     NewRun,
     PlannedStep,
     Progress,
-    Pruned,
     Reconciled,
     Rescued,
     Reused,
@@ -60,6 +60,7 @@ __all__ = [
     "NewRun",
     "PlannedStep",
     "Progress",
+    "Prunable",
     "Pruned",
     "Reconciled",
     "Rescued",
@@ -283,13 +284,15 @@ class Store(JobQueue):
         kept was made from (its value goes), and whatever was current an hour ago, as somebody may
         have planned with it whose run is not to be seen yet. Any number may prune at once.
 
+        A job that was held by somebody, or was ended by hand, may stay for a day more.
+
         Args:
             limit: About how many rows of each kind a batch has at most.
         """
 
     @abstractmethod
-    async def prunable(self, retention: Retention) -> Mapping[RunStatus, int]:
-        """Return how many runs would be deleted now, by their status."""
+    async def prunable(self, retention: Retention) -> Prunable:
+        """Return how many runs and jobs would be deleted now; it may read all there is."""
 
     # Waiting and stopping
 

@@ -283,29 +283,6 @@ class Rescued:
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
-    """
-    What one batch of pruning deleted.
-
-    Attributes:
-        is_done: Nothing was left that is kept no longer.
-    """
-
-    runs: int = 0
-    materializations: int = 0
-    values: int = 0
-    is_done: bool = True
-
-    def __add__(self, other: "Pruned") -> "Pruned":
-        return Pruned(
-            self.runs + other.runs,
-            self.materializations + other.materializations,
-            self.values + other.values,
-            other.is_done,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Reconciled:
     """
     A materialization whose job somebody else had moved.

@@ -25,13 +25,26 @@ SPARED = timedelta(hours=1)
 
 def prune(machine: Machine, retention: Retention, now: datetime, limit: int) -> Pruned:
     """Delete one batch by age."""
+    jobs = list(islice(expired_jobs(machine, retention, now), limit))
+    for job in jobs:
+        del machine.ended_jobs[job.id], machine.rows[job.id]
     runs = list(islice(expired(machine, retention, now), limit))
     pruned = delete(machine, runs, replaced_before=now - SPARED)
     forgotten = 0
     if retention.values is not None:
         forgotten = _forget_values(machine, now - parse(retention.values))
     values = pruned.values + forgotten
-    return Pruned(pruned.runs, pruned.materializations, values, is_done=len(runs) < limit)
+    is_done = len(runs) < limit and len(jobs) < limit
+    return Pruned(pruned.runs, pruned.materializations, values, len(jobs), is_done)
+
+
+def expired_jobs(machine: Machine, retention: Retention, now: datetime) -> Iterator[Row]:
+    """Give the jobs that are kept no longer, the first to end first."""
+    for row in machine.ended_jobs.values():
+        jobs, failed = retention.of_queue(row.queue)
+        period = failed if row.status is Status.FAILED else jobs
+        if period is not None and _ended_before(row.run, now - period):
+            yield row
 
 
 def expired(machine: Machine, retention: Retention, now: datetime) -> Iterator[RunRow]:

@@ -24,6 +24,7 @@ from flowstone.core.contracts.store import (
     NewRun,
     PlannedStep,
     Progress,
+    Prunable,
     Pruned,
     Rescued,
     Reused,
@@ -224,9 +225,11 @@ class MemoryStore(MemoryJobQueue, Store):
     async def prune(self, retention: Retention, *, limit: int = 1000) -> Pruned:
         return memory_pruning.prune(self._machine, retention, self._clock.now(), limit)
 
-    async def prunable(self, retention: Retention) -> Mapping[RunStatus, int]:
-        runs = memory_pruning.expired(self._machine, retention, self._clock.now())
-        return Counter(run.status for run in runs)
+    async def prunable(self, retention: Retention) -> Prunable:
+        now = self._clock.now()
+        runs = memory_pruning.expired(self._machine, retention, now)
+        jobs = memory_pruning.expired_jobs(self._machine, retention, now)
+        return Prunable(Counter(run.status for run in runs), sum(1 for _ in jobs))
 
     def _prune_surplus(self) -> None:
         """Keep memory bounded where no worker lives long enough to prune by age."""

@@ -41,6 +41,7 @@ from flowstone.testing.contracts.store_contract_propagation import (
     MixedEndsContract,
     RunEndContract,
 )
+from flowstone.testing.contracts.store_contract_pruned_jobs import PruningJobsContract
 from flowstone.testing.contracts.store_contract_pruned_lineage import PruningLineageContract
 from flowstone.testing.contracts.store_contract_pruning import (
     PruningRunsContract,
@@ -105,6 +106,7 @@ class StoreContract(
     PruningRunsContract,
     PruningValuesContract,
     PruningLineageContract,
+    PruningJobsContract,
     CurrentContract,
     InvalidateContract,
     LineageContract,

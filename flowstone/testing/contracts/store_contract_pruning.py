@@ -89,7 +89,7 @@ class PruningRunsContract(StoreSuite):
         prunable = await store.prunable(POLICY)
         pruned = await prune(store)
 
-        assert {status: count for status, count in prunable.items() if count} == {
+        assert {status: count for status, count in prunable.runs.items() if count} == {
             RunStatus.SUCCEEDED: 2
         }
         assert (pruned.runs, pruned.materializations) == (2, 4)

@@ -98,11 +98,20 @@ $$;
 
 -- Delete one batch of what is kept no longer; call it until it says that it is done.
 --
--- Periods count from the end of a run, or (p_values_ms) from when a value was replaced; null keeps for ever.
+-- Periods count from the end of a run, or a job, or (p_values_ms) from when a value was replaced; null keeps
+-- for ever. Those of jobs are arrays in parallel, by queue: the one that is null stands for all the others.
 CREATE FUNCTION flowstone_prune_v1(
-    p_runs_ms bigint, p_failed_ms bigint, p_values_ms bigint, p_limit integer
+    p_runs_ms bigint,
+    p_failed_ms bigint,
+    p_values_ms bigint,
+    p_queues text[],
+    p_jobs_ms bigint[],
+    p_failed_jobs_ms bigint[],
+    p_limit integer
 )
-    RETURNS TABLE (run_count bigint, materialization_count bigint, value_count bigint, is_done boolean)
+    RETURNS TABLE (
+        run_count bigint, materialization_count bigint, value_count bigint, job_count bigint, is_done boolean
+    )
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
@@ -118,10 +127,12 @@ DECLARE
     v_status flowstone_run_status;
     v_age_ms bigint;
     v_part record;
+    v_events_ms bigint := coalesce(p_runs_ms, (SELECT min(ms) FROM unnest(p_jobs_ms) ms));
 BEGIN
     run_count := 0;
     materialization_count := 0;
     value_count := 0;
+    job_count := 0;
     is_done := true;
     FOREACH v_status IN ARRAY '{succeeded,cancelled,failed}'::flowstone_run_status[] LOOP
         v_age_ms := CASE WHEN v_status = 'failed' THEN p_failed_ms ELSE p_runs_ms END;
@@ -140,8 +151,13 @@ BEGIN
             is_done := v_part.is_done;
         END IF;
     END LOOP;
-    IF is_done AND p_runs_ms IS NOT NULL THEN
-        is_done := flowstone_prune_events(v_now - p_runs_ms * interval '1 ms', p_limit);
+    IF is_done THEN
+        SELECT * INTO v_part FROM flowstone_prune_jobs(p_queues, p_jobs_ms, p_failed_jobs_ms, v_now, p_limit);
+        job_count := v_part.job_count;
+        is_done := v_part.is_done;
+    END IF;
+    IF is_done AND v_events_ms IS NOT NULL THEN
+        is_done := flowstone_prune_events(v_now - v_events_ms * interval '1 ms', p_limit);
     END IF;
     DELETE FROM flowstone_leases l WHERE l.held_until < v_now - interval '1 day';
     RETURN NEXT;
