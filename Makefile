@@ -18,8 +18,8 @@ help: ## list the targets
 demo: $(VENV)/.installed ## run the demo pipeline on an embedded Postgres
 	@$(BIN)/flowstone demo
 
-test: $(VENV)/.installed-dev ## run every test (ARGS='-k partition' narrows)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed-dev ## run every test, on all cores (ARGS='-k partition' narrows)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed-dev ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .

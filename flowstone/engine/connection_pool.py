@@ -13,7 +13,7 @@ import asyncpg
 
 from flowstone.core.errors import NotOpenError
 from flowstone.engine.connecting import connect
-from flowstone.engine.database_errors import connection_errors
+from flowstone.engine.database_errors import Failure, connection_errors, failure_of
 
 
 class ConnectionPool:
@@ -71,6 +71,11 @@ class ConnectionPool:
             except asyncio.CancelledError:
                 # Not given back: whether it answers to a cancel is just what nobody knows.
                 connection.terminate()
+                raise
+            except asyncpg.PostgresError as error:
+                # One that became read-only under us still answers: it is left as if it were gone.
+                if failure_of(error) is Failure.UNREACHABLE:
+                    connection.terminate()
                 raise
             return found
 

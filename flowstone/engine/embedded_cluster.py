@@ -100,9 +100,13 @@ class Cluster:
         if self.socket_folder != self.data:
             shutil.rmtree(self.socket_folder, ignore_errors=True)
 
-    def _create(self) -> None:
+    def _empty(self) -> None:
+        """Have an empty data folder that belongs to the server's user."""
         shutil.rmtree(self.data, ignore_errors=True)  # an initdb that was killed half-way
         private_folder(self.data, owner=_system_user())
+
+    def _create(self) -> None:
+        self._empty()
         done, said = self._run(
             *("initdb", "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C"),
             *("--no-sync", "--no-instructions"),

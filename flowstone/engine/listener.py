@@ -124,7 +124,9 @@ class Listener:
                 async with asyncio.timeout(KEEPALIVE_SECONDS):
                     await self._changed.wait()
             async with asyncio.timeout(ANSWER_SECONDS):
-                await connection.execute("SELECT 1")
+                if await connection.fetchval("SHOW transaction_read_only") == "on":
+                    # After a failover nobody notifies here any longer.
+                    raise asyncpg.ReadOnlySQLTransactionError("the server became read-only")
 
     def _look(self, _connection: object) -> None:
         self._changed.set()

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from flowstone.engine.connecting import connect
-from flowstone.engine.database_errors import connection_errors
+from flowstone.engine.database_errors import Failure, connection_errors, failure_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,11 @@ class TurnConnections:
         try:
             yield connection
         except BaseException as error:
-            is_usable = isinstance(error, asyncpg.PostgresError)
+            # A server that became read-only under us still answers: it is left, as if it were gone.
+            is_usable = (
+                isinstance(error, asyncpg.PostgresError)
+                and failure_of(error) is not Failure.UNREACHABLE
+            )
             raise
         finally:
             limiting.cancel()
