@@ -3,15 +3,17 @@
 import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from flowstone.core.asset import Asset
 from flowstone.core.attempt_context import Cancellation
+from flowstone.core.attempt_transaction import AttemptTransaction
 from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.context import Context
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.store import Claim, StoredInput
-from flowstone.core.errors import DependencyNotReadyError
+from flowstone.core.errors import DependencyNotReadyError, TransactionError
 from flowstone.core.job_arguments import arguments_of
 from flowstone.core.job_context import JobContext
 from flowstone.core.processes.call import Call, Crossing, Encoded, Facts
@@ -23,6 +25,7 @@ from flowstone.core.signature import Argument, Input, Signature
 from flowstone.core.source import Upstream
 from flowstone.core.threads import Threads
 from flowstone.core.values import Values
+from flowstone.core.worker_transactions import WorkerTransactions
 
 
 class Attempt:
@@ -41,10 +44,12 @@ class Attempt:
         "_processes",
         "_resources",
         "_threads",
+        "_transactions",
         "_values",
         "asset",
         "cancellation",
         "deadline",
+        "transaction",
     )
 
     def __init__(
@@ -59,10 +64,12 @@ class Attempt:
         resources: Resources,
         threads: Threads,
         processes: Processes | None,
+        transactions: WorkerTransactions,
     ) -> None:
         self.asset = asset
         self.cancellation = Cancellation()
         self.deadline: asyncio.Timeout | None = None
+        self.transaction: AttemptTransaction | None = None
         self._aliases = aliases
         self._claim = claim
         self._options = options
@@ -71,6 +78,7 @@ class Attempt:
         self._resources = resources
         self._threads = threads
         self._processes = processes
+        self._transactions = transactions
         self._inputs: dict[str, StoredInput] | None = None
 
     @property
@@ -95,6 +103,11 @@ class Attempt:
         if self.asset.options.executor == "process":
             return await self._call_in_process(supplied)
         return await self._call(self.asset.signature, supplied)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it was settled together with what its function wrote."""
+        return self.transaction is not None and self.transaction.is_settled
 
     async def call_phase(self, phase: str, **supplied: object) -> object:
         return await self._call(self.asset.phase_signatures[phase], supplied)
@@ -195,6 +208,7 @@ class Attempt:
                 attempt=self._claim.attempt,
                 resources=self._resources.get,
                 cancellation=self.cancellation,
+                transactions=self._begin_transaction,
             )
         return Context(
             asset=self.asset.full_name,
@@ -204,4 +218,17 @@ class Attempt:
             attempt=self._claim.attempt,
             resources=self._resources.get,
             cancellation=self.cancellation,
+            transactions=self._begin_transaction,
         )
+
+    def _begin_transaction(self, driver: str) -> AbstractAsyncContextManager[object]:
+        if self.transaction is not None:
+            raise TransactionError(
+                "this attempt has had its transaction, and there is one per attempt",
+                "write everything in one block; parts that may fail alone go into savepoints, "
+                "`async with conn.transaction():`",
+            )
+        transaction = AttemptTransaction(self._transactions)
+        block = transaction.block(driver)
+        self.transaction = transaction
+        return block

@@ -3,10 +3,11 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
-from flowstone.core.errors import NotRegisteredError
+from flowstone.core.errors import NotRegisteredError, TransactionError
 
 T = TypeVar("T")
 
@@ -16,6 +17,14 @@ class ResourceLookup(Protocol):
 
     def __call__(self, kind: type[T], /) -> T:
         """Return it, or raise `NotRegisteredError` or `ResourceUnavailableError`."""
+
+
+class TransactionGiver(Protocol):
+    """How a context gets a transaction."""
+
+    # Any: a connection of a driver, which core does not know.
+    def __call__(self, driver: str, /) -> AbstractAsyncContextManager[Any]:
+        """Return a block that gives the connection, or raise `TransactionError`."""
 
 
 class Cancellation:
@@ -38,11 +47,13 @@ class AttemptContext:
 
     Attributes:
         attempt: 1 for the first; a snooze gives it back.
+        transactions: Where `transaction` gets one; in a unit test, whatever gives a connection.
     """
 
     attempt: int = 1
     resources: ResourceLookup | None = field(default=None, repr=False)
     cancellation: Cancellation | None = field(default=None, repr=False)
+    transactions: TransactionGiver | None = field(default=None, repr=False)
 
     @abstractmethod
     def _facts(self) -> Mapping[str, object]:
@@ -67,6 +78,38 @@ class AttemptContext:
         if self.resources is None:
             raise NotRegisteredError("resource", kind.__qualname__)
         return self.resources(kind)
+
+    def transaction(
+        self, driver: Literal["asyncpg", "psycopg", "sqlalchemy"] = "asyncpg"
+    ) -> AbstractAsyncContextManager[Any]:
+        """
+        Give a connection to the application's database, for what is to commit with this attempt.
+
+        ::
+
+            async with ctx.transaction() as conn:
+                await conn.execute("UPDATE accounts SET cents = cents - $1 WHERE id = $2", 100, 1)
+            return "paid"
+
+        What is written commits together with what the function returns, after it has returned, and
+        only if this attempt still counts. An exception, also one after the block, takes it back.
+        One per attempt. Open it late: locks are held, and a slot of few connections, until the
+        function has returned; the server ends a transaction in which nothing is asked for two
+        thirds of the worker's lease. Savepoints are the driver's own: ``conn.transaction()``.
+
+        Args:
+            driver: Whose connection: asyncpg's, psycopg's ``AsyncConnection``, or SQLAlchemy's
+                (on psycopg).
+
+        Raises:
+            TransactionError: It is the second one, in memory, in a thread, or in a child process.
+        """
+        if self.transactions is None:
+            raise TransactionError(
+                "this context was made by hand, and nobody gave it connections",
+                "give it what opens one: transactions=lambda driver: …",
+            )
+        return self.transactions(driver)
 
     def is_cancelled(self) -> bool:
         """

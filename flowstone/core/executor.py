@@ -42,6 +42,7 @@ from flowstone.core.status import Event
 from flowstone.core.telemetry import listens
 from flowstone.core.threads import Threads
 from flowstone.core.values import MAX_BYTES, Values
+from flowstone.core.worker_transactions import WorkerTransactions
 
 logger = logging.getLogger("flowstone.asset")
 
@@ -82,9 +83,11 @@ class Executor:
         """Let the threads go."""
         self._threads.close()
 
-    async def execute(self, claim: Claim) -> Settlement:
+    async def execute(self, claim: Claim, transactions: WorkerTransactions) -> Settlement | None:
         """
         Run one attempt; whatever the author's code does becomes a settlement.
+
+        None is left to settle when that was done together with what the author's code wrote.
 
         Raises:
             CancelledError: The worker cancelled this task.
@@ -96,16 +99,29 @@ class Executor:
             return Settlement(claim.id, claim.claim, Event.HANDED_BACK, delay=UNKNOWN_ASSET_DELAY)
         # By the name that the run was planned with: the asset may have another one by now.
         options = run_options.parse(claim.options).of(claim.asset)
+        attempt = Attempt(
+            asset,
+            claim,
+            options,
+            aliases=self._definitions.aliases,
+            codec=self._codec,
+            values=self._values,
+            resources=self._resources,
+            threads=self._threads,
+            processes=self._processes,
+            transactions=transactions,
+        )
         span, facts = _span(claim)
         if not listens(self._telemetry, span):
-            return await self._attempt(asset, claim, options)
+            settlement = await self._attempt(asset, claim, options, attempt)
+            return None if attempt.is_settled else settlement
 
         self._telemetry.execute(f"{span}.start", {"system_time": time.time()}, facts)
-        settlement = await self._attempt(asset, claim, options)
+        settlement = await self._attempt(asset, claim, options, attempt)
         if settlement.event not in (Event.FAILED, Event.RETRIED):
             duration = {"duration": float(settlement.duration_ms)}
             self._telemetry.execute(f"{span}.stop", duration, facts)
-        return settlement
+        return None if attempt.is_settled else settlement
 
     def _find(self, claim: Claim) -> Asset[..., object] | None:
         if claim.run_id is not None:
@@ -135,22 +151,15 @@ class Executor:
         return _failure(claim.id, claim.claim, self._normalizer.normalize(error))
 
     async def _attempt(
-        self, asset: Asset[..., object], claim: Claim, options: AssetOptions
+        self, asset: Asset[..., object], claim: Claim, options: AssetOptions, attempt: Attempt
     ) -> Settlement:
-        attempt = self._attempts[claim.id] = Attempt(
-            asset,
-            claim,
-            options,
-            aliases=self._definitions.aliases,
-            codec=self._codec,
-            values=self._values,
-            resources=self._resources,
-            threads=self._threads,
-            processes=self._processes,
-        )
+        self._attempts[claim.id] = attempt
         began = time.perf_counter()
         try:
             settlement = await self._in_time(asset, claim, options, attempt)
+            if attempt.transaction is not None:
+                settlement.duration_ms = int((time.perf_counter() - began) * 1000)
+                settlement = await attempt.transaction.settle(settlement)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -164,6 +173,8 @@ class Executor:
             settlement = self._failed(asset, claim, error, began)
         finally:
             del self._attempts[claim.id]
+            if attempt.transaction is not None:
+                await attempt.transaction.roll_back()
         settlement.duration_ms = int((time.perf_counter() - began) * 1000)
         return settlement
 

@@ -15,8 +15,8 @@ import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 
+from flowstone.core.alarm import Alarm
 from flowstone.core.backoff import LONGEST, Backoff
 from flowstone.core.contracts.store import (
     Capacity,
@@ -41,6 +41,7 @@ from flowstone.core.suspects import Suspects
 from flowstone.core.underway import Underway
 from flowstone.core.wakeups import Changes
 from flowstone.core.worker_options import WorkerOptions
+from flowstone.core.worker_transactions import WorkerTransactions
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +70,13 @@ class Worker:
         self._suspects = Suspects(lambda id_: store.suspect(self._worker_id, id_))
         self._finished = Finished()
         self._set_aside = SetAside(self._settle_apart, store.locked, executor.not_storable)
+        self._transactions = WorkerTransactions(
+            store, options.lease, lambda: self._worker_id, self._go_on
+        )
         self._turns = 0
         self._hungry = True
         self._rumors = 0
-        self._due: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self.look_again)
         self._began = 0.0
         self._joining: asyncio.TimerHandle | None = None
         self._stopping = False
@@ -99,6 +103,7 @@ class Worker:
         Raises:
             DatabaseError: One that waiting cannot mend.
         """
+        self._transactions.loop = asyncio.get_running_loop()
         await self._store.listen(self._queues)
         await self._register()
         try:
@@ -179,7 +184,7 @@ class Worker:
                 self._worker_id, settlements, self._options.capacity(offered)
             )
             self._take(turn, offered)
-            self._mind_delays(settlements)
+            self._alarm.set_for(settlements)
             # Less came than there was room for: nothing more is there, unless somebody has said
             # otherwise while the turn was under way.
             is_full = len(turn.claims) + len(turn.malformed) >= room
@@ -195,12 +200,6 @@ class Worker:
                 self._slots.give_back(queue, slots)
             self._turns -= 1
             self._changes.publish()
-
-    def _mind_delays(self, settlements: Sequence[Settlement]) -> None:
-        """Look again when what was put off by this batch falls due."""
-        delays = [it.delay for it in settlements if it.delay is not None]
-        if delays:
-            self._look_again_in(min(delays))
 
     def _take(self, turn: Turn, offered: dict[str, int]) -> None:
         self._backoff.reset()
@@ -223,19 +222,10 @@ class Worker:
             offered[self._queue_of(claim)] -= 1
             self._running.begin(claim, self._execute)
         if turn.next_due is not None:
-            self._look_again_in(turn.next_due)
+            self._alarm.set(turn.next_due)
 
     def _queue_of(self, claim: Claim) -> str:
         return "" if self._options.run_id is not None else claim.queue
-
-    def _look_again_in(self, delay: timedelta) -> None:
-        loop = asyncio.get_running_loop()
-        when = loop.time() + min(delay.total_seconds(), 3600.0)
-        if self._due is not None:
-            if loop.time() < self._due.when() <= when:
-                return
-            self._due.cancel()
-        self._due = loop.call_at(when, self.look_again)
 
     async def _execute(self, claim: Claim, earlier: asyncio.Task[None] | None) -> None:
         settlement: Settlement | None = None
@@ -243,7 +233,7 @@ class Worker:
             if earlier is not None:
                 await asyncio.wait([earlier])
             if not claim.is_suspect or await self._suspects.begin(claim):
-                settlement = await self._executor.execute(claim)
+                settlement = await self._executor.execute(claim, self._transactions)
             else:
                 delay = self._suspects.delay
                 settlement = Settlement(claim.id, claim.claim, Event.HANDED_BACK, delay=delay)
@@ -295,8 +285,13 @@ class Worker:
         self._hungry = True
 
     async def _settle_apart(self, settlements: Sequence[Settlement]) -> None:
-        self._take(await self._store.turn(self._worker_id, settlements, Capacity()), {})
-        self._mind_delays(settlements)
+        turn = await self._store.turn(self._worker_id, settlements, Capacity())
+        self._go_on(turn, settlements)
+
+    def _go_on(self, turn: Turn, settlements: Sequence[Settlement]) -> None:
+        """Mind what became of settlements that went without claiming anything."""
+        self._take(turn, {})
+        self._alarm.set_for(settlements)
         self.look_again()  # at what they made ready: there was no room for it
 
     async def _reconcile(self, settlements: Sequence[Settlement]) -> None:
@@ -341,9 +336,9 @@ class Worker:
         )
 
     async def _say_goodbye(self) -> None:
-        for timer in (self._due, self._joining):
-            if timer is not None:
-                timer.cancel()
+        self._alarm.off()
+        if self._joining is not None:
+            self._joining.cancel()
         self._running.stop_all()
         await self._running.wait()
         with suppress(DatabaseError):

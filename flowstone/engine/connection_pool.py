@@ -7,6 +7,7 @@ what became of the statement is unknown.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -23,11 +24,20 @@ class ConnectionPool:
     Args:
         dsn: libpq URL or key=value string.
         size: Most connections at once; who finds none free waits, within the limit of its call.
+        reset: What is done to one that is given back. Our statements leave nothing in a session, so
+            by default it is nothing: it costs a trip.
     """
 
-    def __init__(self, dsn: str, size: int) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        size: int,
+        *,
+        reset: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
+    ) -> None:
         self._dsn = dsn
         self._size = size
+        self._reset = reset or _leave_as_it_is
         self._pool: asyncpg.Pool | None = None
 
     async def open(self) -> None:
@@ -35,7 +45,7 @@ class ConnectionPool:
         with connection_errors():
             # With a least size, asyncpg logs what goes wrong when a server restarts.
             self._pool = await asyncpg.create_pool(
-                connect=self._connect, min_size=0, max_size=self._size, reset=_leave_as_it_is
+                connect=self._connect, min_size=0, max_size=self._size, reset=self._reset
             )
 
     async def close(self) -> None:
@@ -57,6 +67,11 @@ class ConnectionPool:
         if self._pool is None:
             raise NotOpenError
         return self._pool.acquire()
+
+    async def release(self, connection: Any) -> None:
+        """Take back what was awaited from `acquire`; a second time nothing happens."""
+        if self._pool is not None:
+            await self._pool.release(connection)
 
     async def fetch(self, statement: str, *arguments: object, limit: float) -> list[Any]:
         """
@@ -81,4 +96,4 @@ class ConnectionPool:
 
 
 async def _leave_as_it_is(_connection: object) -> None:
-    """Our statements leave nothing in a session, so none has to be cleaned: it costs a trip."""
+    """Clean nothing."""

@@ -8,6 +8,7 @@ Code  Raised when                                              Becomes
 ===== ======================================================== =======================
 FS001 a worker was given up; its work went to others           WorkerLostError
 FS002 there is no such run (``DETAIL`` is its id)              RunNotFoundError
+FS003 a function has ended its ``ctx.transaction()`` itself    TransactionError
 ===== ======================================================== =======================
 
 A function or table of ours that is not there means a database that was not migrated, and says so.
@@ -28,6 +29,7 @@ from flowstone.core.errors import (
     FlowStoneError,
     RunNotFoundError,
     SchemaVersionError,
+    TransactionError,
 )
 
 _ASYNCPG = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -82,6 +84,12 @@ def translated(error: BaseException) -> FlowStoneError:
         return WorkerLostError(told)
     if sqlstate == "FS002" and detail.isdecimal():
         return RunNotFoundError(int(detail))
+    if sqlstate == "FS003":
+        return TransactionError(
+            told,
+            "leave the end to FlowStone: no commit and no rollback; for what may fail alone there "
+            "are savepoints, `async with conn.transaction():`",
+        )
     if sqlstate in _NOT_MIGRATED:
         return SchemaVersionError(f"{told}; was this database migrated? run: flowstone db migrate")
     if failure_of(error) is Failure.UNREACHABLE:
@@ -124,6 +132,11 @@ def sqlstate_of(error: BaseException) -> str | None:
         return error.sqlstate
     driver_error = _driver_error(error)
     return getattr(driver_error, "sqlstate", None)
+
+
+def is_aborted(error: BaseException) -> bool:
+    """Return whether a statement was refused only because one before it had failed."""
+    return sqlstate_of(error) == "25P02"
 
 
 def _driver_error(error: BaseException) -> BaseException | None:

@@ -44,8 +44,10 @@ from flowstone.engine.diagnosis import answers
 from flowstone.engine.heartbeat import HeartbeatThread
 from flowstone.engine.job_queue import PostgresJobQueue
 from flowstone.engine.listener import Listener
+from flowstone.engine.settling_transaction import PostgresTransactions
 from flowstone.engine.statements import call, checked_schema_name
 from flowstone.engine.store_calls import CALL_SECONDS
+from flowstone.engine.transaction_connections import TransactionConnections
 from flowstone.engine.turn_connections import TurnConnections
 
 INPUT_BYTES = 64 * 1024
@@ -62,14 +64,15 @@ JOB_PERIODS = ("text[]", "bigint[]", "bigint[]")
 LARGEST_ID = 2**63 - 1
 
 
-class PostgresStore(PostgresJobQueue, Store):
+class PostgresStore(PostgresJobQueue, PostgresTransactions, Store):
     """
     Runs, materializations and jobs in one schema of a Postgres database.
 
     Args:
         dsn: libpq URL or key=value string.
         schema: Where `flowstone db migrate` has put the tables.
-        pool_size: Most connections for reading and enqueueing; turns have two more, LISTEN one.
+        pool_size: Most connections for reading and enqueueing; turns have two more, LISTEN one, and
+            attempts with ``ctx.transaction()`` as many as are open at once, eight at most.
     """
 
     def __init__(self, dsn: str, *, schema: str = "flowstone", pool_size: int = 4) -> None:
@@ -78,6 +81,7 @@ class PostgresStore(PostgresJobQueue, Store):
         self.schema = checked_schema_name(schema)
         self._pool = ConnectionPool(dsn, pool_size)
         self._turns = TurnConnections(dsn)
+        self._transactions = TransactionConnections(dsn)
         self._listener = Listener(dsn, schema, self.wakeups)
 
     async def open(self) -> None:
@@ -93,6 +97,7 @@ class PostgresStore(PostgresJobQueue, Store):
     async def close(self) -> None:
         await self._listener.stop()
         await self._turns.close()
+        await self._transactions.close()
         await self._pool.close()
 
     async def examine(self) -> Sequence[Finding]:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+import asyncpg
 import click
 import procrastinate
 import pytest
 
 from flowstone import FlowStone
 from flowstone.cli.root import root
+from flowstone.core.worker_options import WorkerOptions
 from tests.docs.code_blocks import blocks
 
 
@@ -32,6 +34,27 @@ def test_the_concepts_are_a_program_that_holds() -> None:
 
 def test_the_page_about_jobs_is_a_program_that_holds() -> None:
     assert "send_mail" in run("docs/jobs.md")
+
+
+async def test_the_job_of_that_page_pays_and_enqueues_with_its_settlement(
+    dsn: str, pg: asyncpg.Connection
+) -> None:
+    defined = await asyncio.to_thread(run, "docs/jobs.md")
+    await pg.execute("CREATE TABLE public.accounts (id integer, cents integer)")
+    await pg.execute("INSERT INTO public.accounts VALUES (1, 1000)")
+
+    async with FlowStone(defined["shop"], dsn=dsn) as app:
+        assert isinstance(defined, dict)
+        defined["app"] = app
+        job = await app.enqueue(defined["pay"].with_(account=1, cents=100))
+        await app.worker(WorkerOptions({"default": 1, "mail": 1}, drain=True)).run()
+        assert await job.result(timeout=10) == 899
+
+    assert await pg.fetchval("SELECT cents FROM public.accounts") == 899
+    mails = (
+        "SELECT count(*) FROM flowstone.jobs WHERE job = 'shop.send_mail' AND status = 'succeeded'"
+    )
+    assert await pg.fetchval(mails) == 1
 
 
 async def test_tasks_of_procrastinates_run_beside_us_and_on_our_workers(

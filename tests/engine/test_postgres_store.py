@@ -11,6 +11,7 @@ from flowstone.core.contracts.store import Store
 from flowstone.engine.dsn import for_asyncpg
 from flowstone.engine.store import PostgresStore
 from flowstone.testing.contracts.store_contract import StoreContract
+from flowstone.testing.contracts.store_contract_transactions import TransactionsContract
 from flowstone.testing.contracts.store_scenario import play
 from tests.conftest import a_database
 
@@ -55,7 +56,7 @@ def database(server_dsn: str, template_database: str) -> Iterator[str]:
         yield dsn
 
 
-class TestPostgresStore(StoreContract):
+class TestPostgresStore(StoreContract, TransactionsContract):
     @pytest.fixture
     async def store(self, database: str) -> AsyncIterator[PostgresStore]:
         store = PostgresStore(database)

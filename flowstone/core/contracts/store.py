@@ -42,6 +42,7 @@ from flowstone.core.contracts.store_records import (
     WorkerInfo,
 )
 from flowstone.core.contracts.tables import Tables
+from flowstone.core.contracts.transactions import Transactions
 from flowstone.core.errors import FlowStoneError
 from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus
@@ -83,7 +84,7 @@ class WorkerLostError(FlowStoneError):
     retryable = True
 
 
-class Store(JobQueue):
+class Store(JobQueue, Transactions):
     """
     Runs, materializations, values and claims; and jobs.
 

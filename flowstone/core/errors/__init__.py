@@ -31,6 +31,7 @@ Every error that FlowStone raises.
     │  └─ RunWaiting                    not a failure: only an outside event can move the run
     ├─ IllegalTransitionError
     ├─ NotOpenError                     used before ``async with app``
+    ├─ TransactionError                 of ``ctx.transaction()``: not here, or not any more
     └─ DatabaseError                    retryable for SQLSTATE classes 08, 40, 53 and 57P
        ├─ DatabaseUnreachableError (retryable)
        └─ SchemaError: SchemaVersionError  SchemaFingerprintError
@@ -46,6 +47,7 @@ from flowstone.core.errors.database import (
     SchemaError,
     SchemaFingerprintError,
     SchemaVersionError,
+    TransactionError,
 )
 from flowstone.core.errors.definition import (
     DefinitionError,
@@ -149,6 +151,7 @@ __all__ = [
     "SchemaFingerprintError",
     "SchemaVersionError",
     "StorageError",
+    "TransactionError",
     "UnknownAssetError",
     "UnknownJobError",
     "ValidationFailedError",

@@ -14,6 +14,25 @@ class NotOpenError(FlowStoneError):
     code = "not_open"
 
 
+class TransactionError(FlowStoneError):
+    """
+    ``ctx.transaction()`` cannot be had, or cannot commit; nothing of it was written.
+
+    Attributes:
+        why: What is in the way.
+        advice: What to do about it.
+    """
+
+    code = "transaction_error"
+
+    def __init__(self, why: str, advice: str) -> None:
+        self.why = why
+        self.advice = advice
+        super().__init__(
+            f"ctx.transaction(): {why}; {advice}", context={"why": why, "advice": advice}
+        )
+
+
 class DatabaseError(FlowStoneError):
     """
     The database refused a statement or was lost.

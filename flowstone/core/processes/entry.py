@@ -22,13 +22,13 @@ from importlib import import_module
 from itertools import islice
 from queue import SimpleQueue
 from types import FrameType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from flowstone.core import annotations
 from flowstone.core.asset import Asset
 from flowstone.core.context import Context
 from flowstone.core.contracts.codec import Codec
-from flowstone.core.errors import DefinitionError
+from flowstone.core.errors import DefinitionError, TransactionError
 from flowstone.core.job_context import JobContext
 from flowstone.core.processes import carried_error, child_logging, messages
 from flowstone.core.processes.call import Call, Encoded, Facts, Returned, dump_returned
@@ -201,6 +201,7 @@ def _context(signature: Signature, facts: Facts) -> Context[object] | JobContext
             queue=facts.queue,
             attempt=facts.attempt,
             resources=_no_resource,
+            transactions=_no_transaction,
         )
     return Context(
         asset=facts.asset,
@@ -209,6 +210,7 @@ def _context(signature: Signature, facts: Facts) -> Context[object] | JobContext
         materialization_id=facts.materialization_id,
         attempt=facts.attempt,
         resources=_no_resource,
+        transactions=_no_transaction,
     )
 
 
@@ -216,6 +218,13 @@ def _no_resource(kind: type[T]) -> T:
     raise DefinitionError(
         f"ctx.resource({kind.__qualname__}): resources stay with the worker, and do not reach a "
         'child process; leave executor="process" out, or make what is needed in the function'
+    )
+
+
+def _no_transaction(driver: str) -> NoReturn:
+    raise TransactionError(
+        "connections stay with the worker, and do not reach a child process",
+        'leave executor="process" out, or let a function without it write what this one returns',
     )
 
 

@@ -1,0 +1,43 @@
+"""When a worker looks again by itself: at the earliest of the times that something falls due."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from flowstone.core.contracts.store import Settlement
+
+LONGEST_SECONDS = 3600.0
+
+
+class Alarm:
+    """
+    Rings once at the earliest time that it was set to since it last rang.
+
+    Args:
+        ring: What is called then.
+    """
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
+        self._due: asyncio.TimerHandle | None = None
+
+    def set(self, delay: timedelta) -> None:
+        """Ring so much later, or in an hour if that is sooner."""
+        loop = asyncio.get_running_loop()
+        when = loop.time() + min(delay.total_seconds(), LONGEST_SECONDS)
+        if self._due is not None:
+            if loop.time() < self._due.when() <= when:
+                return
+            self._due.cancel()
+        self._due = loop.call_at(when, self._ring)
+
+    def set_for(self, settlements: Sequence[Settlement]) -> None:
+        """Ring when what was put off by this batch falls due."""
+        delays = [it.delay for it in settlements if it.delay is not None]
+        if delays:
+            self.set(min(delays))
+
+    def off(self) -> None:
+        """Ring no more."""
+        if self._due is not None:
+            self._due.cancel()
