@@ -1,9 +1,10 @@
 """What holds at every moment between the rows of a store, whatever has happened to them."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flowstone.core.contracts.job_queue import JobRecord
 from flowstone.core.contracts.store import (
     Claim,
     JsonText,
@@ -26,6 +27,9 @@ class Accepted:
 
     Attributes:
         partition: The scenario's own, so that the values of others are left out.
+        jobs: By job: its arguments.
+        cancelled_jobs: Those that somebody has cancelled.
+        failures: By materialization: the attempt's number and the error of each that failed.
         upstreams: By materialization: its upstreams' ids and how they were written in the plan.
         own_end: By materialization: the event that its own worker ended it with.
         values: The text of each success.
@@ -39,6 +43,11 @@ class Accepted:
 
     partition: str
     runs: list[SmallRun] = field(default_factory=list)
+    jobs: dict[int, JsonText] = field(default_factory=dict)
+    cancelled_jobs: set[int] = field(default_factory=set)
+    failures: defaultdict[int, list[tuple[int, JsonText]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     upstreams: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     cancelled: set[int] = field(default_factory=set)
     own_end: dict[int, Event] = field(default_factory=dict)
@@ -56,8 +65,15 @@ class Accepted:
         for name, upstreams in plan.items():
             self.upstreams[run[name]] = [(run[each.strip(">?")], each) for each in upstreams]
 
+    def enqueue(self, jobs: Mapping[int, JsonText]) -> None:
+        """Take in new jobs, with their arguments."""
+        self.jobs |= jobs
+        self.upstreams |= {id_: [] for id_ in jobs}
+
     def claimed(self, claim: Claim) -> None:
         """Check what a claim says, and take it in."""
+        assert claim.arguments == self.jobs.get(claim.id)
+        assert (claim.run_id is None) is (claim.id in self.jobs)
         assert claim.claim > self.claims.get(claim.id, -1)
         self.claims[claim.id] = claim.claim
         self.attempts[claim.id] += 1
@@ -74,6 +90,8 @@ class Accepted:
         """Take in a settlement that the store has to accept."""
         event = settlement.event
         assert claim.id not in self.own_end, "ended twice"
+        if event in (Event.FAILED, Event.RETRIED) and settlement.error is not None:
+            self.failures[claim.id].append((claim.attempt, settlement.error))
         if event in (Event.SUCCEEDED, Event.FAILED, Event.SKIPPED, Event.CANCELLED):
             self.own_end[claim.id] = event
         elif is_stopping:
@@ -99,9 +117,14 @@ class Accepted:
         return loaded & self.values.keys()
 
     async def open_rows(self, store: Store) -> list[MaterializationRecord]:
-        """Return all materializations that have not ended."""
+        """Return all materializations of runs that have not ended."""
         rows = [row for run in self.runs for row in await store.materializations(run.id)]
         return [row for row in rows if not row.status.is_terminal]
+
+    async def open_jobs(self, store: Store) -> list[JobRecord]:
+        """Return all jobs that have not ended."""
+        records = (await store.jobs(list(self.jobs))).values()
+        return [it for it in records if not it.status.is_terminal]
 
     def seen_to_end(self, kind: str, id_: int, ending: object) -> None:
         """Check that what has ended stays as it ended."""
@@ -120,6 +143,12 @@ async def check(store: Store, accepted: Accepted) -> None:
             _check_row(row, statuses, accepted)
         values = await store.values(list(rows))
         assert dict(values) == {id_: accepted.values[id_] for id_ in rows if id_ in accepted.values}
+    jobs = await store.jobs(list(accepted.jobs))
+    assert set(jobs) == set(accepted.jobs)
+    for job in jobs.values():
+        _check_job(job, accepted)
+        attempts = await store.failed_attempts(job.job_id)
+        assert [(it.attempt, it.error) for it in attempts] == accepted.failures[job.job_id]
     names = {name for run in accepted.runs for name in run.ids}
     current, _ = await store.current([key(name, accepted.partition) for name in names])
     found = {each: value.materialization_id for each, value in current.items()}
@@ -181,11 +210,39 @@ def _check_row(
             assert own_end is None
 
 
+def _check_job(job: JobRecord, accepted: Accepted) -> None:
+    own_end = accepted.own_end.get(job.job_id)
+
+    assert job.arguments == accepted.jobs[job.job_id]
+    assert job.attempt == accepted.attempts[job.job_id]
+    assert job.result == accepted.values.get(job.job_id)
+    assert (job.finished_at is not None) is job.status.is_terminal
+    assert (job.waiting_on is not None) is (job.status is Status.WAITING)
+    if job.status.is_terminal:
+        ending = (job.status, job.attempt, job.error, job.result, job.duration_ms)
+        accepted.seen_to_end("job", job.job_id, ending)
+    match job.status:
+        case Status.SUCCEEDED:
+            assert own_end is Event.SUCCEEDED
+        case Status.FAILED:
+            assert own_end is Event.FAILED
+        case Status.SKIPPED:
+            assert own_end is Event.SKIPPED
+        case Status.CANCELLED:
+            assert own_end in (None, Event.CANCELLED)
+            assert own_end is not None or job.job_id in accepted.cancelled_jobs
+        case Status.READY | Status.RUNNING | Status.WAITING:
+            assert own_end is None
+        case Status.PENDING | Status.UPSTREAM_FAILED:
+            raise AssertionError("nothing is upstream of a job")
+
+
 async def check_end(store: Store, accepted: Accepted) -> None:
-    """Check that every run has ended and that every current value knows what it was made from."""
+    """Check that all has ended, and that every current value knows what it was made from."""
     assert [(await store.run(run.id)).status.is_terminal for run in accepted.runs] == [
         True for _ in accepted.runs
     ]
+    assert await accepted.open_jobs(store) == []
     current, _ = await store.current(list(accepted.current))
     names = {
         id_: key(name, accepted.partition) for run in accepted.runs for name, id_ in run.ids.items()

@@ -1,9 +1,9 @@
 """
-Workers that race: several turns are under way at once, over runs that share only the store.
+Workers that race: several turns are under way at once, over runs and jobs that share the store.
 
 Whatever a worker owns, its settlement has to be accepted, so each worker writes down what it
 settles before it does. A turn may fail as long as it leaves nothing behind and is worth repeating.
-In the end every materialization has ended once; see `store_invariants`.
+In the end every materialization and every job has ended once; see `store_invariants`.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import pytest
 
 from flowstone.core.contracts.store import Capacity, Claim, Settlement, Store, Turn
 from flowstone.core.errors import DatabaseError
+from flowstone.testing.contracts.store_contract_jobs import new_job
 from flowstone.testing.contracts.store_invariants import Accepted, check, check_end
 from flowstone.testing.contracts.store_runs import (
     Settle,
@@ -50,15 +51,24 @@ class RaceContract(StoreSuite):
 
 
 async def race(store: Store, random: Random, *, cancel: bool = False) -> None:
-    """Let workers finish a few runs together; ``cancel`` stops one of them on the way."""
+    """
+    Let workers finish a few runs and jobs together.
+
+    Args:
+        cancel: Whether one of the runs, and some jobs, are stopped on the way.
+    """
     accepted = Accepted(f"{random.getrandbits(64):016x}")
     for _ in range(3):
         await _create_run(store, random, accepted)
+    arrived = asyncio.Event()
     workers = [await new_worker(store) for _ in range(WORKERS)]
-    racing = [_work(worker, Random(random.random()), accepted) for worker in workers]
+    racing = [_work(worker, Random(random.random()), accepted, arrived) for worker in workers]
     if cancel:
         accepted.cancelled.add(accepted.runs[0].id)
-        racing.insert(2, _cancel(store, accepted.runs[0].id))
+        await _enqueue(store, random, accepted)
+        accepted.cancelled_jobs.update(random.sample(list(accepted.jobs), 10))
+        racing.insert(2, _cancel(store, accepted))
+    racing.insert(1, _enqueue_more(store, random, accepted, arrived))
 
     await asyncio.gather(*racing)
 
@@ -83,7 +93,25 @@ async def _create_run(store: Store, random: Random, accepted: Accepted) -> None:
     accepted.plan(run, plan)
 
 
-async def _work(worker: Worker, random: Random, accepted: Accepted) -> None:
+async def _enqueue(store: Store, random: Random, accepted: Accepted) -> None:
+    jobs = [
+        new_job(arguments=f'{{"number": {number}}}', queue=random.choice(QUEUES))
+        for number in range(30)
+    ]
+    ids = await store.enqueue(jobs)
+    accepted.enqueue(dict(zip(ids, [it.arguments for it in jobs], strict=True)))
+
+
+async def _enqueue_more(
+    store: Store, random: Random, accepted: Accepted, arrived: asyncio.Event
+) -> None:
+    for _ in range(3):
+        await _enqueue(store, random, accepted)
+        await asyncio.sleep(0)
+    arrived.set()
+
+
+async def _work(worker: Worker, random: Random, accepted: Accepted, arrived: asyncio.Event) -> None:
     held: list[Claim] = []
     for _ in range(MOST_TURNS):
         settlements = [_settlement(claim, random) for claim in held]
@@ -94,9 +122,12 @@ async def _work(worker: Worker, random: Random, accepted: Accepted) -> None:
 
         assert list(turn.refused) == []
         held = list(turn.claims)
+        if any(claim.run_id is None and claim.id not in accepted.jobs for claim in held):
+            await arrived.wait()  # they were claimed before who enqueued them has heard their ids
         for claim in held:
             accepted.claimed(claim)
-        if not held and not await accepted.open_rows(worker.store):
+        has_ended = arrived.is_set() and not held and not await accepted.open_rows(worker.store)
+        if has_ended and not await accepted.open_jobs(worker.store):
             return
         await asyncio.sleep(0)  # a store that awaits nothing would not let the others go on
     raise AssertionError("the runs do not end")
@@ -121,5 +152,6 @@ def _settlement(claim: Claim, random: Random) -> Settlement:
     return random.choices(ways, weights=[90, 5, 5])[0](claim)
 
 
-async def _cancel(store: Store, run_id: int) -> None:
-    await store.cancel_run(run_id)
+async def _cancel(store: Store, accepted: Accepted) -> None:
+    await store.cancel_run(accepted.runs[0].id)
+    await store.cancel_jobs(list(accepted.cancelled_jobs))

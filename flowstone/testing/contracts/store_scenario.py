@@ -1,9 +1,9 @@
 """
-Random runs with random accidents: workers claim, settle, wait, die, leave and come too late.
+Random runs and jobs with random accidents: workers claim, settle, wait, die, leave, come too late.
 
 The players know what they own, so every answer of the store has one right value, and after each
 move its rows have to agree with one another and with what was accepted; see `store_invariants`. In
-the end everything is let go on, and every run has to end.
+the end everything is let go on, and every run and job has to end.
 """
 
 from collections import Counter
@@ -16,6 +16,7 @@ import pytest
 
 from flowstone.core.contracts.store import Capacity, Claim, Key, Settlement, Store, WorkerLostError
 from flowstone.core.status import Event, Status
+from flowstone.testing.contracts.store_contract_jobs import new_job
 from flowstone.testing.contracts.store_invariants import Accepted, check, check_end
 from flowstone.testing.contracts.store_runs import (
     SETTLEMENTS,
@@ -43,7 +44,7 @@ Advance = Callable[[timedelta], Awaitable[None]]
 
 
 class ScenarioContract(StoreSuite):
-    """Whatever happens in whatever order, the rows add up and every run ends."""
+    """Whatever happens in whatever order, the rows add up, and every run and job ends."""
 
     @pytest.mark.parametrize("seed", range(12))
     async def test_random_runs_with_random_accidents_add_up(self, store: Store, seed: int) -> None:
@@ -94,11 +95,12 @@ class Scenario:
     suspects: dict[int, int] = field(default_factory=dict)
 
     async def begin(self) -> None:
-        """Introduce workers and create the first runs."""
+        """Introduce workers, create the first runs and enqueue the first jobs."""
         for _ in range(self.random.randint(1, 3)):
             await self._hire()
         for _ in range(self.random.randint(1, 2)):
             await self._create_run()
+        await self._enqueue_jobs()
 
     async def move(self) -> None:
         """Let one thing happen."""
@@ -106,30 +108,36 @@ class Scenario:
             [
                 self._work,
                 self._create_run,
+                self._enqueue_jobs,
                 self._wake_one,
                 self._let_time_pass,
                 self._cancel_one,
+                self._cancel_jobs,
                 self._lose_worker,
                 self._dismiss_worker,
             ],
-            weights=[60, 4, 10, 8, 1, 4, 3],
+            weights=[60, 4, 8, 10, 8, 1, 3, 4, 3],
         )[0]
         await what()
 
     async def finish(self) -> None:
-        """Let everything go on until every run has ended."""
+        """Let everything go on until every run and job has ended."""
         for _ in range(200):
             await self.advance(timedelta(days=1))
-            open_rows = await self.accepted.open_rows(self.store)
-            if not open_rows:
+            open_ids = await self._open()
+            if not open_ids:
                 return
-            for row in open_rows:
-                if row.status is Status.WAITING:
-                    assert await self.store.wake(row.id, "null")
+            for id_, status in open_ids.items():
+                if status is Status.WAITING:
+                    assert await self.store.wake(id_, "null")
             for worker in self.workers:
                 held = self._held_by(worker)
                 await self._turn(worker, [succeeded(each) for each in held], EVERYTHING)
         raise AssertionError("the runs do not end")
+
+    async def _open(self) -> dict[int, Status]:
+        rows = {row.id: row.status for row in await self.accepted.open_rows(self.store)}
+        return rows | {it.job_id: it.status for it in await self.accepted.open_jobs(self.store)}
 
     async def _hire(self) -> None:
         worker = await new_worker(self.store)
@@ -146,6 +154,20 @@ class Scenario:
             priorities={name: self.random.randint(-1, 1) for name in plan},
         )
         self.accepted.plan(run, plan)
+
+    async def _enqueue_jobs(self) -> None:
+        jobs = [
+            new_job(
+                self.random.choice("xyz"),
+                f'{{"number": {self.random.randrange(1000)}}}',
+                queue=self.random.choice(QUEUES),
+                priority=self.random.randint(-1, 1),
+                delay=self.random.choice(LATER),
+            )
+            for _ in range(self.random.randint(1, 4))
+        ]
+        ids = await self.store.enqueue(jobs)
+        self.accepted.enqueue(dict(zip(ids, [it.arguments for it in jobs], strict=True)))
 
     def _plan(self) -> Mapping[str, Sequence[str]]:
         names = [f"a{number}" for number in range(self.random.randint(1, 8))]
@@ -217,7 +239,7 @@ class Scenario:
                 continue
             self._lose(worker.id, held)
             self.accepted.settled(held, settlement, is_stopping=held.id in self.stopping)
-            if settlement.event is Event.SUCCEEDED:
+            if settlement.event is Event.SUCCEEDED and held.id not in self.accepted.jobs:
                 key = Key(held.asset, held.partition)
                 current[key] = max(held.id, current.get(key, 0))
         self.accepted.current |= current
@@ -231,12 +253,11 @@ class Scenario:
         return Capacity(dict.fromkeys(QUEUES, slots))
 
     async def _wake_one(self) -> None:
-        rows = await self.accepted.open_rows(self.store)
-        begun = [row for row in rows if row.status is not Status.PENDING]
+        begun = {id_: it for id_, it in (await self._open()).items() if it is not Status.PENDING}
         if begun:
-            row = self.random.choice(begun)
-            is_awake = await self.store.wake(row.id, '"woken"')
-            assert is_awake or row.status is not Status.WAITING
+            id_ = self.random.choice(sorted(begun))
+            is_awake = await self.store.wake(id_, '"woken"')
+            assert is_awake or begun[id_] is not Status.WAITING
 
     async def _let_time_pass(self) -> None:
         await self.advance(self.random.choice([timedelta(seconds=5), timedelta(minutes=11)]))
@@ -251,6 +272,20 @@ class Scenario:
         ]
 
         assert await self.store.cancel_run(run.id) == len(open_rows)
+
+        asked = [id_ for worker in self.workers for id_ in await self.store.aborts(worker.id)]
+        assert running <= set(asked) <= self.stopping
+
+    async def _cancel_jobs(self) -> None:
+        """Cancel some, together with what is no job: that goes on."""
+        jobs = self.random.choices(list(self.accepted.jobs), k=3)
+        assets = self.random.choice(self.accepted.runs).ids.values()
+        running = {id_ for held in self.held.values() for id_ in held} & {*jobs}
+        was_open = {it.job_id for it in await self.accepted.open_jobs(self.store)} & {*jobs}
+        self.accepted.cancelled_jobs.update(jobs)
+        self.stopping |= running
+
+        assert await self.store.cancel_jobs([*jobs, *assets]) == len(was_open)
 
         asked = [id_ for worker in self.workers for id_ in await self.store.aborts(worker.id)]
         assert running <= set(asked) <= self.stopping
