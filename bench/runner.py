@@ -14,7 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.peer_environment import ensure_peer_environment
+from bench.peer_environment import (
+    LEAST_PYTHON,
+    ensure_node_environment,
+    ensure_peer_environment,
+)
 from bench.server import Server
 from bench.trial import Measurement, TrialError, TrialReport
 
@@ -24,12 +28,12 @@ TRIAL_SECONDS = 180
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Settings of a driver or a peer in our environment would not be the ones that we report.
-_FOREIGN_PREFIXES = ("PG", "PROCRASTINATE_", "DBOS_", "FLOWSTONE_")
+_FOREIGN_PREFIXES = ("PG", "PROCRASTINATE_", "DBOS_", "OBAN_", "GRAPHILE_", "FLOWSTONE_")
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One process: `python -m MODULE name --count N`; not counted when it only prepares."""
+    """One process: the script's `name --dsn DSN --count N`; not counted when it only prepares."""
 
     name: str
     count: int
@@ -43,14 +47,23 @@ class Contestant:
     A system's part in a benchmark.
 
     Attributes:
+        script: A module of ours for Python, or the path of a script for Node (`.mjs`).
         episodes: Each is a fresh database and the phases that follow one another on it.
-        packages: What pip installs for it; empty for ours, which runs with this interpreter.
+        packages: What pip or npm installs for it, the latter also its Node; empty for ours, which
+            runs with this interpreter.
+        least_python: What it needs, where that is more than we do.
     """
 
     system: str
-    module: str
+    script: str
     episodes: tuple[tuple[Phase, ...], ...]
     packages: tuple[str, ...] = ()
+    least_python: tuple[int, int] = LEAST_PYTHON
+
+    @property
+    def is_for_node(self) -> bool:
+        """Whether Node runs it, and not Python."""
+        return self.script.endswith(".mjs")
 
 
 @dataclass(slots=True)
@@ -92,7 +105,7 @@ def run_rounds(
         TrialError: A trial of ours failed.
     """
     outcome = Outcome()
-    pythons = _prepare(contestants, outcome, narrate)
+    interpreters = _prepare(contestants, outcome, narrate)
     for number in range(rounds):
         for contestant in contestants if number % 2 == 0 else reversed(contestants):
             system = contestant.system
@@ -100,7 +113,7 @@ def run_rounds(
                 continue
             outcome.sample(SERVER, Measurement("commit_ms_p50", server.commit_ms(), "ms"))
             try:
-                for phase, report in _run_episodes(server, contestant, pythons[system]):
+                for phase, report in _run_episodes(server, contestant, interpreters[system]):
                     figures = "  ".join(
                         f"{item.metric} {item.value:,.1f}" for item in report.measurements
                     )
@@ -117,41 +130,47 @@ def run_rounds(
 def _prepare(
     contestants: Sequence[Contestant], outcome: Outcome, narrate: Callable[[str], None]
 ) -> dict[str, Path]:
-    pythons = {OURS: Path(sys.executable)}
+    interpreters = {OURS: Path(sys.executable)}
     for contestant in contestants:
         if not contestant.packages:
             continue
         try:
-            pythons[contestant.system] = ensure_peer_environment(
-                contestant.system, contestant.packages
-            )
+            interpreters[contestant.system] = _interpreter_of(contestant)
         except TrialError as error:
             narrate(f"{contestant.system} is left out: {error}")
             outcome.leave_out(contestant.system, str(error))
-    return pythons
+    return interpreters
+
+
+def _interpreter_of(peer: Contestant) -> Path:
+    if peer.is_for_node:
+        return ensure_node_environment(peer.system, peer.packages)
+    return ensure_peer_environment(peer.system, peer.packages, peer.least_python)
 
 
 def _run_episodes(
-    server: Server, contestant: Contestant, python: Path
+    server: Server, contestant: Contestant, interpreter: Path
 ) -> list[tuple[Phase, TrialReport]]:
     reports = []
     for episode in contestant.episodes:
         with server.fresh_database() as dsn:
             for phase in episode:
-                report = run_trial(python, contestant.module, phase, dsn)
+                report = run_trial(interpreter, contestant, phase, dsn)
                 if phase.is_counted:
                     reports.append((phase, report))
     return reports
 
 
-def run_trial(python: Path, module: str, phase: Phase, dsn: str) -> TrialReport:
+def run_trial(interpreter: Path, contestant: Contestant, phase: Phase, dsn: str) -> TrialReport:
     """
     Run one phase in a process of its own.
 
     Raises:
         TrialError: It failed, took more than its seconds, or printed no report.
     """
-    command = [str(python), "-m", module, phase.name, "--dsn", dsn, "--count", str(phase.count)]
+    script = (contestant.script,) if contestant.is_for_node else ("-m", contestant.script)
+    arguments = (phase.name, "--dsn", dsn, "--count", str(phase.count))
+    command = [str(interpreter), *script, *arguments]
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN_PREFIXES)
     }

@@ -1,7 +1,7 @@
 # mypy: ignore-errors
 # (It runs in the peer's environment, which the type checker does not see.)
 """
-No-op jobs in procrastinate: enqueue them, or drain them with one worker process.
+No-op jobs in procrastinate: enqueue them, drain them with one worker process, start them singly.
 
 Its defaults are its fastest durable settings: a pool of four psycopg connections (C
 implementation) and statuses kept; with `concurrency` above one, and `batch_defer_async` to
@@ -13,8 +13,10 @@ import asyncio
 import time
 from datetime import datetime
 
+import psycopg
 from procrastinate import App, PsycopgConnector
 
+from bench.start_times import measure_starts, tell_start
 from bench.trial import Measurement, peak_rss, report, require_count, trial_arguments
 
 QUEUE = "bench"
@@ -31,6 +33,10 @@ def build_app(dsn: str) -> App:
     @app.task(name="noop", queue=QUEUE)
     async def noop(number: int) -> int:
         return number
+
+    @app.task(name="told", queue=QUEUE)
+    async def told(number: int) -> None:
+        tell_start(number)
 
     return app
 
@@ -67,6 +73,30 @@ async def drain(app: App, count: int) -> list[Measurement]:
     return [Measurement("jobs_per_s", count / seconds, "jobs/s"), memory]
 
 
+async def start(app: App, dsn: str, count: int) -> list[Measurement]:
+    async with app.open_async(), await psycopg.AsyncConnection.connect(dsn) as connection:
+        await app.schema_manager.apply_schema_async()
+
+        async def commit_one(number: int) -> int:
+            await app.tasks["told"].configure(connection=connection).defer_async(number=number)
+            at = time.time_ns()
+            await connection.commit()
+            return at
+
+        async def succeeded() -> int:
+            return await count_jobs(app, "succeeded")
+
+        return await measure_starts(
+            "bench.peers.procrastinate_jobs", dsn, count, commit_one, succeeded
+        )
+
+
+async def work(app: App) -> list[Measurement]:
+    async with app.open_async():
+        await app.run_worker_async(queues=[QUEUE], concurrency=CONCURRENCY)
+    return []
+
+
 async def count_jobs(app: App, status: str) -> int:
     row = await app.connector.execute_query_one_async(
         "SELECT count(*) AS jobs FROM procrastinate_jobs WHERE status = %(status)s",
@@ -80,11 +110,22 @@ async def read_time(app: App, query: str) -> datetime:
     return row["at"]
 
 
+async def run_phase(phase: str, dsn: str, count: int) -> list[Measurement]:
+    app = build_app(dsn)
+    match phase:
+        case "enqueue":
+            return await enqueue(app, count)
+        case "drain":
+            return await drain(app, count)
+        case "start":
+            return await start(app, dsn, count)
+        case _:
+            return await work(app)
+
+
 def main() -> None:
-    options = trial_arguments(__doc__, ("enqueue", "drain")).parse_args()
-    app = build_app(options.dsn)
-    phase = enqueue if options.phase == "enqueue" else drain
-    measurements = asyncio.run(phase(app, options.count))
+    options = trial_arguments(__doc__, ("enqueue", "drain", "start", "work")).parse_args()
+    measurements = asyncio.run(run_phase(options.phase, options.dsn, options.count))
     settings = (
         f"concurrency {CONCURRENCY}, {POOL_SIZE} connections;"
         f" {PRODUCERS} producers in batches of {BATCH_SIZE}"

@@ -23,6 +23,7 @@ from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.definitions import build
 from flowstone.core.executor import Executor
+from flowstone.core.job_operations import JobOperations
 from flowstone.core.job_submission import JobSubmissions
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.plugin import InstalledPlugin
@@ -113,6 +114,7 @@ class Assembly:
         self._submissions = Submissions(
             self.definitions, self.store, self._values, self.codec, self._emitter
         )
+        self.jobs = JobOperations(self.store)
         self._jobs = JobSubmissions(self.definitions, self.store, self.codec)
         self._services = Services(self.registries.services, self._emitter)
 

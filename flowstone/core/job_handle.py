@@ -9,7 +9,7 @@ from typing import Generic, TypeVar, cast
 from flowstone.core import duration
 from flowstone.core.backoff import Backoff
 from flowstone.core.contracts.codec import Codec
-from flowstone.core.contracts.job_queue import FailedAttempt, JobRecord
+from flowstone.core.contracts.job_queue import FailedAttempt, JobChange, JobRecord, JobSelection
 from flowstone.core.contracts.store import Store
 from flowstone.core.error_record import read_record
 from flowstone.core.errors import (
@@ -104,6 +104,22 @@ class JobHandle(Generic[T_co]):
     async def cancel(self) -> bool:
         """Cancel it, or ask it to stop if it runs; False when it had ended."""
         return bool(await self._store.cancel_jobs([self.job_id]))
+
+    async def retry(self) -> bool:
+        """
+        Let it be ready at once: anew if it has ended, or before its time; see `app.jobs.retry`.
+
+        False when it runs, waits for something, is due already, or is not there.
+        """
+        return await self._change(JobChange.RETRY)
+
+    async def delete(self) -> bool:
+        """Delete it, with its result and errors; False when it runs, or is not there."""
+        return await self._change(JobChange.DELETE)
+
+    async def _change(self, change: JobChange) -> bool:
+        batch = await self._store.change_jobs(change, JobSelection(ids=[self.job_id]))
+        return bool(batch.count)
 
     async def failed_attempts(self) -> list[FailedAttempt]:
         """Return what each failed attempt failed with, the first one first."""

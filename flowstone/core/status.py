@@ -11,7 +11,8 @@ The state machine of a materialization, the same for every kind of asset and in 
     pending ─▶ upstream_failed | skipped | cancelled
 
 Whatever is not in `TRANSITIONS` is illegal: a store leaves the row as it is and reports the
-settlement as refused. Source: docs/concepts.md.
+settlement as refused. A job that has ended and that somebody retries (`JobQueue.change_jobs`)
+begins anew at ``ready``; nothing that a worker reports leads there. Source: docs/concepts.md.
 """
 
 from enum import IntEnum, StrEnum
@@ -35,7 +36,7 @@ class Status(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing can follow; a terminal row is never changed again."""
+        """Whether nothing follows by itself; only a job may be given another life, by hand."""
         return self in TERMINAL
 
 

@@ -1,13 +1,23 @@
 """The part of the Postgres store that is a job queue; what happens is in ``sql/core``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from flowstone.core.contracts.job_queue import FailedAttempt, JobQueue, JobRecord, NewJob
+from flowstone.core.contracts.job_queue import (
+    FailedAttempt,
+    JobBatch,
+    JobChange,
+    JobPage,
+    JobQueue,
+    JobRecord,
+    JobSelection,
+    NewJob,
+)
 from flowstone.core.status import Status
 from flowstone.engine.rows import Row, milliseconds
 from flowstone.engine.store_calls import StoreCalls
 
 ENQUEUE_TYPES = ("text[]", "text[]", "text[]", "integer[]", "timestamptz[]", "bigint[]")
+SELECTION_TYPES = ("bigint[]", "text", "text", "text[]", "bigint", "bigint")
 
 
 class PostgresJobQueue(StoreCalls, JobQueue):
@@ -44,6 +54,50 @@ class PostgresJobQueue(StoreCalls, JobQueue):
     async def failed_attempts(self, materialization_id: int) -> Sequence[FailedAttempt]:
         found = await self._fetch("flowstone_errors_v1", ("bigint",), materialization_id)
         return [FailedAttempt(row["attempt"], row["failed_at"], row["error"]) for row in found]
+
+    async def find_jobs(
+        self, selection: JobSelection, *, limit: int = 100, before: int | None = None
+    ) -> JobPage:
+        types = (*SELECTION_TYPES, "bigint", "integer")
+        given = _arguments(selection, selection.statuses)
+        found = await self._fetch("flowstone_find_jobs_v1", types, *given, before, limit)
+        records = [_record(row) for row in found if row["id"] is not None]
+        return JobPage(records, found[0]["next_before"])
+
+    async def change_jobs(
+        self,
+        change: JobChange,
+        selection: JobSelection,
+        *,
+        limit: int = 1000,
+        before: int | None = None,
+        dry_run: bool = False,
+    ) -> JobBatch:
+        statuses = change.among(selection.statuses)
+        if not statuses:
+            return JobBatch(0, None)
+        [row] = await self._fetch(
+            "flowstone_change_jobs_v1",
+            ("text", *SELECTION_TYPES, "bigint", "integer", "boolean"),
+            change.value,
+            *_arguments(selection, statuses),
+            before,
+            limit,
+            dry_run,
+            is_bulk=True,
+        )
+        return JobBatch(row["changed_count"], row["next_before"])
+
+
+def _arguments(selection: JobSelection, statuses: Collection[Status] | None) -> tuple[object, ...]:
+    return (
+        None if selection.ids is None else list(selection.ids),
+        selection.name,
+        selection.queue,
+        None if statuses is None else [it.value for it in statuses],
+        milliseconds(selection.older_than),
+        milliseconds(selection.newer_than),
+    )
 
 
 def _record(row: Row) -> JobRecord:

@@ -7,7 +7,7 @@
 -- What is ours is told apart by the row: a job that leaves one of our workers leaves worker_id null, which
 -- procrastinate never does. So a settlement costs no more than the condition of the trigger. (A job whose
 -- worker_id was null before, since a stock worker had pruned our row, is noted, for nothing.) Functions of
--- ours that end jobs in other ways say so for their transaction: flowstone_job.is_own.
+-- ours that end or delete jobs in other ways say so for their transaction: flowstone_job.is_own.
 --
 -- The notes are written with the rights of the tables' owner: a role that may use procrastinate's tables
 -- alone can go on doing so. Beside procrastinate's triggers as beside ours these two stay on. Running this
@@ -41,7 +41,11 @@ CREATE OR REPLACE TRIGGER flowstone_job_moved
 
 CREATE OR REPLACE TRIGGER flowstone_job_deleted
     AFTER DELETE ON procrastinate_jobs
-    FOR EACH ROW WHEN (OLD.status IN ('todo', 'doing') AND OLD.task_name = 'flowstone:materialize')
+    FOR EACH ROW WHEN (
+        OLD.status IN ('todo', 'doing')
+        AND OLD.task_name = 'flowstone:materialize'
+        AND coalesce(current_setting('flowstone_job.is_own', true), '') = ''
+    )
     EXECUTE FUNCTION flowstone_note_intervention_v1();
 
 ALTER TABLE procrastinate_jobs

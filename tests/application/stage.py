@@ -138,7 +138,8 @@ MOVES = (
     """UPDATE flowstone_waits
         SET deadline_at = deadline_at - %(by)s, waiting_since = waiting_since - %(by)s""",
     """UPDATE flowstone_materializations
-        SET started_at = started_at - %(by)s, finished_at = finished_at - %(by)s""",
+        SET started_at = started_at - %(by)s, finished_at = finished_at - %(by)s,
+            enqueued_at = enqueued_at - %(by)s""",
     "UPDATE flowstone_leases SET held_until = held_until - %(by)s",
     "UPDATE flowstone_pruning SET ended_at = ended_at - %(by)s",
     """UPDATE flowstone_runs

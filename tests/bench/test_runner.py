@@ -40,15 +40,17 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Outcome, list[st
     def run_field(failing: str = "") -> tuple[Outcome, list[str]]:
         trials: list[str] = []
 
-        def run_trial(python: Path, module: str, phase: Phase, dsn: str) -> TrialReport:
-            trials.append(f"{module} {phase.name} {dsn}")
-            if f"{module} {phase.name}" == failing:
+        def run_trial(
+            interpreter: Path, contestant: Contestant, phase: Phase, dsn: str
+        ) -> TrialReport:
+            trials.append(f"{contestant.script} {phase.name} {dsn}")
+            if f"{contestant.script} {phase.name}" == failing:
                 message = f"{phase.name} failed"
                 raise TrialError(message)
             return TrialReport("1.0", "", (Measurement(phase.name, len(trials), "s"),))
 
         monkeypatch.setattr(runner, "run_trial", run_trial)
-        monkeypatch.setattr(runner, "ensure_peer_environment", lambda peer, packages: Path(peer))
+        monkeypatch.setattr(runner, "ensure_peer_environment", lambda peer, *_: Path(peer))
         return runner.run_rounds(Databases(), FIELD, 2, lambda line: None), trials
 
     return run_field

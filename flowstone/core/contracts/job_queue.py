@@ -11,8 +11,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from flowstone.core.contracts.job_records import FailedAttempt, JobRecord, NewJob
+from flowstone.core.contracts.job_selection import JobBatch, JobChange, JobPage, JobSelection
 
-__all__ = ["FailedAttempt", "JobQueue", "JobRecord", "NewJob"]
+__all__ = [
+    "FailedAttempt",
+    "JobBatch",
+    "JobChange",
+    "JobPage",
+    "JobQueue",
+    "JobRecord",
+    "JobSelection",
+    "NewJob",
+]
 
 
 class JobQueue(ABC):
@@ -46,3 +56,45 @@ class JobQueue(ABC):
     @abstractmethod
     async def failed_attempts(self, materialization_id: int) -> Sequence[FailedAttempt]:
         """Return what each failed attempt failed with, of a job or of an asset, in order."""
+
+    @abstractmethod
+    async def find_jobs(
+        self, selection: JobSelection, *, limit: int = 100, before: int | None = None
+    ) -> JobPage:
+        """
+        Return the jobs that are meant, newest first.
+
+        Reads a bounded number of rows, so that a page may hold fewer than there are; go on where
+        `JobPage.before` says.
+
+        Args:
+            before: Only those with a smaller id.
+        """
+
+    @abstractmethod
+    async def change_jobs(
+        self,
+        change: JobChange,
+        selection: JobSelection,
+        *,
+        limit: int = 1000,
+        before: int | None = None,
+        dry_run: bool = False,
+    ) -> JobBatch:
+        """
+        Retry, cancel or delete the jobs that are meant, newest first, as far as one step goes.
+
+        A step has a bounded length; go on where `JobBatch.before` says. Whether a job is meant is
+        decided in the moment when it is changed. Where ids are not named, a job that somebody holds
+        is passed over by a retry and a delete.
+
+        A retried job keeps its id, and gets the next claim number, so that a late worker of its
+        former life is refused. Its attempts are counted on, so that it may run once at least, and
+        as often as its policy has attempts left. Its failed attempts stay, and ``error`` if it had
+        failed; its result goes.
+
+        Args:
+            limit: The most that are changed in this step.
+            before: Only those with a smaller id.
+            dry_run: Change nothing, only count.
+        """

@@ -1,13 +1,25 @@
 """The part of the memory store that is a job queue."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
+from typing import assert_never
 
-from flowstone.core.contracts.job_queue import FailedAttempt, JobQueue, JobRecord, NewJob
+from flowstone.core.contracts.job_queue import (
+    FailedAttempt,
+    JobBatch,
+    JobChange,
+    JobPage,
+    JobQueue,
+    JobRecord,
+    JobSelection,
+    NewJob,
+)
 from flowstone.core.contracts.store import Key
 from flowstone.core.defaults.clock import Clock
-from flowstone.core.defaults.memory_machine import Machine
+from flowstone.core.defaults.memory_job_machine import JobMachine
+from flowstone.core.defaults.memory_job_selection import selected
 from flowstone.core.defaults.memory_rows import Row, RunRow
 from flowstone.core.errors import InvalidOptionError
 from flowstone.core.status import Status
@@ -16,7 +28,7 @@ from flowstone.core.status import Status
 class MemoryJobQueue(JobQueue):
     """Jobs on the machine that also runs materializations."""
 
-    _machine: Machine
+    _machine: JobMachine
     _clock: Clock
     _last_id: int
     _keep: int
@@ -52,6 +64,43 @@ class MemoryJobQueue(JobQueue):
         row = self._machine.rows.get(materialization_id)
         return () if row is None else tuple(row.failed_attempts)
 
+    async def find_jobs(
+        self, selection: JobSelection, *, limit: int = 100, before: int | None = None
+    ) -> JobPage:
+        now = self._clock.now()
+        found = list(islice(selected(self._machine.rows, selection, before, now), limit))
+        return JobPage([row.job_record(now) for row in found], _next(found, limit))
+
+    async def change_jobs(
+        self,
+        change: JobChange,
+        selection: JobSelection,
+        *,
+        limit: int = 1000,
+        before: int | None = None,
+        dry_run: bool = False,
+    ) -> JobBatch:
+        now = self._clock.now()
+        meant = replace(selection, statuses=change.among(selection.statuses))
+        found = list(islice(selected(self._machine.rows, meant, before, now), limit))
+        count = sum(self._change(row, change, now, dry_run=dry_run) for row in found)
+        self._publish()
+        return JobBatch(count, _next(found, limit))
+
+    def _change(self, row: Row, change: JobChange, now: datetime, *, dry_run: bool) -> bool:
+        machine = self._machine
+        match change:
+            case JobChange.RETRY:
+                return row.is_retryable(now) if dry_run else machine.retry(row, now)
+            case JobChange.CANCEL:
+                return dry_run or bool(machine.cancel(row.run, now))
+            case JobChange.DELETE:
+                if not dry_run:
+                    machine.forget(row)
+                return True
+            case _:
+                assert_never(change)
+
     def _drop_surplus(self) -> None:
         """Keep memory bounded: of the jobs that have ended the newest stay, and a quarter more."""
         ended = self._machine.ended_jobs
@@ -70,6 +119,10 @@ def refuse_connection(conn: object) -> None:
             "conn: an application without a database has no transactions to take part in; "
             "give it a dsn, or leave conn out"
         )
+
+
+def _next(found: Sequence[Row], limit: int) -> int | None:
+    return found[-1].id if len(found) == limit else None
 
 
 def _due(job: NewJob, now: datetime) -> datetime | None:

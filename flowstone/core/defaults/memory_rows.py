@@ -130,6 +130,11 @@ class Row:
         """Whether it is a job, whose run nobody sees."""
         return self.arguments is not None
 
+    def is_retryable(self, now: datetime) -> bool:
+        """Whether a job has ended, or waits for its time; nothing else can be retried."""
+        is_timed = self.status is Status.READY and self.due is not None and self.due > now
+        return is_timed or self.status.is_terminal
+
     def job_record(self, now: datetime) -> JobRecord:
         """Return the job as its reader sees it."""
         assert self.arguments is not None

@@ -38,8 +38,8 @@ from flowstone.core.contracts.store import (
 )
 from flowstone.core.defaults import memory_pruning
 from flowstone.core.defaults.clock import Clock, SystemClock
+from flowstone.core.defaults.memory_job_machine import JobMachine
 from flowstone.core.defaults.memory_job_queue import MemoryJobQueue, refuse_connection
-from flowstone.core.defaults.memory_machine import Machine
 from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
 from flowstone.core.errors import RunNotFoundError
 from flowstone.core.retention import Retention
@@ -65,7 +65,7 @@ class MemoryStore(MemoryJobQueue, Store):
         super().__init__()
         self._keep = keep
         self._clock = clock or SystemClock()
-        self._machine = Machine()
+        self._machine = JobMachine()
         self._workers: dict[int, WorkerRow] = {}
         self._beating: list[Callable[[], int]] = []
         self._leases: dict[str, tuple[str, datetime]] = {}

@@ -33,6 +33,7 @@ from flowstone.testing.contracts.store_contract_fence import (
     LateWorkerContract,
     OwnershipContract,
 )
+from flowstone.testing.contracts.store_contract_job_changes import JobChangesContract
 from flowstone.testing.contracts.store_contract_jobs import JobsContract
 from flowstone.testing.contracts.store_contract_leases import LeaseContract
 from flowstone.testing.contracts.store_contract_planning import PlanningContract
@@ -116,6 +117,7 @@ class StoreContract(
     OutputsContract,
     WakeupsContract,
     JobsContract,
+    JobChangesContract,
     RaceContract,
     ScenarioContract,
     PruningScenarioContract,
