@@ -9,6 +9,8 @@ What a command ends with.
 3     environment: the database is unreachable or not migrated, a plugin or an extra is missing
 4     the run has not ended and goes on: ``--wait`` ran out of time, or only an outside event
       can move it
+75    only between --processes and its supervisor: the process has done enough (--max-jobs,
+      --max-memory), and another is to begin
 130   interrupted (Ctrl-C); for a worker, only when the second one cut short what ran, or when a
       body did not let itself be cancelled
 143   terminated (SIGTERM); for a worker likewise
@@ -40,6 +42,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     ENVIRONMENT = 3
     NOT_ENDED = 4
+    RECYCLED = 75
     INTERRUPTED = 130
     TERMINATED = 143
 

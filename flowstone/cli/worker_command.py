@@ -25,6 +25,7 @@ from flowstone.cli.output import note
 from flowstone.cli.patience import patiently
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
+from flowstone.cli.size_option import read_size
 from flowstone.cli.worker_processes import WorkerProcesses
 from flowstone.core.application import FlowStone
 from flowstone.core.errors import DatabaseError, InvalidOptionError
@@ -100,6 +101,18 @@ LAST_SECONDS = 5.0
     help="A body that holds the event loop for this long ends the process; others take over what "
     "it was at.",
 )
+@click.option(
+    "--max-jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Stop after so many attempts, of assets and jobs; with --processes another begins.",
+)
+@click.option(
+    "--max-memory",
+    metavar="SIZE",
+    callback=read_size,
+    help="Stop once the process uses so much memory (512MB, 2GB); with --processes another begins.",
+)
 @click.option("--supervised", is_flag=True, hidden=True)  # ends when its standard input does
 @pass_settings
 def worker_command(
@@ -113,6 +126,8 @@ def worker_command(
     shutdown_timeout: timedelta,
     lease: timedelta,
     hang_limit: timedelta,
+    max_jobs: int | None,
+    max_memory: int | None,
     supervised: bool,
 ) -> ExitCode:
     """
@@ -133,6 +148,8 @@ def worker_command(
         lease=lease,
         shutdown_timeout=shutdown_timeout,
         hang_limit=hang_limit,
+        max_jobs=max_jobs,
+        max_memory=max_memory,
     )
     if child_processes is not None:
         options = replace(options, child_processes=child_processes)
@@ -188,6 +205,8 @@ async def work_until_stopped(
     except DatabaseError:
         if not stops:
             raise
+    if supervised and worker.is_recycled and not stops:
+        return ExitCode.RECYCLED
     return stops[1] if len(stops) > 1 else ExitCode.OK
 
 

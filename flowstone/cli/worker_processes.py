@@ -71,6 +71,9 @@ class WorkerProcesses:
             code = await self._live()
             if code == ExitCode.OK or self._stopped.is_set():
                 return  # drained, or told to stop
+            if code == ExitCode.RECYCLED:
+                backoff = SHORTEST_BACKOFF
+                continue
             if code == ExitCode.USAGE:
                 self._refused = ExitCode.USAGE
                 self._stop(ExitCode.TERMINATED)
@@ -140,6 +143,8 @@ def _command(settings: Settings, options: WorkerOptions, concurrency: int) -> Se
         ),
         *("--shutdown-timeout", f"{options.shutdown_timeout.total_seconds()}s"),
         *("--child-processes", str(options.child_processes)),
+        *(["--max-jobs", str(options.max_jobs)] if options.max_jobs is not None else []),
+        *(["--max-memory", str(options.max_memory)] if options.max_memory is not None else []),
         *(["--drain"] if options.drain else []),
         *(["--quiet"] if settings.quiet else []),
         *(["--verbose"] if settings.verbose else []),

@@ -34,6 +34,7 @@ from flowstone.core.finished import Finished
 from flowstone.core.housekeeping import Housekeeping
 from flowstone.core.interventions import tell_malformed
 from flowstone.core.loop_watch import LoopWatch
+from flowstone.core.recycling import Recycling
 from flowstone.core.set_aside import SetAside
 from flowstone.core.slots import LANES, Slots
 from flowstone.core.status import Event
@@ -83,12 +84,18 @@ class Worker:
         self._gave_up = False
         self._must_reconcile = False
         self._changes = Changes()
+        self._recycling = Recycling(options.max_jobs, options.max_memory, self.stop)
         self._backoff = Backoff()
 
     def stop(self) -> None:
         """Take no more work; `run` returns when what runs has ended or was handed back."""
         self._stopping = True
         self._changes.publish()
+
+    @property
+    def is_recycled(self) -> bool:
+        """Whether it stopped because it has done enough (``max_jobs``, ``max_memory``)."""
+        return self._recycling.is_due
 
     @property
     def is_idle(self) -> bool:
@@ -221,6 +228,7 @@ class Worker:
                 continue
             offered[self._queue_of(claim)] -= 1
             self._running.begin(claim, self._execute)
+            self._recycling.count()
         if turn.next_due is not None:
             self._alarm.set(turn.next_due)
 
@@ -366,6 +374,7 @@ class Worker:
             house.keep(),
             self._end_in_time(),
             self._set_aside.keep_trying(),
+            self._recycling.watch_memory(),
         ]
         tasks = [asyncio.create_task(duty) for duty in duties]
         watch = LoopWatch(lambda: self._running.tasks, house.tell_held, self._options.hang_limit)

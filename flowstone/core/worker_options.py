@@ -25,6 +25,8 @@ class WorkerOptions:
             take over what it was at. None lets it.
         max_rescues: A materialization that so many deaths of a worker are held against fails with
             the next one. Below 2, so may what ran beside it.
+        max_jobs: Stop after so many attempts, of assets and jobs together. None is any number.
+        max_memory: Stop once the process has so many bytes of resident memory. None is any.
         child_processes: How many functions with ``executor="process"`` run at once, each in a
             process of its own; by default one for each processor.
     """
@@ -38,6 +40,8 @@ class WorkerOptions:
     shutdown_timeout: timedelta = timedelta(seconds=30)
     hang_limit: timedelta | None = None
     max_rescues: int = 5
+    max_jobs: int | None = None
+    max_memory: int | None = None
     child_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     @property

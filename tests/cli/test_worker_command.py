@@ -127,6 +127,8 @@ class TestDraining:
         (["-q", "q" * 41], "at most 40 bytes"),
         (["--concurrency", "0"], "--concurrency"),
         (["--processes", "0"], "--processes"),
+        (["--max-jobs", "0"], "--max-jobs"),
+        (["--max-memory", "much"], "no size; write such as 512MB"),
         (["--child-processes", "0"], "--child-processes"),
         (["--lease", "30s"], "expected 1s to 25s"),
         (["--lease", "soon"], "is not a duration"),
@@ -224,7 +226,9 @@ def test_a_database_that_drops_every_connection_does_not_end_the_worker(
 
 class TestSeveralProcesses:
     def test_are_started_with_what_was_said(self) -> None:
-        options = WorkerOptions({"etl": 2}, drain=True, child_processes=3)
+        options = WorkerOptions(
+            {"etl": 2}, drain=True, child_processes=3, max_jobs=7, max_memory=2**30
+        )
 
         _, _, program, name, *given = _command(Settings(), options, 20)
         read = worker_command.make_context(name, list(given)).params
@@ -232,6 +236,19 @@ class TestSeveralProcesses:
         assert (program, name) == ("flowstone", "worker")
         assert (read["queues"], read["drain"]) == (("etl:2",), True)
         assert read["child_processes"] == 3
+        assert (read["max_jobs"], read["max_memory"]) == (7, 2**30)
+
+    def test_one_that_has_done_enough_is_followed_by_another(self, durable: Path) -> None:
+        flowstone("enqueue", "sales")
+
+        with Process("worker", "--processes", "2", "--max-jobs", "1") as worker:
+            worker.says(r"worker (\d+): serves", times=3)
+            assert flowstone("runs", "watch", 1, "--timeout", "30s").exit_code == 0
+            worker.signal(signal.SIGTERM)
+            ended = worker.ends()
+
+        assert ended.exit_code == 0
+        assert "starting another in" not in ended.stderr
 
     def test_share_the_work_and_one_that_dies_is_replaced(self, durable: Path) -> None:
         with Process("worker", "--processes", "2", "--lease", "1s") as worker:
