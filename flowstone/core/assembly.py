@@ -8,7 +8,7 @@ once; those that do (`Assembly._keep_in`) are made anew for each.
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, TypeVar
 
 from flowstone.core import duration, registries
 from flowstone.core import plugin as plugin_loading
@@ -47,6 +47,8 @@ from flowstone.core.values import Values
 IOEntry: TypeAlias = (
     IOManager | type[IOManager] | tuple[IOManager | type[IOManager], Mapping[str, object]]
 )
+
+E = TypeVar("E", bound=Executor)
 
 
 class Assembly:
@@ -100,14 +102,25 @@ class Assembly:
         Args:
             schema: None is this application's own.
         """
+        return self._copy_in(dsn, self.schema if schema is None else schema)
+
+    def with_store(self, store: Store) -> Self:
+        """
+        Return this application over a store that is made already, which others may share.
+
+        Only one of the two applications may be open at a time, and the store ends with it.
+        """
+        return self._copy_in(None, self.schema, store)
+
+    def _copy_in(self, dsn: str | None, schema: str, store: Store | None = None) -> Self:
         other = copy.copy(self)
-        other._keep_in(dsn, self.schema if schema is None else schema)
+        other._keep_in(dsn, schema, store)
         return other
 
-    def _keep_in(self, dsn: str | None, schema: str) -> None:
+    def _keep_in(self, dsn: str | None, schema: str, store: Store | None = None) -> None:
         self.dsn, self.schema = dsn, schema
         self._closing = f"closing:{id(self)}"
-        self.store = self._store(dsn, schema)
+        self.store = store or self._store(dsn, schema)
         self.store.tables = self.tables
         self._values = Values(self.store, self.registries, self.codec, self._emitter)
         self._stored = StoredValues(self.definitions, self.store, self._values)
@@ -166,14 +179,26 @@ class Assembly:
         await self.close()
 
     def _executor(self, slots: int, child_processes: int) -> Executor:
+        return self._executor_of(Executor, slots, child_processes)
+
+    def _executor_of(
+        self,
+        kind: type[E],
+        slots: int,
+        child_processes: int,
+        *,
+        values: Values | None = None,
+        resources: Resources | None = None,
+    ) -> E:
+        """Return an executor of some kind; values and resources are our own unless given."""
         refuse_in_import()
         children = self._children
         processes = None if children is None else Processes(children, child_processes)
-        return Executor(
+        return kind(
             self.definitions,
             codec=self.codec,
-            values=self._values,
-            resources=self.resources,
+            values=values or self._values,
+            resources=resources or self.resources,
             normalizer=self.registries.normalizer,
             telemetry=self._emitter,
             threads=Threads(slots),

@@ -56,11 +56,16 @@ class PostgresJobQueue(StoreCalls, JobQueue):
         return [FailedAttempt(row["attempt"], row["failed_at"], row["error"]) for row in found]
 
     async def find_jobs(
-        self, selection: JobSelection, *, limit: int = 100, before: int | None = None
+        self,
+        selection: JobSelection,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        conn: object = None,
     ) -> JobPage:
         types = (*SELECTION_TYPES, "bigint", "integer")
         given = _arguments(selection, selection.statuses)
-        found = await self._fetch("flowstone_find_jobs_v1", types, *given, before, limit)
+        found = await self._fetch("flowstone_find_jobs_v1", types, *given, before, limit, conn=conn)
         records = [_record(row) for row in found if row["id"] is not None]
         return JobPage(records, found[0]["next_before"])
 

@@ -93,7 +93,7 @@ class PostgresTransaction(SettlingTransaction):
         if not counts:
             await self.roll_back()
             return Ending.REFUSED
-        return await self._commit()
+        return await self.commit()
 
     async def _write(self, worker_id: int, settlement: Settlement) -> bool:
         statement = call(
@@ -122,7 +122,7 @@ class PostgresTransaction(SettlingTransaction):
         (counts,) = row.values()
         return bool(counts)
 
-    async def _commit(self) -> Ending:
+    async def commit(self) -> Ending:
         try:
             with connection_errors():
                 async with asyncio.timeout(END_SECONDS):

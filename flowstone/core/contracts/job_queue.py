@@ -59,7 +59,12 @@ class JobQueue(ABC):
 
     @abstractmethod
     async def find_jobs(
-        self, selection: JobSelection, *, limit: int = 100, before: int | None = None
+        self,
+        selection: JobSelection,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        conn: object = None,
     ) -> JobPage:
         """
         Return the jobs that are meant, newest first.

@@ -58,6 +58,15 @@ class SettlingTransaction(ABC):
         """
 
     @abstractmethod
+    async def commit(self) -> Ending:
+        """
+        Commit without a settlement, where nothing was claimed: an attempt that a test runs alone.
+
+        Raises:
+            DatabaseError: The database refused something; nothing was committed.
+        """
+
+    @abstractmethod
     async def roll_back(self) -> None:
         """Undo all of it; raises nothing, and does nothing when it is over."""
 

@@ -65,8 +65,14 @@ class MemoryJobQueue(JobQueue):
         return () if row is None else tuple(row.failed_attempts)
 
     async def find_jobs(
-        self, selection: JobSelection, *, limit: int = 100, before: int | None = None
+        self,
+        selection: JobSelection,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        conn: object = None,
     ) -> JobPage:
+        refuse_connection(conn)
         now = self._clock.now()
         found = list(islice(selected(self._machine.rows, selection, before, now), limit))
         return JobPage([row.job_record(now) for row in found], _next(found, limit))

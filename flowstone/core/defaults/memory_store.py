@@ -74,6 +74,11 @@ class MemoryStore(MemoryJobQueue, Store):
         self._origin = os.urandom(5).hex()
         self._last_worker_id = 0
 
+    @property
+    def clock(self) -> Clock:
+        """What tells the time here."""
+        return self._clock
+
     async def open(self) -> None:
         """Nothing has to be made ready."""
 
@@ -195,6 +200,12 @@ class MemoryStore(MemoryJobQueue, Store):
                 rescued.append(Rescued(worker.id, taken))
         self._publish()
         return rescued
+
+    def lapse(self, worker_id: int) -> None:
+        """End the worker's lease now, as if it had not beaten for so long."""
+        worker = self._workers.get(worker_id)
+        if worker is not None:
+            worker.beaten_at = self._clock.now() - worker.info.lease
 
     async def suspect(self, worker_id: int, materialization_id: int) -> None:
         worker = self._workers.get(worker_id)

@@ -1,0 +1,57 @@
+-- What tests do to time. No migration loads this file: its functions are made anew, as temporary ones, in the
+-- transaction that calls them, and only in a schema that is marked as being for tests.
+
+-- The comment on this schema.
+CREATE OR REPLACE FUNCTION pg_temp.flowstone_test_mark()
+    RETURNS text
+    LANGUAGE sql
+AS $$
+    SELECT obj_description(current_schema()::regnamespace, 'pg_namespace');
+$$;
+
+-- Let time pass: every instant that is stored moves into the past.
+--
+-- Tables and columns are those of the catalogue, so that a new one is not forgotten. What workers say of
+-- themselves stays: those that live would seem dead until their next beat. Years from 9999 on mean never.
+--
+-- Locks: all tables it writes to, jobs first, so that it waits for the turns under way and they for it.
+CREATE OR REPLACE FUNCTION pg_temp.flowstone_advance(p_by interval)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_table record;
+BEGIN
+    FOR v_table IN
+        SELECT
+            c.oid::regclass AS name,
+            string_agg(
+                format('%1$I = CASE WHEN %1$I < ''9999-01-01'' THEN %1$I - $1 ELSE %1$I END', a.attname),
+                ', ' ORDER BY a.attnum
+            ) AS moved
+        FROM pg_class c
+        JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relnamespace = current_schema()::regnamespace
+            AND c.relkind = 'r'
+            AND (c.relname LIKE 'flowstone\_%' OR c.relname IN ('procrastinate_jobs', 'procrastinate_events'))
+            AND c.relname <> 'flowstone_workers'
+            AND a.atttypid = 'timestamptz'::regtype
+            AND a.attnum > 0
+            AND NOT a.attisdropped
+        GROUP BY c.oid, c.relname
+        ORDER BY c.relname <> 'procrastinate_jobs', c.relname
+    LOOP
+        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', v_table.name);
+        EXECUTE format('UPDATE %s SET %s', v_table.name, v_table.moved) USING p_by;
+    END LOOP;
+END;
+$$;
+
+-- End a worker's lease, as if it had not beaten for so long.
+CREATE OR REPLACE FUNCTION pg_temp.flowstone_lapse(p_worker bigint)
+    RETURNS void
+    LANGUAGE sql
+AS $$
+    UPDATE flowstone_workers w SET heartbeat_at = clock_timestamp() - w.lease_ms * interval '1 ms'
+    WHERE w.id = p_worker;
+$$;
