@@ -11,12 +11,14 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import click
 
+from flowstone.cli.address_option import read_address
 from flowstone.cli.application import bound, opened
 from flowstone.cli.command import Command, pass_settings
 from flowstone.cli.duration_option import read_duration
@@ -113,6 +115,13 @@ LAST_SECONDS = 5.0
     callback=read_size,
     help="Stop once the process uses so much memory (512MB, 2GB); with --processes another begins.",
 )
+@click.option(
+    "--http",
+    metavar="[HOST]:PORT",
+    callback=read_address,
+    help="Answer an orchestrator there: /live, /health, and /metrics for Prometheus. Of several "
+    "--processes the next one answers on the next port.",
+)
 @click.option("--supervised", is_flag=True, hidden=True)  # ends when its standard input does
 @pass_settings
 def worker_command(
@@ -128,6 +137,7 @@ def worker_command(
     hang_limit: timedelta,
     max_jobs: int | None,
     max_memory: int | None,
+    http: tuple[str, int] | None,
     supervised: bool,
 ) -> ExitCode:
     """
@@ -155,7 +165,7 @@ def worker_command(
         options = replace(options, child_processes=child_processes)
 
     async def alone() -> ExitCode:
-        async with opened(settings, patient=True) as app:
+        async with opened(settings, patient=True) as app, answering_at(settings, app, http):
             served = given or dict.fromkeys(_named_queues(app), concurrency)
             note(settings, f"worker {os.getpid()}: {_served(served)}")
             worker = app.worker(replace(options, queues=served))
@@ -167,7 +177,7 @@ def worker_command(
         with bound(settings) as app:
             await patiently(app.store.open)  # what would stop each of them is told once, here
             await app.store.close()
-            children = WorkerProcesses(app, settings, options, concurrency)
+            children = WorkerProcesses(app, settings, options, concurrency, http)
             return await children.run(processes)
 
     return run_async(alone if processes == 1 else several)
@@ -208,6 +218,23 @@ async def work_until_stopped(
     if supervised and worker.is_recycled and not stops:
         return ExitCode.RECYCLED
     return stops[1] if len(stops) > 1 else ExitCode.OK
+
+
+@asynccontextmanager
+async def answering_at(
+    settings: Settings, app: FlowStone, address: tuple[str, int] | None
+) -> AsyncIterator[None]:
+    """Answer an orchestrator for as long as the block runs, if an address was given."""
+    if address is None:
+        yield
+        return
+    from flowstone.cli.worker_http import answering  # http.server takes a while to import
+    from flowstone.cli.worker_metrics import counting
+
+    host, port = address
+    with counting(app) as metrics, answering(app, host, port, metrics) as taken:
+        note(settings, f"worker {os.getpid()}: answers http://{host}:{taken}/health")
+        yield
 
 
 def _end_with_parent(loop: asyncio.AbstractEventLoop, worker: Worker) -> None:

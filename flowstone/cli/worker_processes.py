@@ -41,12 +41,19 @@ class WorkerProcesses:
         app: What they import again, on the database that they are to use.
         options: Of each; without queues, those that the application's assets name.
         concurrency: For those queues.
+        http: Where the first of them answers an orchestrator; the next one on the next port.
     """
 
     def __init__(
-        self, app: FlowStone, settings: Settings, options: WorkerOptions, concurrency: int
+        self,
+        app: FlowStone,
+        settings: Settings,
+        options: WorkerOptions,
+        concurrency: int,
+        http: tuple[str, int] | None = None,
     ) -> None:
         self._command = _command(settings, options, concurrency)
+        self._http = http
         self._environment = _environment(app, settings)
         self._children: set[asyncio.subprocess.Process] = set()
         self._stopped = asyncio.Event()
@@ -58,17 +65,17 @@ class WorkerProcesses:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop, ExitCode.TERMINATED)
         loop.add_signal_handler(signal.SIGINT, self._stop, ExitCode.INTERRUPTED)
-        await asyncio.gather(*(self._keep_alive() for _ in range(count)))
+        await asyncio.gather(*(self._keep_alive(place) for place in range(count)))
         if self._refused is not None:
             return self._refused
         return self._stops[1] if len(self._stops) > 1 else ExitCode.OK
 
-    async def _keep_alive(self) -> None:
+    async def _keep_alive(self, place: int) -> None:
         loop = asyncio.get_running_loop()
         backoff = SHORTEST_BACKOFF
         while not self._stopped.is_set():
             began = loop.time()
-            code = await self._live()
+            code = await self._live(place)
             if code == ExitCode.OK or self._stopped.is_set():
                 return  # drained, or told to stop
             if code == ExitCode.RECYCLED:
@@ -84,11 +91,13 @@ class WorkerProcesses:
             await self._wait_stopped(backoff)
             backoff = min(LONGEST_BACKOFF, backoff * 2)
 
-    async def _live(self) -> int:
+    async def _live(self, place: int) -> int:
         """Start a process and return what it ended with; a signal's number is negative."""
+        at = [] if self._http is None else ["--http", f"{self._http[0]}:{self._http[1] + place}"]
         try:
             child = await asyncio.create_subprocess_exec(
                 *self._command,
+                *at,
                 env=self._environment,
                 stdin=asyncio.subprocess.PIPE,
                 process_group=0,  # Ctrl-C in the terminal is ours to hand on

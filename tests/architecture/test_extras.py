@@ -57,6 +57,19 @@ PROGRAMS = {
             migrate(server.dsn())
             assert run_sync(FlowStone(p, dsn=server.dsn()), "one") == 1
         """,
+    "metrics": """
+        import asyncio
+        from flowstone import FlowStone, Pipeline
+        from flowstone.cli.worker_metrics import counting
+
+        p = Pipeline("p")
+        p.asset(name="one")(lambda: 1)
+        app = FlowStone(p)
+        with counting(app) as metrics:
+            assert asyncio.run(app.run("one")) == 1
+            line = 'flowstone_attempts_total{kind="asset",name="p.one",outcome="ok"} 1.0'
+            assert line in metrics().decode()
+        """,
     "testing": """
         import pathlib
         import pytest
