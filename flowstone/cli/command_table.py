@@ -37,7 +37,7 @@ COMMANDS: Mapping[str, Entry] = {
     **_in("check_command", check="Check the definitions; needs no database."),
     **_in("plan_command", plan="Say what a run would compute, what it would reuse, and why."),
     **_in("run_command", run="Compute assets here and now, and print the value."),
-    **_in("enqueue_command", enqueue="Leave assets to workers."),
+    **_in("enqueue_command", enqueue="Leave assets, or a job, to workers."),
     **_in("worker_command", worker="Work on what was enqueued, until stopped."),
     "runs": Entry(
         "List, watch, cancel and repeat runs.",
@@ -48,6 +48,17 @@ COMMANDS: Mapping[str, Entry] = {
             watch="Follow a run to its end.",
             cancel="Cancel what has not started, and stop what runs.",
             retry="Enqueue again what a run was for.",
+        ),
+    ),
+    "job": Entry(
+        "List jobs, and retry, cancel or delete them.",
+        commands=_in(
+            "job_commands",
+            ls="List jobs, newest first.",
+            show="Show one job: arguments, result, failed attempts.",
+            retry="Let jobs that have ended run again.",
+            cancel="Cancel what has not started, and stop what runs.",
+            rm="Delete jobs that do not run.",
         ),
     ),
     "asset": Entry(

@@ -1,6 +1,6 @@
-"""``flowstone enqueue``: leave assets to workers, and wait for them if asked to."""
+"""``flowstone enqueue``: leave assets or a job to workers, and wait for them if asked to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import click
@@ -8,6 +8,7 @@ import click
 from flowstone.cli.application import opened
 from flowstone.cli.command import Command, pass_settings
 from flowstone.cli.duration_option import read_duration
+from flowstone.cli.enqueue_job import enqueue_job, job_meant, read_arguments
 from flowstone.cli.exit_codes import ExitCode
 from flowstone.cli.output import is_table, note, print_document
 from flowstone.cli.progress import following
@@ -17,8 +18,19 @@ from flowstone.cli.run_outcome import show_outcome, waiting
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
 from flowstone.core.handle import RunHandle
+from flowstone.core.job_submission import JobOptions
 from flowstone.core.status import RunStatus
 from flowstone.core.submission import RunArguments
+
+PLAIN: Mapping[str, object] = {
+    "partition": None,
+    "force": False,
+    "with_deps": True,
+    "config": None,
+    "io": None,
+    "dedupe": None,
+}
+"""What the options that only assets take are when nobody gives them."""
 
 
 def _read_instant(ctx: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
@@ -32,13 +44,27 @@ def _read_instant(ctx: click.Context, option: click.Parameter, text: str | None)
 
 @click.command(cls=Command)
 @request_options
-@click.option("--queue", help="Where the whole run goes; by default where each asset says.")
-@click.option("--priority", type=int, help="Of the whole run; higher is sooner.")
+@click.option(
+    "--arg",
+    "arguments",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=read_arguments,
+    help="An argument of a job (VALUE is JSON, or else a text). Repeatable.",
+)
+@click.option("--queue", help="Where it all goes; by default where each asset, or the job, says.")
+@click.option("--priority", type=int, help="Of the whole run, or the job; higher is sooner.")
 @click.option(
     "--at",
     metavar="TIME",
     callback=_read_instant,
     help="Not before this instant: ISO 8601 with a time zone (2025-01-15T08:00Z).",
+)
+@click.option(
+    "--delay",
+    metavar="DURATION",
+    callback=read_duration,
+    help="Of a job: not before so much later.",
 )
 @click.option("--dedupe", metavar="TEXT", help="A repeat with the same text is the first run.")
 @click.option("--wait", is_flag=True, help="Follow the run to its end, and print its value.")
@@ -54,25 +80,36 @@ def enqueue_command(
     *,
     targets: Sequence[str],
     request: RunArguments,
+    arguments: Mapping[str, object],
     queue: str | None,
     priority: int | None,
     at: datetime | None,
+    delay: timedelta | None,
     dedupe: str | None,
     wait: bool,
     timeout: timedelta | None,
 ) -> ExitCode:
     """
-    Leave assets to workers, as one run; prints its id.
+    Leave assets to workers, as one run; or one job. Prints its id.
 
-    TARGET is an asset (pipeline.asset, or its name alone where only one has it), or a pipeline:
-    all of its assets. With --wait the value of a single target goes to stdout as JSON, instead of
-    the id.
+    TARGET is an asset (pipeline.asset, or its name alone where only one has it), a pipeline: all
+    of its assets; or a job, whose arguments are given with --arg. With --wait the value of a
+    single target, or the job's result, goes to stdout as JSON, instead of the id.
     """
     if timeout is not None and not wait:
         raise click.UsageError("--timeout is how long to --wait; give both")
 
     async def work() -> ExitCode:
         async with opened(settings) as app:
+            job = job_meant(app, targets, is_called=bool(arguments))
+            if job is not None:
+                _refuse_of_assets({**request, "dedupe": dedupe})
+                options = JobOptions(queue=queue, priority=priority, at=at, delay=delay)
+                return await enqueue_job(
+                    settings, app, job, arguments, options, wait=wait, timeout=timeout
+                )
+            if delay is not None:
+                raise click.UsageError("--delay is of jobs; an asset's run takes --at")
             handle = await app.enqueue_many(
                 resolve(app, targets),
                 queue=queue,
@@ -96,6 +133,14 @@ def enqueue_command(
             return await show_outcome(settings, app, handle, values=values)
 
     return run_async(work)
+
+
+def _refuse_of_assets(given: Mapping[str, object]) -> None:
+    options = {"with_deps": "no_deps"}
+    alien = [options.get(name, name) for name, value in given.items() if value != PLAIN[name]]
+    if alien:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in alien)
+        raise click.UsageError(f"{names}: of assets; a job does not take it")
 
 
 async def tell_enqueued(settings: Settings, handle: RunHandle[object]) -> None:

@@ -136,7 +136,7 @@ def _read_config(
             raise click.BadParameter(
                 f"{text!r}: expected field=value or @file.json", ctx=ctx, param=option
             )
-        config[name.strip()] = _json_or_text(value)
+        config[name.strip()] = json_or_text(value)
     return config or None
 
 
@@ -150,7 +150,8 @@ def _config_file(name: str, ctx: click.Context, option: click.Parameter) -> Mapp
     return document
 
 
-def _json_or_text(value: str) -> object:
+def json_or_text(value: str) -> object:
+    """Return what a text means as JSON, or the text."""
     try:
         return json.loads(value)
     except (ValueError, RecursionError):

@@ -12,17 +12,22 @@ from flowstone.cli.run_documents import counts_text, key_text, record_text, run_
 from flowstone.cli.settings import Settings
 from flowstone.core.application import FlowStone
 from flowstone.core.contracts.store import Key, RunRecord
-from flowstone.core.errors import HandleTimeoutError, RunWaiting, ValueNotStorableError
+from flowstone.core.errors import (
+    HandleTimeoutError,
+    JobNotEndedError,
+    RunWaiting,
+    ValueNotStorableError,
+)
 from flowstone.core.handle import RunHandle
 from flowstone.core.status import RunStatus
 
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Wait for a run inside; that it does not end is told, and no error."""
+    """Wait for a run or a job inside; that it does not end is told, and no error."""
     try:
         yield
-    except (HandleTimeoutError, RunWaiting) as not_ended:
+    except (HandleTimeoutError, JobNotEndedError, RunWaiting) as not_ended:
         warn(str(not_ended))
 
 

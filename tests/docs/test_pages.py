@@ -80,7 +80,13 @@ async def test_tasks_of_procrastinates_run_beside_us_and_on_our_workers(
 
 
 @pytest.mark.parametrize(
-    "line", [it for b in blocks("docs/operating.md", "sh") for it in b.text.splitlines()]
+    "line",
+    [
+        it
+        for page in ("docs/operating.md", "docs/jobs.md")
+        for block in blocks(page, "sh")
+        for it in block.text.splitlines()
+    ],
 )
 def test_a_command_is_one(line: str) -> None:
     program, *arguments = shlex.split(line, comments=True)
