@@ -1,19 +1,14 @@
 """A run, as the one who asked for it sees it."""
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import timedelta
 from typing import Generic, TypeVar
 
 from flowstone.core import duration
-from flowstone.core.backoff import Backoff
 from flowstone.core.contracts.store import RunRecord, Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.error_record import read_record
 from flowstone.core.errors import (
-    DatabaseError,
     FailedMaterialization,
     HandleTimeoutError,
     OpenWait,
@@ -21,13 +16,9 @@ from flowstone.core.errors import (
     RunFailedError,
 )
 from flowstone.core.status import RunStatus, Status
+from flowstone.core.until_ended import until_ended
 
 T_co = TypeVar("T_co", covariant=True)
-
-logger = logging.getLogger(__name__)
-
-POLL_SECONDS = 5.0
-"""How late a lost wake-up can make a waiter; the wake-up itself is immediate."""
 
 
 class RunHandle(Generic[T_co]):
@@ -64,18 +55,6 @@ class RunHandle(Generic[T_co]):
         """
         return await self._store.run(self.run_id)
 
-    async def status_when_reachable(self) -> RunRecord:
-        """Return the run as `status` does; while the store does not answer, wait for it."""
-        backoff = Backoff()
-        while True:
-            try:
-                return await self.status()
-            except DatabaseError as error:
-                if not error.retryable:
-                    raise
-                logger.warning("Run %s cannot be looked at (%s); trying again", self.run_id, error)
-                await backoff.wait()
-
     async def wait(self, timeout: timedelta | str | float | None = None) -> RunRecord:
         """
         Return the run once it has ended, however it did.
@@ -86,15 +65,13 @@ class RunHandle(Generic[T_co]):
         Raises:
             HandleTimeoutError: It has not ended in this time; it goes on.
         """
-        await self._store.listen()
         limit = None if timeout is None else duration.parse(timeout, option="timeout")
-        with self._store.wakeups.watch([f"run:{self.run_id}"]) as watch, suppress(TimeoutError):
-            async with asyncio.timeout(None if limit is None else limit.total_seconds()):
-                while not (record := await self.status_when_reachable()).status.is_terminal:
-                    await watch.wait(POLL_SECONDS)
-                if self._telemetry is not None:
-                    tell_end(self._telemetry, record)
-                return record
+        topic = f"run:{self.run_id}"
+        record = await until_ended(self._store, topic, self.status, _is_over, limit)
+        if record is not None:
+            if self._telemetry is not None:
+                tell_end(self._telemetry, record)
+            return record
         assert limit is not None
         raise HandleTimeoutError(self.run_id, limit)
 
@@ -152,6 +129,10 @@ class RunHandle(Generic[T_co]):
             for it in await self._store.materializations(self.run_id)
             if it.status is Status.WAITING and it.external and it.waiting_on
         ]
+
+
+def _is_over(record: RunRecord) -> bool:
+    return record.status.is_terminal
 
 
 def tell_end(telemetry: TelemetryEmitter, record: RunRecord) -> None:

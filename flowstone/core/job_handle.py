@@ -1,32 +1,23 @@
 """A job, as the one who enqueued it sees it."""
 
-import asyncio
-import logging
-from contextlib import suppress
 from datetime import timedelta
 from typing import Generic, TypeVar, cast
 
 from flowstone.core import duration
-from flowstone.core.backoff import Backoff
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.job_queue import FailedAttempt, JobChange, JobRecord, JobSelection
 from flowstone.core.contracts.store import Store
 from flowstone.core.error_record import read_record
 from flowstone.core.errors import (
-    DatabaseError,
     JobCancelledError,
     JobFailedError,
     JobNotEndedError,
     JobNotFoundError,
 )
 from flowstone.core.status import Status
+from flowstone.core.until_ended import until_ended
 
 T_co = TypeVar("T_co", covariant=True)
-
-logger = logging.getLogger(__name__)
-
-POLL_SECONDS = 5.0
-"""How late a lost wake-up can make a waiter; the wake-up itself is immediate."""
 
 
 class JobHandle(Generic[T_co]):
@@ -72,13 +63,11 @@ class JobHandle(Generic[T_co]):
             JobNotFoundError: There is no such job.
             JobNotEndedError: It has not ended in this time; it goes on.
         """
-        await self._store.listen()
         limit = None if timeout is None else duration.parse(timeout, option="timeout")
-        with self._store.wakeups.watch([f"job:{self.job_id}"]) as watch, suppress(TimeoutError):
-            async with asyncio.timeout(None if limit is None else limit.total_seconds()):
-                while not (record := await self._look()).status.is_terminal:
-                    await watch.wait(POLL_SECONDS)
-                return record
+        topic = f"job:{self.job_id}"
+        record = await until_ended(self._store, topic, self._look, _is_over, limit)
+        if record is not None:
+            return record
         assert limit is not None
         raise JobNotEndedError(self.job_id, limit)
 
@@ -126,14 +115,10 @@ class JobHandle(Generic[T_co]):
         return list(await self._store.failed_attempts(self.job_id))
 
     async def _look(self) -> JobRecord:
-        """Ask for the end to be published, then look; while the store is away, wait for it."""
-        backoff = Backoff()
-        while True:
-            try:
-                await self._store.await_job(self.job_id)
-                return await self.status()
-            except DatabaseError as error:
-                if not error.retryable:
-                    raise
-                logger.warning("Job %s cannot be looked at (%s); trying again", self.job_id, error)
-                await backoff.wait()
+        """Ask for the end to be published, then look."""
+        await self._store.await_job(self.job_id)
+        return await self.status()
+
+
+def _is_over(record: JobRecord) -> bool:
+    return record.status.is_terminal

@@ -10,6 +10,7 @@ from flowstone.core.errors import RunFailedError, RunWaiting
 from flowstone.core.executor import Executor
 from flowstone.core.handle import RunHandle, tell_end
 from flowstone.core.status import Status
+from flowstone.core.until_ended import when_reachable
 from flowstone.core.worker import Worker
 from flowstone.core.worker_options import WorkerOptions
 
@@ -61,7 +62,7 @@ async def _work_until_ended(handle: RunHandle[T], store: Store, worker: Worker) 
                 await worker.wait_idle()
                 if working.done():
                     working.result()
-                record = await handle.status_when_reachable()
+                record = await when_reachable(handle.status, f"run {handle.run_id}")
                 if record.status.is_terminal:
                     return record
                 if not worker.is_idle:

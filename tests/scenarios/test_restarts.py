@@ -79,7 +79,7 @@ async def test_one_who_waits_for_a_result_goes_on_waiting(
     caplog: pytest.LogCaptureFixture,
     polite: bool,
 ) -> None:
-    monkeypatch.setattr("flowstone.core.handle.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("flowstone.core.until_ended.POLL_SECONDS", 0.05)
     spawn.worker(dsn, "gated", slots=2)
     handle = await app.enqueue(held)
     waiting = asyncio.create_task(handle.result(timeout=30))
