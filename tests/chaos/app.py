@@ -13,6 +13,7 @@ from tests.chaos.audit import Audit, Made
 from tests.chaos.behavior import Body
 from tests.chaos.children import children
 from tests.chaos.dag import end_of, random_dag
+from tests.chaos.jobs import all_jobs, end_of_job
 
 SEED = "CHAOS_SEED"
 TICK_SECONDS = 0.25
@@ -22,7 +23,7 @@ EVENTS = ["rescue", "settlement.rejected", "worker.start"]
 
 def pipelines(seed: int, audit: Audit) -> list[Pipeline]:
     """Return what the seed stands for."""
-    return [random_dag(seed, audit), probe(audit), children]
+    return [random_dag(seed, audit), probe(audit), children, all_jobs(audit)]
 
 
 def probe(audit: Audit) -> Pipeline:
@@ -41,11 +42,12 @@ def probe(audit: Audit) -> Pipeline:
 
 
 def fates(app: FlowStone) -> dict[str, str]:
-    """Return by asset how it ends when its upstreams let it run."""
-    return {
+    """Return by asset how it ends when its upstreams let it run, and by job."""
+    assets = {
         name: end_of(name) if name.startswith("dag.") else "succeeded"
         for name in app.definitions.assets
     }
+    return assets | {name: end_of_job(name) for name in app.definitions.jobs}
 
 
 def application(seed: int, audit: Audit, dsn: str | None) -> FlowStone:

@@ -9,11 +9,14 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from flowstone import Cancel, Context, Retry, Skip, Snooze
+from flowstone import Cancel, Context, JobContext, Retry, Skip, Snooze
+from flowstone.core.attempt_context import AttemptContext
 from tests.chaos.audit import Audit, Made
+
+Returned: TypeAlias = Made | Skip | Snooze | Cancel
 
 RETRY = Retry(8, base="0.2s", cap="1s")
 
@@ -81,37 +84,62 @@ class Body:
         time.sleep(0.7 if is_late else self._seconds)
         return self._end(ctx, made)
 
+    async def job(self, ctx: JobContext, note: str) -> Returned:
+        made = self.begin_job(ctx, note)
+        await asyncio.sleep(self._seconds)
+        return self._end(ctx, made)
+
+    def job_in_thread(self, ctx: JobContext, note: str) -> Returned:
+        made = self.begin_job(ctx, note)
+        is_late = self.behavior == "tardy" and ctx.attempt == 1
+        time.sleep(0.7 if is_late else self._seconds)
+        return self._end(ctx, made)
+
     def begin(self, ctx: Context, inputs: list[Made | None], payload: object = None) -> Made:
         """Write down that a body begins, and return its value."""
         tokens = [each.token for each in inputs if each is not None]
+        made = self._made(ctx.attempt, tokens, payload)
+        self._write_start(made, ctx.materialization_id, ctx.run_id, ctx.asset)
+        return made
+
+    def begin_job(self, ctx: JobContext, note: str) -> Made:
+        """Write down that a job's body begins, and return its result."""
+        made = self._made(ctx.attempt, [], note)
+        self._write_start(made, ctx.job_id, None, ctx.job)
+        return made
+
+    def _made(self, attempt: int, tokens: list[str], payload: object) -> Made:
         filler = "x" * 200_000 if self.behavior == "heavy" else ""
-        made = Made(secrets.token_hex(8), ctx.attempt, tokens, payload, filler)
+        return Made(secrets.token_hex(8), attempt, tokens, payload, filler)
+
+    def _write_start(self, made: Made, id_: int, run_id: int | None, name: str) -> None:
         self._audit.write(
             "start",
             token=made.token,
             at=time.monotonic(),  # the same for all processes, whatever their clocks say
-            materialization=ctx.materialization_id,
-            run=ctx.run_id,
-            asset=ctx.asset,
-            attempt=ctx.attempt,
-            inputs=tokens,
+            materialization=id_,
+            run=run_id,
+            asset=name,
+            attempt=made.attempt,
+            inputs=made.inputs,
         )
-        return made
 
     def end(self, made: Made, outcome: str) -> None:
         self._audit.write("end", token=made.token, at=time.monotonic(), outcome=outcome)
 
-    def _end(self, ctx: Context, made: Made) -> object:
+    def _end(self, ctx: AttemptContext, made: Made) -> Returned:
         outcome, answer = self._answer(ctx, made)
         self.end(made, outcome)
-        return answer() if outcome == "raised" else answer
+        if outcome == "raised":
+            raise MishapError("on purpose")
+        return answer
 
-    def _answer(self, ctx: Context, made: Made) -> tuple[str, "Callable[[], object] | object"]:
+    def _answer(self, ctx: AttemptContext, made: Made) -> tuple[str, Returned]:
         match self.behavior:
             case "flaky" if ctx.attempt <= 2:
-                return "raised", _raise
-            case "failing":
-                return "raised", _raise
+                return "raised", made
+            case "failing" | "discarding":
+                return "raised", made
             case "snoozing" if random.random() < 0.5:
                 return "snoozed", Snooze(random.choice([0, 0.1, 0.5, 1.5]))
             case "skipping":
@@ -119,9 +147,5 @@ class Body:
             case "giving_up":
                 return "cancelled", Cancel("on purpose")
             case "unstorable":
-                return "unstorable", float("nan")
+                return "unstorable", replace(made, payload=float("nan"))
         return "value", made
-
-
-def _raise() -> object:
-    raise MishapError("on purpose")

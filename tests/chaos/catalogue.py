@@ -19,11 +19,21 @@ from tests.chaos.faults import (
     paused_worker,
     restarted_server,
     silent_connections,
+    silent_listeners,
     stopped_worker,
     terminated_backends,
     wrong_clock,
 )
-from tests.chaos.invariants import claims, counters, endings, fates, pointers, requests, values
+from tests.chaos.invariants import (
+    claims,
+    counters,
+    endings,
+    fates,
+    job_fates,
+    pointers,
+    requests,
+    values,
+)
 from tests.chaos.invariants.invariant import Invariant
 from tests.chaos.loads import (
     cancels,
@@ -31,6 +41,10 @@ from tests.chaos.loads import (
     dags,
     here,
     invalidations,
+    job_cancels,
+    job_results,
+    job_transactions,
+    jobs,
     repeats,
     retries,
     ticks,
@@ -52,6 +66,7 @@ FAULTS: dict[str, tuple[Strike, int]] = {
     "terminated backends": (terminated_backends.strike, 1),
     "cut connections": (cut_connections.strike, 3),
     "silent connections": (silent_connections.strike, 1),
+    "silent listeners": (silent_listeners.strike, 1),
     "locked rows": (locked_rows.strike, 2),
     "exhausted connections": (exhausted_connections.strike, 1),
     "frozen backends": (frozen_backends.strike, 1),
@@ -69,6 +84,10 @@ LOADS: dict[str, Drive] = {
     "invalidations": invalidations.drive,
     "here": here.drive,
     "ticks": ticks.drive,
+    "jobs": jobs.drive,
+    "job_results": job_results.drive,
+    "job_cancels": job_cancels.drive,
+    "job_transactions": job_transactions.drive,
 }
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -79,4 +98,5 @@ INVARIANTS: tuple[Invariant, ...] = (
     *pointers.INVARIANTS,
     *fates.INVARIANTS,
     *requests.INVARIANTS,
+    *job_fates.INVARIANTS,
 )

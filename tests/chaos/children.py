@@ -2,7 +2,7 @@
 
 import functools
 
-from flowstone import Context, Pipeline
+from flowstone import Context, JobContext, Pipeline
 from tests.chaos.audit import Audit, Made
 from tests.chaos.behavior import RETRY, Body
 
@@ -20,5 +20,13 @@ def _body() -> Body:
 def apart(ctx: Context) -> Made:
     """Who dies in a child is tried again; its worker goes on."""
     made = _body().run_in_thread(ctx, [])
+    assert isinstance(made, Made)
+    return made
+
+
+@children.job(executor="process", queue=CHILDREN_QUEUE, retry=RETRY)
+def errand(ctx: JobContext, note: str) -> Made:
+    """Do the same for a job."""
+    made = _body().job_in_thread(ctx, note)
     assert isinstance(made, Made)
     return made

@@ -31,6 +31,10 @@ class Asked:
         cancelled: Runs whose cancellation was acknowledged.
         committed: Texts whose transaction was committed, rolled back, or neither is known.
         wakes: What was sent to whom.
+        jobs: Jobs that were acknowledged: their argument, the load, and the least delay in seconds.
+        job_transactions: As ``transactions``, of jobs.
+        cancelled_jobs: Jobs that somebody tried to cancel, and whether that was acknowledged.
+        heard: What those were told who waited for a job: how it ended, or its result's token.
     """
 
     runs: dict[int, str] = field(default_factory=dict)
@@ -38,6 +42,10 @@ class Asked:
     cancelled: set[int] = field(default_factory=set)
     transactions: dict[str, str] = field(default_factory=dict)
     wakes: list[tuple[int, str]] = field(default_factory=list)
+    jobs: dict[int, tuple[str, str, float]] = field(default_factory=dict)
+    job_transactions: dict[str, str] = field(default_factory=dict)
+    cancelled_jobs: dict[int, bool] = field(default_factory=dict)
+    heard: dict[int, str] = field(default_factory=dict)
     refused: int = 0
 
 

@@ -30,6 +30,7 @@ from tests.chaos.proxy import BadNetwork
 from tests.chaos.server import Server
 from tests.chaos.storm import Storm
 from tests.chaos.world import World
+from tests.scenarios.pooler import BINARY, pooler
 
 WORKERS = 4
 CALM_SECONDS = 8.0
@@ -78,9 +79,11 @@ class Course:
     @asynccontextmanager
     async def _world(self, server: Server) -> AsyncIterator[World]:
         environment = {FOLDER: str(self._folder), SEED: str(self._seed)}
-        async with BadNetwork(lambda: server.dsn).listening() as network:
-            # Half of them reach the server by way of the bad network.
+        async with BadNetwork(lambda: server.dsn).listening() as network, AsyncExitStack() as stack:
+            # Half of them reach the server by way of the bad network, one of these by a pooler.
             dsns = [(server.dsn, network.dsn)[place % 2] for place in range(WORKERS)]
+            if BINARY is not None:
+                dsns[-1] = stack.enter_context(pooler(network.dsn, servers=8))
             crew = Crew(dsns, environment, self._folder, self._journal)
             async with crew.at_work():
                 library = clock.library(self._folder)

@@ -1,8 +1,8 @@
 """
 What bodies and clients know, as tables beside the engine's: invariants compare the two.
 
-The tables are in the schema ``chaos``. ``intents`` is written by clients in their own transactions,
-the others when all is over.
+The tables are in the schema ``chaos``. ``intents`` and ``job_intents`` are written by clients in
+their own transactions, ``written`` by jobs in theirs, the others when all is over.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ CREATE TABLE chaos.starts (
     at double precision NOT NULL,
     pid integer NOT NULL,
     materialization_id bigint NOT NULL,
-    run_id bigint NOT NULL,
+    run_id bigint,
     asset text NOT NULL,
     attempt integer NOT NULL,
     outcome text
@@ -34,6 +34,18 @@ CREATE TABLE chaos.folded (request text PRIMARY KEY, run_ids bigint[] NOT NULL);
 CREATE TABLE chaos.transactions (request text PRIMARY KEY, ended text NOT NULL);
 CREATE TABLE chaos.cancelled (run_id bigint PRIMARY KEY);
 CREATE TABLE chaos.wakes (materialization_id bigint NOT NULL, payload text NOT NULL);
+CREATE TABLE chaos.jobs (
+    job_id bigint PRIMARY KEY,
+    note text NOT NULL,
+    load text NOT NULL,
+    delay double precision NOT NULL
+);
+CREATE TABLE chaos.job_intents (note text PRIMARY KEY, job_id bigint NOT NULL);
+CREATE TABLE chaos.job_transactions (note text PRIMARY KEY, ended text NOT NULL);
+CREATE TABLE chaos.cancelled_jobs (job_id bigint PRIMARY KEY, is_acknowledged boolean NOT NULL);
+CREATE TABLE chaos.heard (job_id bigint PRIMARY KEY, what text NOT NULL);
+CREATE TABLE chaos.written (job_id bigint NOT NULL, token text NOT NULL);
+COMMENT ON TABLE chaos.written IS 'By jobs, in the transactions that they settle in.';
 """
 
 
@@ -63,6 +75,10 @@ async def bring(
         "transactions": list(asked.transactions.items()),
         "cancelled": [(run_id,) for run_id in asked.cancelled],
         "wakes": list(asked.wakes),
+        "jobs": [(id_, *facts) for id_, facts in asked.jobs.items()],
+        "job_transactions": list(asked.job_transactions.items()),
+        "cancelled_jobs": list(asked.cancelled_jobs.items()),
+        "heard": list(asked.heard.items()),
     }
     for table, rows in records.items():
         await pg.copy_records_to_table(table, schema_name="chaos", records=rows)

@@ -16,13 +16,19 @@ LONG_BYTES = 200
 
 
 class Link:
-    """One connection through the proxy."""
+    """
+    One connection through the proxy.
+
+    Attributes:
+        is_listening: Whether it was asked to LISTEN.
+    """
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self._ends = (client, server)
         self._may_pass = asyncio.Event()
         self._may_pass.set()
         self._cut_at: asyncio.StreamWriter | None = None
+        self.is_listening = False
 
     def cut(self) -> None:
         """Cut it now, whatever it is doing."""
@@ -44,6 +50,8 @@ class Link:
 
     async def pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):
+            if sink is self._ends[1] and b"LISTEN " in data:
+                self.is_listening = True
             await self._may_pass.wait()
             if self._cut_at is sink and len(data) > LONG_BYTES:
                 sink.write(data[: len(data) // 2])

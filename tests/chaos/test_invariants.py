@@ -1,5 +1,6 @@
 """Every invariant holds where nothing went wrong, and is violated by what it speaks of."""
 
+import asyncio
 from pathlib import Path
 
 import asyncpg
@@ -7,11 +8,14 @@ import pytest
 
 from flowstone import FlowStone, RunFailedError, RunWaiting
 from flowstone.core.handle import RunHandle
+from flowstone.core.job_handle import JobHandle
+from flowstone.core.worker_options import WorkerOptions
 from tests.chaos import evidence, verdict
 from tests.chaos.app import application, fates
 from tests.chaos.audit import Audit
 from tests.chaos.catalogue import INVARIANTS
 from tests.chaos.client import Asked
+from tests.chaos.jobs import JOBS_QUEUE
 from tests.chaos.journal import Journal
 
 # What each statement does to the rows of a good run, by the claim that it makes untrue.
@@ -67,7 +71,7 @@ HARM = {
         SELECT (jsonb_populate_record(m, jsonb_build_object(
             'id', m.id + 1000000, 'run_id', 1000000, 'finished_at', m.finished_at + interval '1 min'
         ))).*
-        FROM flowstone_materializations m
+        FROM flowstone_materializations m WHERE m.run_id IS NOT NULL
     """,
     "nobody fails who cannot": """
         UPDATE flowstone_materializations SET status = 'failed' WHERE status = 'succeeded'
@@ -95,6 +99,37 @@ HARM = {
         UPDATE flowstone_runs SET cancel_requested_at = created_at - interval '1 min';
         INSERT INTO chaos.cancelled SELECT id FROM flowstone_runs
     """,
+    "a job that was acknowledged exists, with its argument": """
+        UPDATE flowstone_materializations SET arguments = '{"note": "another"}'
+    """,
+    "a job exists if, and only if, its caller's transaction was committed": """
+        UPDATE chaos.job_transactions SET ended = 'rolled back'
+    """,
+    "no request is two jobs": """
+        INSERT INTO flowstone_materializations
+        SELECT (jsonb_populate_record(m, jsonb_build_object('id', m.id + 1000000))).*
+        FROM flowstone_materializations m WHERE run_id IS NULL
+    """,
+    "a job ends as it behaves, or because somebody cancelled it": """
+        UPDATE flowstone_materializations SET status = 'cancelled' WHERE run_id IS NULL
+    """,
+    "a result is of the job's own argument": """
+        UPDATE flowstone_values SET value = '{"payload": "another"}'
+    """,
+    "who waited for a job was told how it ended": "UPDATE chaos.heard SET what = 'cancelled'",
+    "a job that was cancelled is not started again": """
+        INSERT INTO procrastinate_events (job_id, type, at)
+        SELECT job_id, 'abort_requested', now() - interval '1 min' FROM chaos.jobs;
+        INSERT INTO chaos.cancelled_jobs SELECT job_id, true FROM chaos.jobs
+    """,
+    "no job begins before its time": "UPDATE chaos.jobs SET delay = 60",
+    "each error that is kept is of an attempt that failed, in order": """
+        UPDATE flowstone_errors SET attempt = 99
+    """,
+    "who failed, other than with its worker, has an error kept": "DELETE FROM flowstone_errors",
+    "what a job wrote is there once if that attempt counts, and not otherwise": """
+        INSERT INTO chaos.written SELECT * FROM chaos.written
+    """,
 }
 
 
@@ -111,6 +146,7 @@ async def test_what_holds_of_a_good_run_is_violated_by_its_opposite(
         asked.runs[handle.run_id] = "test"
         asked.folded["all"] = {handle.run_id}
         await finish(app, handle, pg, asked)
+        await finish_jobs(app, pg, asked)
         ends = fates(app)
     await evidence.bring(pg, tmp_path, asked, ends)
 
@@ -126,6 +162,27 @@ async def test_what_holds_of_a_good_run_is_violated_by_its_opposite(
             unseen.append(claim)
         await transaction.rollback()
     assert unseen == []
+
+
+async def finish_jobs(app: FlowStone, pg: asyncpg.Connection, asked: Asked) -> None:
+    """Enqueue one job of each kind, and work until all have ended."""
+    names = [name for name in app.definitions.jobs if name.startswith("jobs.")]
+    calls = [app.definitions.jobs[name].with_(note=name) for name in names]
+    handles: list[JobHandle[object]] = await app.enqueue_many(calls, delay="1ms")
+    for handle, name in zip(handles, names, strict=True):
+        asked.jobs[handle.job_id] = (name, "test", 0.001)
+    async with pg.transaction():
+        committed = await app.enqueue(app.definitions.jobs["jobs.plain"].with_(note="x"), conn=pg)
+        await pg.execute("INSERT INTO chaos.job_intents VALUES ('x', $1)", committed.job_id)
+    asked.job_transactions["x"] = "committed"
+    worker = app.worker(WorkerOptions(queues={JOBS_QUEUE: 20}))
+    working = asyncio.create_task(worker.run())
+    for handle in [*handles, committed]:
+        record = await handle.wait(60)
+        if record.status == "failed":
+            asked.heard[handle.job_id] = "failed"
+    worker.stop()
+    await working
 
 
 async def finish(

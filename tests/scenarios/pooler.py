@@ -28,6 +28,7 @@ pool_mode = transaction
 default_pool_size = {servers}
 max_client_conn = 200
 server_reset_query =
+server_login_retry = 1
 """
 
 

@@ -19,7 +19,7 @@ INVARIANTS = (
         """
         SELECT m.id, m.asset, m.partition, m.finished_at AS at
         FROM flowstone.flowstone_materializations m
-        WHERE m.status = 'succeeded' AND NOT EXISTS (
+        WHERE m.status = 'succeeded' AND m.run_id IS NOT NULL AND NOT EXISTS (
             SELECT FROM flowstone.flowstone_current c
             WHERE (c.asset, c.partition) = (m.asset, m.partition)
         )

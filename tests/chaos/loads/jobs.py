@@ -1,0 +1,31 @@
+"""Jobs, one or many at once, now or after a delay, more or less urgent."""
+
+from flowstone import FlowStone
+from flowstone.core.job import JobCall
+from tests.chaos.client import Client
+
+MEAN_SECONDS = 0.3
+DELAYS = (0.0, 0.0, 0.0, 0.3, 1.5, 7.0)
+
+
+def a_call(client: Client, app: FlowStone, note: str) -> JobCall[object]:
+    """Return a call of some job of this application, which says what it is for."""
+    jobs = app.definitions.jobs
+    call: JobCall[object] = jobs[client.chance.choice(sorted(jobs))].with_(note=note)
+    return call
+
+
+async def drive(client: Client) -> None:
+    app = client.app
+    notes = [client.text("job") for _ in range(client.chance.choice([1, 1, 2, 20]))]
+    delay = client.chance.choice(DELAYS)
+    handles = await client.attempt(
+        lambda: app.enqueue_many(
+            [a_call(client, app, note) for note in notes],
+            delay=delay or None,
+            priority=client.chance.choice([-1, 0, 0, 1]),
+        )
+    )
+    for handle, note in zip(handles or [], notes, strict=handles is not None):
+        client.asked.jobs[handle.job_id] = (note, "jobs", delay)
+    await client.pause(MEAN_SECONDS)
