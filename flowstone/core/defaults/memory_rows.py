@@ -86,6 +86,7 @@ class Row:
         superseded_at: When another became current instead; None while it is, or never was.
         outlives_run: Whether its run was pruned.
         arguments: Of a job; None is an asset's materialization.
+        schedule: Which schedule has enqueued the job, ``tick_at`` for which of its ticks.
     """
 
     id: int
@@ -123,6 +124,8 @@ class Row:
     superseded_at: datetime | None = None
     outlives_run: bool = False
     arguments: JsonText | None = None
+    schedule: str | None = None
+    tick_at: datetime | None = None
     failed_attempts: list[FailedAttempt] = field(default_factory=list)
 
     @property
@@ -155,6 +158,8 @@ class Row:
             started_at=self.started_at,
             finished_at=self.finished_at,
             duration_ms=self.duration_ms,
+            schedule=self.schedule,
+            tick_at=self.tick_at,
         )
 
     def record(self) -> MaterializationRecord:

@@ -25,6 +25,7 @@ Every error that FlowStone raises.
     ├─ JobError                         what became of a job, told to the one who waits for it
     │  ├─ JobFailedError  JobCancelledError  JobNotFoundError
     │  └─ JobNotEndedError              the job goes on
+    ├─ ScheduleError: ScheduleNotFoundError (did you mean …?)  ScheduleInCodeError
     ├─ RunError                         what became of a run, told to the one who waits for it
     │  ├─ RunFailedError  RunCancelledError  RunNotFoundError
     │  ├─ HandleTimeoutError            the run goes on
@@ -89,6 +90,11 @@ from flowstone.core.errors.run import (
     RunNotFoundError,
     RunWaiting,
 )
+from flowstone.core.errors.schedule import (
+    ScheduleError,
+    ScheduleInCodeError,
+    ScheduleNotFoundError,
+)
 from flowstone.core.errors.work import (
     AssetFunctionError,
     DependencyFailedError,
@@ -147,6 +153,9 @@ __all__ = [
     "RunFailedError",
     "RunNotFoundError",
     "RunWaiting",
+    "ScheduleError",
+    "ScheduleInCodeError",
+    "ScheduleNotFoundError",
     "SchemaError",
     "SchemaFingerprintError",
     "SchemaVersionError",
