@@ -26,6 +26,7 @@ if _TYPE_CHECKING:
     from flowstone.core.retention import Retention
     from flowstone.core.retry import Retry
     from flowstone.core.run_sync import run_sync
+    from flowstone.core.unique import Unique
 
 __all__ = [
     "Asset",
@@ -49,6 +50,7 @@ __all__ = [
     "RunWaiting",
     "Skip",
     "Snooze",
+    "Unique",
     "run_sync",
 ]
 
@@ -76,6 +78,7 @@ _HOMES = {
     "RunWaiting": "errors",
     "Skip": "results",
     "Snooze": "results",
+    "Unique": "unique",
     "run_sync": "run_sync",
 }
 

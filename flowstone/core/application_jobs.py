@@ -27,10 +27,17 @@ class ApplicationJobs(Assembly):
     async def _enqueue_jobs(
         self, calls: Sequence[JobCall[T]], **given: Unpack[JobOptions]
     ) -> list[JobHandle[T]]:
-        ids = await self._jobs.enqueue(calls, **given)
+        enqueued = await self._jobs.enqueue(calls, **given)
         return [
-            JobHandle(self.store, self.codec, id_, call.job.body.value_type)
-            for id_, call in zip(ids, calls, strict=True)
+            JobHandle(
+                self.store,
+                self.codec,
+                it.job_id,
+                call.job.body.value_type,
+                created=it.created,
+                replaced=it.replaced,
+            )
+            for it, call in zip(enqueued, calls, strict=True)
         ]
 
 

@@ -15,6 +15,8 @@ from flowstone.core.errors import (
     ValueNotStorableError,
 )
 from flowstone.core.signature import OwnArgument
+from flowstone.core.unique import Unique
+from flowstone.core.unique_key import UniqueKey
 
 MAX_BYTES = 1024 * 1024
 """The most that the arguments of a job may have, as JSON: larger things belong in a table."""
@@ -84,6 +86,18 @@ class JobArguments:
         except ValueNotReadableError as error:
             raise JobArgumentsError(self._job, f"at {error.path}: {error.why}") from error
         return {it.parameter: getattr(read, it.parameter) for it in self._wanted}
+
+    def key(self, text: JsonText, unique: Unique, codec: Codec) -> UniqueKey:
+        """
+        Return what makes a job with these arguments the same as another.
+
+        Raises:
+            JobArgumentsError: They are not what the function takes.
+        """
+        # Decoded and encoded again, what was left to a default, or given as another type that
+        # fits, is the same.
+        chosen = unique.chosen(self.decode(text, codec))
+        return unique.key_of(self._job, codec.encode(chosen, max_bytes=2 * MAX_BYTES))
 
     def _check(self, text: JsonText, codec: Codec) -> object:
         return codec.decode(text, self._type)

@@ -28,13 +28,27 @@ class JobHandle(Generic[T_co]):
 
     Args:
         annotation: What the job's function returns, as its result is read.
+        created: False if `enqueue` found another that is the same: this is the handle of that one.
+        replaced: Whether that other waited, and has the arguments, queue, priority and time that
+            were given.
     """
 
-    def __init__(self, store: Store, codec: Codec, job_id: int, annotation: object) -> None:
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec,
+        job_id: int,
+        annotation: object,
+        *,
+        created: bool = True,
+        replaced: bool = False,
+    ) -> None:
         self._store = store
         self._codec = codec
         self._annotation = annotation
         self.job_id = job_id
+        self.created = created
+        self.replaced = replaced
 
     def __repr__(self) -> str:
         return f"<job {self.job_id}>"

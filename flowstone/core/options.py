@@ -15,6 +15,7 @@ from flowstone.core import duration
 from flowstone.core.errors import InvalidOptionError
 from flowstone.core.io_choice import text_of
 from flowstone.core.retry import Retry
+from flowstone.core.unique import Unique
 
 LONGEST_NAME = 200
 """Characters of a pipeline's or an asset's name."""
@@ -39,6 +40,7 @@ class Options:
         aliases: Full names that the asset had before, so that a rename keeps its history.
         version: What the author calls this version of the code; None is the hash of the code.
         executor: Where a plain function runs; None is a thread.
+        unique: Of a job: which others are the same; None is none.
     """
 
     io: str | None = None
@@ -52,6 +54,7 @@ class Options:
     aliases: tuple[str, ...] = ()
     version: str | None = None
     executor: Literal["thread", "process"] | None = None
+    unique: Unique | None = None
 
 
 class OptionReader:
@@ -129,6 +132,13 @@ class OptionReader:
             case None | "thread" | "process":
                 return value
         self._refuse("executor", value, '"thread" or "process"')
+        return None
+
+    def unique(self, value: object) -> Unique | None:
+        """Return what makes jobs the same."""
+        if value is None or isinstance(value, Unique):
+            return value
+        self._refuse("unique", value, "a Unique: unique=Unique()")
         return None
 
     def texts(self, option: str, values: object) -> tuple[str, ...]:

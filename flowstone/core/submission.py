@@ -16,7 +16,7 @@ from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.definitions import Definitions
 from flowstone.core.errors import InvalidOptionError, ValueNotStorableError
 from flowstone.core.io_choice import IOLike
-from flowstone.core.job_submission import checked_at
+from flowstone.core.job_submission import checked_at, checked_dedupe
 from flowstone.core.options import OptionReader
 from flowstone.core.planner import Action, Decision, Planner, Request
 from flowstone.core.run_options import AssetOptions, RunOptions, parse
@@ -24,8 +24,6 @@ from flowstone.core.values import Values
 
 ConfigLike: TypeAlias = Config | Mapping[str, object]
 """A configuration, or its fields."""
-
-LONGEST_DEDUPE = 1024
 
 
 class RunArguments(TypedDict, total=False):
@@ -233,11 +231,7 @@ class Submissions:
                 has to run without a field of its configuration that has no default.
             DependencyNotReadyError: Without ``with_deps``, an upstream has no value.
         """
-        at = checked_at(at)
-        if dedupe is not None and not _is_dedupe(dedupe):
-            raise InvalidOptionError(
-                f"dedupe={dedupe!r} must be a text of 1 to {LONGEST_DEDUPE} characters"
-            )
+        at, dedupe = checked_at(at), checked_dedupe(dedupe)
         keys = self._planner.keys(request)
         found, ids = await self._store.current(keys, reserve=len(keys), conn=conn)
         decisions = self._decide(request, found)
@@ -260,7 +254,3 @@ class Submissions:
             )
             for name in (*names, *request.targets)
         }
-
-
-def _is_dedupe(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_DEDUPE and "\0" not in value

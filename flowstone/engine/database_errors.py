@@ -11,6 +11,9 @@ FS002 there is no such run (``DETAIL`` is its id)              RunNotFoundError
 FS003 a function has ended its ``ctx.transaction()`` itself    TransactionError
 ===== ======================================================== =======================
 
+``FS004`` never leaves the database: a unique key is held, and ``flowstone_enqueue_jobs_v1`` says by
+whom.
+
 A function or table of ours that is not there means a database that was not migrated, and says so.
 """
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from flowstone.core.contracts.job_queue import (
+    Enqueued,
     FailedAttempt,
     JobBatch,
     JobChange,
@@ -12,18 +13,26 @@ from flowstone.core.contracts.job_queue import (
     JobSelection,
     NewJob,
 )
+from flowstone.core.errors import JobExistsError
 from flowstone.core.status import Status
+from flowstone.core.unique_key import JobState
 from flowstone.engine.rows import Row, milliseconds
 from flowstone.engine.store_calls import StoreCalls
 
-ENQUEUE_TYPES = ("text[]", "text[]", "text[]", "integer[]", "timestamptz[]", "bigint[]")
+ENQUEUE_TYPES = (
+    "text[]", "text[]", "text[]", "integer[]", "timestamptz[]", "bigint[]",
+    "text[]", "smallint[]", "bigint[]", "text[]",
+)  # fmt: skip
+
+STATE_BITS = {state: 1 << place for place, state in enumerate(JobState)}
+"""What ``unique_states`` adds up."""
 SELECTION_TYPES = ("bigint[]", "text", "text", "text[]", "bigint", "bigint")
 
 
 class PostgresJobQueue(StoreCalls, JobQueue):
     """Jobs in the tables of one schema."""
 
-    async def enqueue(self, jobs: Sequence[NewJob], *, conn: object = None) -> Sequence[int]:
+    async def enqueue(self, jobs: Sequence[NewJob], *, conn: object = None) -> Sequence[Enqueued]:
         found = await self._fetch(
             "flowstone_enqueue_jobs_v1",
             ENQUEUE_TYPES,
@@ -33,10 +42,17 @@ class PostgresJobQueue(StoreCalls, JobQueue):
             [it.priority for it in jobs],
             [it.at for it in jobs],
             [milliseconds(it.delay) for it in jobs],
+            *_unique_arrays(jobs),
             conn=conn,
             is_bulk=True,
         )
-        return [row["id"] for row in found]
+        for job, row in zip(jobs, found, strict=True):
+            if row["outcome"] == "conflict":
+                raise JobExistsError(row["id"], job.name)
+        return [
+            Enqueued(row["id"], row["outcome"] == "created", row["outcome"] == "replaced")
+            for row in found
+        ]
 
     async def jobs(self, job_ids: Sequence[int]) -> Mapping[int, JobRecord]:
         found = await self._fetch("flowstone_jobs_v1", ("bigint[]",), list(job_ids))
@@ -105,6 +121,19 @@ def _arguments(selection: JobSelection, statuses: Collection[Status] | None) -> 
     )
 
 
+def _unique_arrays(jobs: Sequence[NewJob]) -> tuple[Sequence[object] | None, ...]:
+    """Return what makes the jobs unique, as arrays; None for each when none is."""
+    uniques = [it.unique for it in jobs]
+    if not any(uniques):
+        return (None,) * 4
+    return (
+        [it and it.key for it in uniques],
+        [it and sum(STATE_BITS[state] for state in it.states) for it in uniques],
+        [it and milliseconds(it.within) for it in uniques],
+        [it and it.on_conflict.value for it in uniques],
+    )
+
+
 def _record(row: Row) -> JobRecord:
     return JobRecord(
         row["id"],
@@ -122,6 +151,4 @@ def _record(row: Row) -> JobRecord:
         row["started_at"],
         row["finished_at"],
         row["duration_ms"],
-        row["schedule"],
-        row["tick_at"],
     )

@@ -19,8 +19,9 @@ BOUNDS: Mapping[str, str] = {
     "flowstone_pruning": "ten rows, and two for each queue with periods of its own",
     "flowstone_reused": "goes with its run, by retention (runs, failed)",
     "flowstone_runs": "retention (runs, failed)",
-    "flowstone_schedules": "one row for each schedule, in code or added by hand",
     "flowstone_served_code": "one row for FlowStone and each plugin with tables",
+    "flowstone_unique_keys": "one row for each unique job, while it is in a state that its key "
+    "covers; goes with the job at the latest",
     "flowstone_values": "retention (values, jobs, failed_jobs); current ones stay",
     "flowstone_waits": "one row for each materialization that waits or was woken; goes with its "
     "end",

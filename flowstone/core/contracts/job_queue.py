@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 
 from flowstone.core.contracts.job_records import FailedAttempt, JobRecord, NewJob
 from flowstone.core.contracts.job_selection import JobBatch, JobChange, JobPage, JobSelection
+from flowstone.core.unique_key import Enqueued
 
 __all__ = [
+    "Enqueued",
     "FailedAttempt",
     "JobBatch",
     "JobChange",
@@ -34,8 +36,17 @@ class JobQueue(ABC):
     """
 
     @abstractmethod
-    async def enqueue(self, jobs: Sequence[NewJob], *, conn: object = None) -> Sequence[int]:
-        """Write the jobs, all or none, and return their ids in the order given."""
+    async def enqueue(self, jobs: Sequence[NewJob], *, conn: object = None) -> Sequence[Enqueued]:
+        """
+        Write the jobs, all or none, and say what became of each, in the order given.
+
+        A job whose key another holds is not written; see `UniqueKey`. It is as if they were
+        enqueued one after the other, but that keys which raise differ.
+
+        Raises:
+            JobExistsError: Another holds a key that raises. Nothing was written; a transaction of
+                the caller's can go on.
+        """
 
     @abstractmethod
     async def jobs(self, job_ids: Sequence[int]) -> Mapping[int, JobRecord]:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from flowstone.core.contracts.store_records import JsonText
 from flowstone.core.status import Status
+from flowstone.core.unique_key import UniqueKey
 
 
 @dataclass(slots=True)
@@ -17,6 +18,7 @@ class NewJob:
         arguments: What its function is called with; a JSON object.
         at: Not before this instant.
         delay: Not before this much later, by the store's clock; of both the later counts.
+        unique: What keeps others out; None is nothing.
     """
 
     name: str
@@ -25,6 +27,7 @@ class NewJob:
     priority: int = 0
     at: datetime | None = None
     delay: timedelta | None = None
+    unique: UniqueKey | None = None
 
 
 @dataclass(slots=True)
@@ -39,8 +42,6 @@ class JobRecord:
         error: JSON of the last failure, or the reason of a skip or cancel.
         waiting_on: What it waits for, while it waits.
         not_before: When it is due, if that is still to come.
-        schedule: The schedule that has enqueued it.
-        tick_at: For which of its ticks; None when it was triggered by hand.
     """
 
     job_id: int
@@ -58,8 +59,6 @@ class JobRecord:
     started_at: datetime | None
     finished_at: datetime | None
     duration_ms: int | None
-    schedule: str | None = None
-    tick_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,25 +3,38 @@
 from collections import Counter
 from datetime import datetime
 
+from flowstone.core.contracts.job_queue import NewJob
 from flowstone.core.defaults.memory_machine import Machine
 from flowstone.core.defaults.memory_rows import Row
 from flowstone.core.status import RunStatus, Status
 
 
 class JobMachine(Machine):
-    """A machine whose jobs can be given another life, or be forgotten."""
+    """A machine whose jobs can be changed, given another life, or be forgotten."""
 
     def retry(self, row: Row, now: datetime) -> bool:
         """Let a job that has ended be ready anew, or one that is timed be due; False: neither."""
-        if not row.is_retryable(now):
+        if not self.can_retry(row, now):
             return False
         if row.status.is_terminal:
             self._revive(row)
+        self.unique.follow(row, now)
         self._queue(row, None)
         return True
 
+    def can_retry(self, row: Row, now: datetime) -> bool:
+        """Whether the job can be retried; not one that has ended while another holds its key."""
+        is_taken = row.status.is_terminal and self.unique.successor(row, now) is not None
+        return row.is_retryable(now) and not is_taken
+
+    def replace(self, row: Row, by: NewJob, due: datetime | None) -> None:
+        """Let a job that is ready be what another would have been."""
+        row.arguments, row.queue, row.priority = by.arguments, by.queue, by.priority
+        self._queue(row, due)
+
     def forget(self, row: Row) -> None:
         """Delete a job that does not run; whoever waits for it hears of it."""
+        self.unique.release(row)
         row.ticket += 1
         # Entries of the queues look at the ticket alone, notifications at the status.
         row.status = Status.CANCELLED

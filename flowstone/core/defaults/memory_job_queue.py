@@ -7,6 +7,7 @@ from itertools import islice
 from typing import assert_never
 
 from flowstone.core.contracts.job_queue import (
+    Enqueued,
     FailedAttempt,
     JobBatch,
     JobChange,
@@ -21,8 +22,9 @@ from flowstone.core.defaults.clock import Clock
 from flowstone.core.defaults.memory_job_machine import JobMachine
 from flowstone.core.defaults.memory_job_selection import selected
 from flowstone.core.defaults.memory_rows import Row, RunRow
-from flowstone.core.errors import InvalidOptionError
+from flowstone.core.errors import InvalidOptionError, JobExistsError
 from flowstone.core.status import Status
+from flowstone.core.unique_key import OnConflict
 
 
 class MemoryJobQueue(JobQueue):
@@ -33,17 +35,33 @@ class MemoryJobQueue(JobQueue):
     _last_id: int
     _keep: int
 
-    async def enqueue(self, jobs: Sequence[NewJob], *, conn: object = None) -> Sequence[int]:
+    async def enqueue(self, jobs: Sequence[NewJob], *, conn: object = None) -> Sequence[Enqueued]:
         refuse_connection(conn)
         now = self._clock.now()
         self._drop_surplus()
-        ids = []
         for job in jobs:
-            self._last_id += 1
-            ids.append(self._last_id)
-            self._machine.add_job(_row(self._last_id, job, now), _due(job, now))
+            holder = self._holder(job, now)
+            if holder is not None and job.unique and job.unique.on_conflict is OnConflict.RAISE:
+                raise JobExistsError(holder.id, job.name)
+        enqueued = [self._enqueue(job, now) for job in jobs]
         self._publish()
-        return ids
+        return enqueued
+
+    def _enqueue(self, job: NewJob, now: datetime) -> Enqueued:
+        holder = self._holder(job, now)
+        if holder is None or job.unique is None:
+            self._last_id += 1
+            self._machine.add_job(_row(self._last_id, job, now), _due(job, now))
+            return Enqueued(self._last_id)
+        replaces = job.unique.on_conflict is OnConflict.REPLACE and holder.status is Status.READY
+        if replaces:
+            self._machine.replace(holder, job, _due(job, now))
+        return Enqueued(holder.id, created=False, replaced=replaces)
+
+    def _holder(self, job: NewJob, now: datetime) -> Row | None:
+        if job.unique is None:
+            return None
+        return self._machine.unique.holder(job.unique.key, now)
 
     async def jobs(self, job_ids: Sequence[int]) -> Mapping[int, JobRecord]:
         now = self._clock.now()
@@ -97,7 +115,7 @@ class MemoryJobQueue(JobQueue):
         machine = self._machine
         match change:
             case JobChange.RETRY:
-                return row.is_retryable(now) if dry_run else machine.retry(row, now)
+                return machine.can_retry(row, now) if dry_run else machine.retry(row, now)
             case JobChange.CANCEL:
                 return dry_run or bool(machine.cancel(row.run, now))
             case JobChange.DELETE:
@@ -112,7 +130,7 @@ class MemoryJobQueue(JobQueue):
         ended = self._machine.ended_jobs
         if len(ended) > 1.25 * self._keep:
             for id_ in list(islice(ended, len(ended) - self._keep)):
-                del ended[id_], self._machine.rows[id_]
+                self._machine.forget(ended[id_])
 
     def _publish(self) -> None:
         raise NotImplementedError
@@ -153,4 +171,5 @@ def _row(id_: int, job: NewJob, now: datetime) -> Row:
         dependents=(),
         optional_dependents=(),
         arguments=job.arguments,
+        unique=job.unique,
     )

@@ -1,5 +1,6 @@
 """What can be claimed from one queue, or from one run: two heads, as on Postgres."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 from typing import Generic, Protocol, TypeVar
@@ -61,6 +62,14 @@ class Jobs(Generic[J]):
             if job.ticket == ticket:
                 return job
         return None
+
+    def take_several(self, count: int, now: datetime) -> Iterator[J]:
+        """Remove and return the jobs that are next, at most so many."""
+        for _ in range(count):
+            job = self.take(now)
+            if job is None:
+                return
+            yield job
 
     def next_due(self) -> datetime | None:
         """Return when the first timed job can be taken; None when no job is timed."""

@@ -24,11 +24,10 @@ from flowstone.core.contracts.store import (
     Settlement,
     Wait,
 )
+from flowstone.core.defaults.memory_errors import superseded, upstream_ended, worker_died
 from flowstone.core.defaults.memory_jobs import Jobs
-from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
-from flowstone.core.errors import DependencyFailedError
-from flowstone.core.json_value import JsonValue
-from flowstone.core.outcome import Wake
+from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow, wake_from
+from flowstone.core.defaults.memory_unique import UniqueKeys
 from flowstone.core.status import Event, RunStatus, Status, advance
 
 FOR_DEPENDENTS = {
@@ -62,6 +61,7 @@ class Machine:
         self.superseded: dict[int, Row] = {}
         self.taken: Counter[int] = Counter()
         self.outliving: defaultdict[Key, dict[int, Row]] = defaultdict(dict)
+        self.unique = UniqueKeys()
         self._queues: defaultdict[str, Jobs[Row]] = defaultdict(Jobs)
         self._queued: list[Row] = []
         self._topics: set[str] = set()
@@ -102,6 +102,7 @@ class Machine:
         row.run.rows.append(row)
         row.run.open_count = 1
         row.run.counts[row.status] += 1
+        self.unique.follow(row, row.run.created_at)
         self._queue(row, due)
 
     def settle(
@@ -143,7 +144,7 @@ class Machine:
         return [
             self._claim(row, worker, now)
             for jobs, slots in self._heads(capacity)
-            for row in _taken(jobs, slots, now)
+            for row in jobs.take_several(slots, now)
         ]
 
     def next_due(self, capacity: Capacity) -> datetime | None:
@@ -157,7 +158,7 @@ class Machine:
         if row.status.is_terminal or row.status is Status.PENDING:
             return False
         if row.wait is not None and row.status is Status.WAITING:
-            row.wake = _wake(row.wait, payload=content)
+            row.wake = wake_from(row.wait, payload=content)
             self._move(row, Event.WOKEN)
             self._queue(row, None)
             return True
@@ -196,10 +197,10 @@ class Machine:
             if row.is_abort_asked:
                 self._end(row, Event.CANCELLED, now)
             elif is_charged and max_rescues is not None and row.rescues > max_rescues:
-                row.error = _lost(row)
+                row.error = worker_died(row)
                 self._end(row, Event.FAILED, now)
             else:
-                self._hand_back(row, Event.RESCUED, None)
+                self._hand_back(row, Event.RESCUED, None, now)
         self._cascade([row for row in taken if row.status in FOR_DEPENDENTS], now)
         return [row.id for row in taken]
 
@@ -218,13 +219,13 @@ class Machine:
         elif row.is_abort_asked and not advance(row.status, event).is_terminal:
             self._end(row, Event.CANCELLED, now)
         elif event is Event.RETRIED:
-            self._hand_back(row, event, due)
+            self._hand_back(row, event, due, now)
         elif event in (Event.SNOOZED, Event.HANDED_BACK):
             row.attempt -= 1
-            self._hand_back(row, event, due)
+            self._hand_back(row, event, due, now)
         elif event is Event.WAITED and settlement.wait is not None:
             row.attempt -= 1
-            self._park(row, settlement.wait, due)
+            self._park(row, settlement.wait, due, now)
         else:
             self._end(row, event, now)
 
@@ -241,11 +242,14 @@ class Machine:
             row.superseded_at = now
             self.superseded[row.id] = row
 
-    def _park(self, row: Row, wait: Wait, deadline: datetime | None) -> None:
+    def _park(self, row: Row, wait: Wait, deadline: datetime | None, now: datetime) -> None:
+        if self._is_superseded(row, now):
+            return
         row.wait, row.wake, row.is_wake_delivered = wait, None, False
         row.claim += 1
         row.due = None
         self._move(row, Event.WAITED)
+        self.unique.follow(row, now)
         self._topics.add(f"run:{row.run.id}")
         if row.early_wake is not None:
             payload, row.early_wake = row.early_wake, None
@@ -253,13 +257,25 @@ class Machine:
         elif deadline is not None:
             self._queue(row, deadline)
 
-    def _hand_back(self, row: Row, event: Event, due: datetime | None) -> None:
+    def _hand_back(self, row: Row, event: Event, due: datetime | None, now: datetime) -> None:
+        if self._is_superseded(row, now):
+            return
         row.claim += 1
         self._move(row, event)
+        self.unique.follow(row, now)
         self._queue(row, due)
+
+    def _is_superseded(self, row: Row, now: datetime) -> bool:
+        """End a job that is to be done again, if another has taken its key while it ran."""
+        by = self.unique.successor(row, now)
+        if by is not None:
+            row.error = superseded(by)
+            self._end(row, Event.CANCELLED, now)
+        return by is not None
 
     def _end(self, row: Row, event: Event, now: datetime) -> None:
         self._move(row, event)
+        self.unique.follow(row, now)
         row.finished_at = now
         row.ticket += 1
         row.wait = row.wake = row.early_wake = None
@@ -279,7 +295,7 @@ class Machine:
             reached = []
             for row in wave:
                 for dependent in self._pending(row.dependents):
-                    dependent.error = _upstream_error(row)
+                    dependent.error = upstream_ended(row)
                     self._end(dependent, FOR_DEPENDENTS[row.status], now)
                     reached.append(dependent)
             wave = reached
@@ -322,8 +338,9 @@ class Machine:
 
     def _claim(self, row: Row, worker: WorkerRow, now: datetime) -> Claim:
         if row.wait is not None and row.status is Status.WAITING:
-            row.wake = _wake(row.wait, timed_out=True)
+            row.wake = wake_from(row.wait, timed_out=True)
         self._move(row, Event.CLAIMED)
+        self.unique.follow(row, now)
         row.ticket += 1
         row.attempt += 1
         row.started_at = now
@@ -370,30 +387,3 @@ class Machine:
         row.moved = row.run.moves
         row.status = status
         self._moved.add(row.run.id)
-
-
-def _taken(jobs: Jobs[Row], slots: int, now: datetime) -> Iterator[Row]:
-    for _ in range(slots):
-        row = jobs.take(now)
-        if row is None:
-            return
-        yield row
-
-
-def _wake(wait: Wait, *, payload: JsonValue = None, timed_out: bool = False) -> Wake:
-    return Wake(on=wait.on, state=json.loads(wait.state), payload=payload, timed_out=timed_out)
-
-
-def _upstream_error(row: Row) -> JsonText:
-    return json.dumps(
-        {
-            "code": DependencyFailedError.code,
-            "message": f"upstream {row.key.asset} {row.status.replace('_', ' ')}",
-            "upstream": row.key.asset,
-        }
-    )
-
-
-def _lost(row: Row) -> JsonText:
-    message = f"its worker died {row.rescues} times while running it"
-    return json.dumps({"code": "worker_died", "message": message})

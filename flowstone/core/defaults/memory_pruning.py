@@ -27,6 +27,7 @@ def prune(machine: Machine, retention: Retention, now: datetime, limit: int) -> 
     """Delete one batch by age."""
     jobs = list(islice(expired_jobs(machine, retention, now), limit))
     for job in jobs:
+        machine.unique.release(job)
         del machine.ended_jobs[job.id], machine.rows[job.id]
     runs = list(islice(expired(machine, retention, now), limit))
     pruned = delete(machine, runs, replaced_before=now - SPARED)

@@ -1,5 +1,6 @@
 """The rows of the memory store: what Postgres keeps in tables, as plain objects."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ from flowstone.core.contracts.store import (
     WorkerInfo,
 )
 from flowstone.core.defaults.memory_jobs import Jobs
+from flowstone.core.json_value import JsonValue
 from flowstone.core.outcome import Wake
 from flowstone.core.status import RunStatus, Status
+from flowstone.core.unique_key import UniqueKey
 
 INLINE_CHARACTERS = 16 * 1024
 """Longer values do not travel with a claim, so that who loads inputs has to know both ways."""
@@ -86,7 +89,7 @@ class Row:
         superseded_at: When another became current instead; None while it is, or never was.
         outlives_run: Whether its run was pruned.
         arguments: Of a job; None is an asset's materialization.
-        schedule: Which schedule has enqueued the job, ``tick_at`` for which of its ticks.
+        unique: Of a unique job.
     """
 
     id: int
@@ -124,8 +127,7 @@ class Row:
     superseded_at: datetime | None = None
     outlives_run: bool = False
     arguments: JsonText | None = None
-    schedule: str | None = None
-    tick_at: datetime | None = None
+    unique: UniqueKey | None = None
     failed_attempts: list[FailedAttempt] = field(default_factory=list)
 
     @property
@@ -158,8 +160,6 @@ class Row:
             started_at=self.started_at,
             finished_at=self.finished_at,
             duration_ms=self.duration_ms,
-            schedule=self.schedule,
-            tick_at=self.tick_at,
         )
 
     def record(self) -> MaterializationRecord:
@@ -215,3 +215,8 @@ class WorkerRow:
     beaten_at: datetime
     owned: dict[int, Row] = field(default_factory=dict)
     suspect_id: int | None = None
+
+
+def wake_from(wait: Wait, *, payload: JsonValue = None, timed_out: bool = False) -> Wake:
+    """Return the end of a wait as the next attempt sees it."""
+    return Wake(on=wait.on, state=json.loads(wait.state), payload=payload, timed_out=timed_out)

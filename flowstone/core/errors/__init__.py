@@ -24,8 +24,8 @@ Every error that FlowStone raises.
     ├─ ResourceUnavailableError (retryable)
     ├─ JobError                         what became of a job, told to the one who waits for it
     │  ├─ JobFailedError  JobCancelledError  JobNotFoundError
+    │  ├─ JobExistsError                one that is the same is there already
     │  └─ JobNotEndedError              the job goes on
-    ├─ ScheduleError: ScheduleNotFoundError (did you mean …?)  ScheduleInCodeError
     ├─ RunError                         what became of a run, told to the one who waits for it
     │  ├─ RunFailedError  RunCancelledError  RunNotFoundError
     │  ├─ HandleTimeoutError            the run goes on
@@ -63,6 +63,7 @@ from flowstone.core.errors.job import (
     JobArgumentsError,
     JobCancelledError,
     JobError,
+    JobExistsError,
     JobFailedError,
     JobNotEndedError,
     JobNotFoundError,
@@ -89,11 +90,6 @@ from flowstone.core.errors.run import (
     RunFailedError,
     RunNotFoundError,
     RunWaiting,
-)
-from flowstone.core.errors.schedule import (
-    ScheduleError,
-    ScheduleInCodeError,
-    ScheduleNotFoundError,
 )
 from flowstone.core.errors.work import (
     AssetFunctionError,
@@ -132,6 +128,7 @@ __all__ = [
     "JobArgumentsError",
     "JobCancelledError",
     "JobError",
+    "JobExistsError",
     "JobFailedError",
     "JobFunctionError",
     "JobNotEndedError",
@@ -153,9 +150,6 @@ __all__ = [
     "RunFailedError",
     "RunNotFoundError",
     "RunWaiting",
-    "ScheduleError",
-    "ScheduleInCodeError",
-    "ScheduleNotFoundError",
     "SchemaError",
     "SchemaFingerprintError",
     "SchemaVersionError",

@@ -99,6 +99,26 @@ class JobNotFoundError(JobError):
         super().__init__(job_id, f"job {job_id} does not exist; it may have been pruned")
 
 
+class JobExistsError(JobError):
+    """
+    A job that is the same is there already, and nothing was enqueued.
+
+    Attributes:
+        job_id: The one that is there.
+        job: The full name of both.
+    """
+
+    code = "job_exists"
+
+    def __init__(self, job_id: int, job: str) -> None:
+        self.job = job
+        super().__init__(
+            job_id,
+            f"job '{job}' is unique, and job {job_id} holds its key; nothing was enqueued",
+            context={"job": job},
+        )
+
+
 class JobNotEndedError(JobError):
     """
     The job did not end in the time that its waiter had; it goes on.

@@ -59,7 +59,6 @@ from flowstone.testing.contracts.store_contract_resuming import (
     DeadlineContract,
     LostResumeContract,
 )
-from flowstone.testing.contracts.store_contract_schedules import SchedulesContract
 from flowstone.testing.contracts.store_contract_settling import (
     RepetitionContract,
     SuccessContract,
@@ -68,8 +67,8 @@ from flowstone.testing.contracts.store_contract_stopping import (
     CancelRunContract,
     UnregisterContract,
 )
-from flowstone.testing.contracts.store_contract_ticks import TicksContract
 from flowstone.testing.contracts.store_contract_transitions import TransitionsContract
+from flowstone.testing.contracts.store_contract_unique import UniqueJobsContract
 from flowstone.testing.contracts.store_contract_values import (
     CurrentContract,
     InvalidateContract,
@@ -120,8 +119,7 @@ class StoreContract(
     WakeupsContract,
     JobsContract,
     JobChangesContract,
-    SchedulesContract,
-    TicksContract,
+    UniqueJobsContract,
     RaceContract,
     ScenarioContract,
     PruningScenarioContract,

@@ -37,9 +37,9 @@ def new_job(
     return NewJob(f"test.{name}", arguments, queue, priority, delay=delay)
 
 
-async def enqueued(store: Store, *jobs: NewJob) -> list[int]:
+async def enqueued(store: Store, *jobs: NewJob, conn: object = None) -> list[int]:
     """Enqueue jobs, by default one, and return their ids."""
-    return list(await store.enqueue(jobs or [new_job()]))
+    return [it.job_id for it in await store.enqueue(jobs or [new_job()], conn=conn)]
 
 
 async def job(store: Store, job_id: int) -> JobRecord:
@@ -105,7 +105,7 @@ class EnqueueContract(StoreSuite):
             NewJob("test.mail", "{}", QUEUE, at=soon, delay=timedelta(minutes=9)),
             NewJob("test.mail", "{}", QUEUE, at=soon, delay=timedelta(seconds=1)),
         ]
-        first, second = await store.enqueue(jobs)
+        first, second = await enqueued(store, *jobs)
         await self.advance(store, timedelta(minutes=2))
 
         worker = await new_worker(store)

@@ -16,7 +16,7 @@ from flowstone.core.contracts.store import Store
 from flowstone.core.contracts.transactions import Ending, SettlingTransaction
 from flowstone.core.errors import TransactionError
 from flowstone.core.status import Event, Status
-from flowstone.testing.contracts.store_contract_jobs import new_job
+from flowstone.testing.contracts.store_contract_jobs import enqueued, new_job
 from flowstone.testing.contracts.store_runs import (
     SETTLEMENTS,
     new_run,
@@ -142,6 +142,6 @@ class TransactionsContract(StoreSuite):
     async def _written(self, store: Store) -> tuple[SettlingTransaction, int]:
         """Return a transaction, and the job that was written in it."""
         transaction = await store.begin(self.DRIVER, idle_limit=IDLE_LIMIT)
-        [job_id] = await store.enqueue([new_job(queue="elsewhere")], conn=transaction.conn)
+        [job_id] = await enqueued(store, new_job(queue="elsewhere"), conn=transaction.conn)
         assert await store.jobs([job_id]) == {}
         return transaction, job_id

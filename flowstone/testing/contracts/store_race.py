@@ -15,7 +15,7 @@ import pytest
 
 from flowstone.core.contracts.store import Capacity, Claim, Settlement, Store, Turn
 from flowstone.core.errors import DatabaseError
-from flowstone.testing.contracts.store_contract_jobs import new_job
+from flowstone.testing.contracts.store_contract_jobs import enqueued, new_job
 from flowstone.testing.contracts.store_invariants import Accepted, check, check_end
 from flowstone.testing.contracts.store_runs import (
     Settle,
@@ -98,7 +98,7 @@ async def _enqueue(store: Store, random: Random, accepted: Accepted) -> None:
         new_job(arguments=f'{{"number": {number}}}', queue=random.choice(QUEUES))
         for number in range(30)
     ]
-    ids = await store.enqueue(jobs)
+    ids = await enqueued(store, *jobs)
     accepted.enqueue(dict(zip(ids, [it.arguments for it in jobs], strict=True)))
 
 

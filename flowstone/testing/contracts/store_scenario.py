@@ -16,7 +16,7 @@ import pytest
 
 from flowstone.core.contracts.store import Capacity, Claim, Key, Settlement, Store, WorkerLostError
 from flowstone.core.status import Event, Status
-from flowstone.testing.contracts.store_contract_jobs import new_job
+from flowstone.testing.contracts.store_contract_jobs import enqueued, new_job
 from flowstone.testing.contracts.store_invariants import Accepted, check, check_end
 from flowstone.testing.contracts.store_runs import (
     SETTLEMENTS,
@@ -166,7 +166,7 @@ class Scenario:
             )
             for _ in range(self.random.randint(1, 4))
         ]
-        ids = await self.store.enqueue(jobs)
+        ids = await enqueued(self.store, *jobs)
         self.accepted.enqueue(dict(zip(ids, [it.arguments for it in jobs], strict=True)))
 
     def _plan(self) -> Mapping[str, Sequence[str]]:

@@ -3,16 +3,23 @@
 -- Enqueue jobs, all in one statement, in the caller's transaction. Arrays run in parallel.
 --
 -- p_arguments: JSON texts. p_at, p_delays (milliseconds): not before; of the two the later, null is at once.
--- Returns their ids, in the order given.
+-- p_keys, p_states, p_windows (milliseconds), p_conflicts: of unique jobs, see 74_unique.sql; null when none is.
+-- Returns their ids, in the order given, each with what became of it: created; existing or replaced, when
+-- another holds its key. One that is not to be enqueued then comes as conflict, and nothing was written: the
+-- caller's transaction can go on.
 CREATE FUNCTION flowstone_enqueue_jobs_v1(
     p_names text[],
     p_arguments text[],
     p_queues text[],
     p_priorities integer[],
     p_at timestamptz[],
-    p_delays bigint[]
+    p_delays bigint[],
+    p_keys text[],
+    p_states smallint[],
+    p_windows bigint[],
+    p_conflicts text[]
 )
-    RETURNS TABLE (id bigint)
+    RETURNS TABLE (id bigint, outcome text)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
@@ -20,36 +27,78 @@ AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_sequence regclass := pg_get_serial_sequence('procrastinate_jobs', 'id');
+    v_due timestamptz[];
+    v_fate flowstone_unique_fate;
+    v_conflict text;
 BEGIN
+    IF p_keys IS NOT NULL THEN
+        v_due := ARRAY(
+            SELECT greatest(s.at, v_now + s.delay_ms * interval '1 ms')
+            FROM unnest(p_at, p_delays) WITH ORDINALITY AS s(at, delay_ms, place)
+            ORDER BY s.place
+        );
+        IF 'raise' = ANY (p_conflicts) THEN
+            BEGIN
+                v_fate := flowstone_resolve_unique(
+                    p_arguments, p_queues, p_priorities, v_due, p_keys, p_conflicts
+                );
+            EXCEPTION WHEN SQLSTATE 'FS004' THEN
+                GET STACKED DIAGNOSTICS v_conflict = PG_EXCEPTION_DETAIL;
+                RETURN QUERY
+                SELECT
+                    CASE WHEN s.key = split_part(v_conflict, ' ', 2) THEN split_part(v_conflict, ' ', 1)::bigint END,
+                    CASE WHEN s.key = split_part(v_conflict, ' ', 2) THEN 'conflict' END
+                FROM unnest(p_keys) WITH ORDINALITY AS s(key, place)
+                ORDER BY s.place;
+                RETURN;
+            END;
+        ELSE
+            v_fate := flowstone_resolve_unique(
+                p_arguments, p_queues, p_priorities, v_due, p_keys, p_conflicts
+            );
+        END IF;
+    END IF;
+
     RETURN QUERY
     WITH job AS MATERIALIZED (
         SELECT
-            nextval(v_sequence) AS id, s.name, s.arguments, s.queue, s.priority,
-            greatest(s.at, v_now + s.delay_ms * interval '1 ms') AS scheduled_at
-        FROM unnest(p_names, p_arguments, p_queues, p_priorities, p_at, p_delays)
-            AS s(name, arguments, queue, priority, at, delay_ms)
+            CASE WHEN p_keys IS NULL THEN nextval(v_sequence) ELSE s.id END AS id,
+            s.name, s.arguments, s.queue, s.priority,
+            greatest(s.at, v_now + s.delay_ms * interval '1 ms') AS scheduled_at,
+            s.key, s.states, v_now + s.window_ms * interval '1 ms' AS unique_until
+        FROM unnest(
+            p_names, p_arguments, p_queues, p_priorities, p_at, p_delays, p_keys, p_states, p_windows,
+            v_fate.entered
+        ) AS s(name, arguments, queue, priority, at, delay_ms, key, states, window_ms, id)
+        WHERE p_keys IS NULL OR s.id IS NOT NULL
     ),
     entered AS (
         INSERT INTO flowstone_materializations
-            (id, asset, queue, priority, status, unmet, enqueued_at, arguments, reason)
+            (id, asset, queue, priority, status, unmet, enqueued_at, arguments, reason, unique_key,
+             unique_states, unique_until)
         SELECT
             job.id, job.name, job.queue, job.priority, 'ready'::flowstone_status, 0, v_now,
-            job.arguments::json, 'enqueued'
+            job.arguments::json, 'enqueued', job.key, job.states, job.unique_until
         FROM job
+    ),
+    queued AS (
+        INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args, scheduled_at)
+        SELECT
+            job.id, job.queue, 'flowstone:materialize', job.priority, jsonb_build_object('job', job.name),
+            job.scheduled_at
+        FROM job
+        RETURNING id
     )
-    INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args, scheduled_at)
-    SELECT
-        job.id, job.queue, 'flowstone:materialize', job.priority, jsonb_build_object('job', job.name),
-        job.scheduled_at
-    FROM job
-    RETURNING id;
+    SELECT queued.id, 'created' FROM queued WHERE p_keys IS NULL
+    UNION ALL
+    SELECT fate.id, fate.outcome FROM unnest(v_fate.ids, v_fate.outcomes) AS fate(id, outcome);
 END;
 $$;
 
 CREATE TYPE flowstone_job_record AS (
     id bigint, name text, status text, queue text, priority integer, attempt integer, arguments text,
     value text, error text, waiting_on text, not_before timestamptz, enqueued_at timestamptz,
-    started_at timestamptz, finished_at timestamptz, duration_ms integer, schedule text, tick_at timestamptz
+    started_at timestamptz, finished_at timestamptz, duration_ms integer
 );
 
 -- Jobs by their ids; what is not (or no longer) one is left out.
@@ -68,7 +117,7 @@ AS $$
         m.id, m.asset, m.status::text, m.queue, m.priority, m.attempt, m.arguments::text, v.value::text,
         m.error::text, w.waiting_on,
         CASE WHEN m.status = 'ready' AND j.scheduled_at > clock_timestamp() THEN j.scheduled_at END,
-        m.enqueued_at, m.started_at, m.finished_at, m.duration_ms, m.schedule, m.tick_at
+        m.enqueued_at, m.started_at, m.finished_at, m.duration_ms
     FROM flowstone_materializations m
     LEFT JOIN procrastinate_jobs j ON j.id = m.id
     LEFT JOIN flowstone_values v ON v.materialization_id = m.id

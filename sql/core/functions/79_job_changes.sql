@@ -42,20 +42,41 @@ BEGIN
 END;
 $$;
 
--- Which of these jobs can be retried: what has ended, and what waits for its time.
+-- Which of these jobs can be retried: what has ended, and what waits for its time. Of what has ended and is
+-- unique not what another one has the key of by now, and of several with one key the newest.
 CREATE FUNCTION flowstone_retryable(p_ids bigint[])
     RETURNS TABLE (id bigint, has_ended boolean)
     LANGUAGE sql
 AS $$
-    SELECT m.id, m.finished_at IS NOT NULL
-    FROM flowstone_materializations m
-    LEFT JOIN procrastinate_jobs j ON j.id = m.id
-    WHERE m.id = ANY (p_ids)
-        AND CASE
-            -- One that is doing has been taken by a worker that is not ours.
-            WHEN m.finished_at IS NOT NULL THEN j.status IS DISTINCT FROM 'doing'
-            ELSE m.status = 'ready' AND j.status = 'todo' AND j.scheduled_at > clock_timestamp()
-        END;
+    SELECT able.id, able.has_ended
+    FROM (
+        SELECT
+            m.id, m.finished_at IS NOT NULL AS has_ended, own.key,
+            row_number() OVER (PARTITION BY own.key ORDER BY m.id DESC) AS place
+        FROM flowstone_materializations m
+        LEFT JOIN procrastinate_jobs j ON j.id = m.id
+        CROSS JOIN LATERAL (
+            SELECT CASE
+                WHEN m.finished_at IS NOT NULL AND (m.unique_until <= clock_timestamp()) IS NOT TRUE
+                    THEN m.unique_key
+            END AS key
+        ) own
+        WHERE m.id = ANY (p_ids)
+            AND NOT EXISTS (
+                SELECT
+                FROM flowstone_unique_keys k
+                JOIN flowstone_materializations holder ON holder.id = k.materialization_id
+                WHERE k.key = own.key
+                    AND k.materialization_id <> m.id
+                    AND (holder.unique_until <= clock_timestamp()) IS NOT TRUE
+            )
+            AND CASE
+                -- One that is doing has been taken by a worker that is not ours.
+                WHEN m.finished_at IS NOT NULL THEN j.status IS DISTINCT FROM 'doing'
+                ELSE m.status = 'ready' AND j.status = 'todo' AND j.scheduled_at > clock_timestamp()
+            END
+    ) able
+    WHERE able.key IS NULL OR able.place = 1;
 $$;
 
 -- Delete these jobs, which are locked, with all that belongs to them; whoever waits for one hears of it.

@@ -1,0 +1,382 @@
+-- Unique jobs: a key has one holder, a job whose states, and whose window, cover where it stands.
+--
+--     enqueued ──▶ holds its key ──┬─ ends, or runs, uncovered ──▶ lets go of it
+--                       ▲          └─ its window passes ──▶ holds it until somebody takes it over
+--                       └── is to do again, or ends, covered, while it is free
+--
+-- The primary key of flowstone_unique_keys is the judge. Who takes a key waits for another who is about to
+-- take it or to let go of it, and never for a job; who lets go of a key waits for nobody. Rows of jobs
+-- without a key cost a look at a null in the trigger's condition, and nothing else.
+
+-- The bit of unique_states that a status belongs to.
+CREATE FUNCTION flowstone_unique_state(p_status flowstone_status)
+    RETURNS integer
+    LANGUAGE sql
+    IMMUTABLE
+AS $$
+    SELECT CASE p_status
+        WHEN 'running' THEN 2
+        WHEN 'succeeded' THEN 4
+        WHEN 'skipped' THEN 4
+        WHEN 'failed' THEN 8
+        WHEN 'cancelled' THEN 16
+        ELSE 1
+    END;
+$$;
+
+-- Take these keys, each for its job, and return who holds those that could not be had.
+--
+-- Keys are distinct and sorted. One is also taken over: from a job whose window has passed, or that is gone.
+CREATE FUNCTION flowstone_take_unique_keys(p_keys text[], p_ids bigint[])
+    RETURNS TABLE (key text, holder bigint)
+    LANGUAGE plpgsql
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_taken bigint;
+    v_known bigint;
+    v_keys text[];
+    v_holders bigint[];
+BEGIN
+    LOOP
+        INSERT INTO flowstone_unique_keys (key, materialization_id)
+        SELECT wanted.key, wanted.id FROM unnest(p_keys, p_ids) AS wanted(key, id)
+        ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS v_taken = ROW_COUNT;
+        IF v_taken = cardinality(p_keys) THEN
+            RETURN;
+        END IF;
+
+        WITH free AS MATERIALIZED (
+            SELECT k.key, wanted.id
+            FROM unnest(p_keys, p_ids) AS wanted(key, id)
+            JOIN flowstone_unique_keys k ON k.key = wanted.key
+            LEFT JOIN flowstone_materializations m ON m.id = k.materialization_id
+            WHERE k.materialization_id <> wanted.id
+                AND (m.id IS NULL OR m.unique_until <= clock_timestamp())
+            ORDER BY k.key
+            FOR UPDATE OF k
+        )
+        UPDATE flowstone_unique_keys k SET materialization_id = free.id
+        FROM free
+        WHERE k.key = free.key;
+
+        SELECT
+            count(*),
+            array_agg(k.key) FILTER (WHERE k.materialization_id <> wanted.id),
+            array_agg(k.materialization_id) FILTER (WHERE k.materialization_id <> wanted.id)
+        INTO v_known, v_keys, v_holders
+        FROM unnest(p_keys, p_ids) AS wanted(key, id)
+        JOIN flowstone_unique_keys k ON k.key = wanted.key;
+        -- One that is missing was let go of in between.
+        EXIT WHEN v_known = cardinality(p_keys);
+    END LOOP;
+    RETURN QUERY SELECT lost.key, lost.holder FROM unnest(v_keys, v_holders) AS lost(key, holder);
+END;
+$$;
+
+-- Give jobs that hold these keys, and still wait, what was enqueued in their place; return which ones.
+--
+-- Locks: jobs, materializations.
+CREATE FUNCTION flowstone_replace_waiting(
+    p_keys text[],
+    p_arguments text[],
+    p_queues text[],
+    p_priorities integer[],
+    p_due timestamptz[]
+)
+    RETURNS TABLE (key text, holder bigint)
+    LANGUAGE plpgsql
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_waiting bigint[];
+BEGIN
+    v_waiting := ARRAY(
+        SELECT j.id
+        FROM procrastinate_jobs j
+        WHERE j.id = ANY (ARRAY(
+                SELECT k.materialization_id
+                FROM unnest(p_keys) AS given(key)
+                JOIN flowstone_unique_keys k ON k.key = given.key
+            ))
+            AND j.status = 'todo'
+        ORDER BY j.id
+        FOR UPDATE
+    );
+    RETURN QUERY
+    WITH replaced AS (
+        UPDATE flowstone_materializations m
+        SET arguments = given.arguments::json, queue = given.queue, priority = given.priority
+        FROM unnest(p_keys, p_arguments, p_queues, p_priorities, p_due)
+            AS given(key, arguments, queue, priority, due)
+        JOIN flowstone_unique_keys k ON k.key = given.key
+        WHERE m.id = k.materialization_id
+            AND m.id = ANY (v_waiting)
+            AND m.status = 'ready'
+            AND (m.unique_until <= clock_timestamp()) IS NOT TRUE
+        RETURNING m.id, given.key, given.queue, given.priority, given.due
+    ),
+    job AS (
+        UPDATE procrastinate_jobs j
+        SET queue_name = replaced.queue, priority = replaced.priority, scheduled_at = replaced.due
+        FROM replaced
+        WHERE j.id = replaced.id
+    )
+    SELECT replaced.key, replaced.id FROM replaced;
+    PERFORM flowstone_notify_queues(v_waiting);
+END;
+$$;
+
+-- What becomes of jobs that are to be enqueued, in the order given: the id to enter each with (null: it is
+-- not entered), the id of the job that stands for it, and why that one does: created, replaced, existing.
+CREATE TYPE flowstone_unique_fate AS (entered bigint[], ids bigint[], outcomes text[]);
+
+-- Take the keys of jobs that are to be enqueued, or find who holds them. Arrays run in parallel; a job
+-- without a key is always entered. Several of one key are as if enqueued one after the other.
+--
+-- p_conflicts: existing, replace, raise. With raise, a holder is told as FS004: DETAIL is its id and the key.
+CREATE FUNCTION flowstone_resolve_unique(
+    p_arguments text[],
+    p_queues text[],
+    p_priorities integer[],
+    p_due timestamptz[],
+    p_keys text[],
+    p_conflicts text[]
+)
+    RETURNS flowstone_unique_fate
+    LANGUAGE plpgsql
+    -- All joins are of arrays, which may be long.
+    SET enable_nestloop = off
+    SET enable_hashjoin = on
+    SET enable_seqscan = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_fate flowstone_unique_fate;
+    v_ids bigint[];
+    v_keys text[];
+    v_takers bigint[];
+    v_places bigint[];
+    v_replacing text[];
+    v_replaced_keys text[];
+    v_replaced bigint[];
+    v_lost text[];
+    v_holders bigint[];
+    v_conflict text;
+BEGIN
+    v_ids := ARRAY(
+        SELECT nextval(pg_get_serial_sequence('procrastinate_jobs', 'id'))
+        FROM generate_series(1, cardinality(p_keys))
+    );
+    -- A key is taken for the first that has it; the last one says what is done if each replaces the other.
+    SELECT
+        array_agg(one.key ORDER BY one.key),
+        array_agg(v_ids[one.first] ORDER BY one.key),
+        array_agg(CASE WHEN one.replaces THEN one.last ELSE one.first END ORDER BY one.key),
+        array_agg(one.key) FILTER (WHERE one.replaces)
+    INTO v_keys, v_takers, v_places, v_replacing
+    FROM (
+        SELECT s.key, min(s.place) AS first, max(s.place) AS last, bool_or(s.conflict = 'replace') AS replaces
+        FROM unnest(p_keys, p_conflicts) WITH ORDINALITY AS s(key, conflict, place)
+        WHERE s.key IS NOT NULL
+        GROUP BY s.key
+    ) one;
+
+    LOOP
+        IF v_replacing IS NOT NULL THEN
+            SELECT v_replaced_keys || array_agg(done.key), v_replaced || array_agg(done.holder)
+            INTO v_replaced_keys, v_replaced
+            FROM (
+                SELECT
+                    array_agg(own.key) AS keys, array_agg(s.arguments) AS arguments, array_agg(s.queue) AS queues,
+                    array_agg(s.priority) AS priorities, array_agg(s.due) AS due
+                FROM unnest(v_keys, v_places) AS own(key, place)
+                JOIN unnest(p_arguments, p_queues, p_priorities, p_due)
+                    WITH ORDINALITY AS s(arguments, queue, priority, due, place) ON s.place = own.place
+                WHERE own.key = ANY (v_replacing)
+            ) given
+            CROSS JOIN LATERAL flowstone_replace_waiting(
+                given.keys, given.arguments, given.queues, given.priorities, given.due
+            ) done;
+            v_replacing := ARRAY(SELECT unnest(v_replacing) EXCEPT SELECT unnest(v_replaced_keys));
+        END IF;
+
+        SELECT array_agg(lost.key), array_agg(lost.holder) INTO v_lost, v_holders
+        FROM (
+            SELECT array_agg(own.key ORDER BY own.key) AS keys, array_agg(own.taker ORDER BY own.key) AS takers
+            FROM unnest(v_keys, v_takers) AS own(key, taker)
+            WHERE (own.key = ANY (v_replaced_keys)) IS NOT TRUE
+        ) wanted
+        CROSS JOIN LATERAL flowstone_take_unique_keys(wanted.keys, wanted.takers) lost
+        WHERE wanted.keys IS NOT NULL;
+        EXIT WHEN v_lost IS NULL OR v_replacing IS NULL;
+        -- One that came to wait between the two steps is replaced like the others.
+        EXIT WHEN NOT EXISTS (
+            SELECT FROM flowstone_materializations m
+            WHERE m.id = ANY (ARRAY(
+                    SELECT lost.holder FROM unnest(v_lost, v_holders) AS lost(key, holder)
+                    WHERE lost.key = ANY (v_replacing)
+                ))
+                AND m.status = 'ready'
+                AND (SELECT j.status FROM procrastinate_jobs j WHERE j.id = m.id) = 'todo'
+        );
+    END LOOP;
+
+    SELECT lost.holder || ' ' || lost.key INTO v_conflict
+    FROM unnest(p_keys, p_conflicts) WITH ORDINALITY AS s(key, conflict, place)
+    JOIN unnest(v_lost, v_holders) AS lost(key, holder) ON lost.key = s.key
+    WHERE s.conflict = 'raise'
+    ORDER BY s.place
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'a unique key is held' USING ERRCODE = 'FS004', DETAIL = v_conflict;
+    END IF;
+
+    SELECT
+        array_agg(
+            CASE WHEN s.key IS NULL THEN v_ids[s.place] WHEN other.key IS NULL AND own.place = s.place THEN own.taker END
+            ORDER BY s.place
+        ),
+        array_agg(coalesce(other.id, own.taker, v_ids[s.place]) ORDER BY s.place),
+        array_agg(
+            CASE
+                WHEN other.key IS NULL AND (s.key IS NULL OR own.taker = v_ids[s.place]) THEN 'created'
+                WHEN other.was_replaced OR other.key IS NULL AND s.conflict = 'replace' THEN 'replaced'
+                ELSE 'existing'
+            END
+            ORDER BY s.place
+        )
+    INTO v_fate.entered, v_fate.ids, v_fate.outcomes
+    FROM unnest(p_keys, p_conflicts) WITH ORDINALITY AS s(key, conflict, place)
+    LEFT JOIN unnest(v_keys, v_takers, v_places) AS own(key, taker, place) ON own.key = s.key
+    LEFT JOIN (
+        SELECT replaced.key, replaced.id, true FROM unnest(v_replaced_keys, v_replaced) AS replaced(key, id)
+        UNION ALL
+        SELECT lost.key, lost.holder, false FROM unnest(v_lost, v_holders) AS lost(key, holder)
+    ) AS other(key, id, was_replaced) ON other.key = s.key;
+
+    RETURN v_fate;
+END;
+$$;
+
+-- Let a job keep its key where its state is covered, and no further.
+--
+-- One that is to do again finds its key taken if it had let go of it when it ran: then there are two, and
+-- this one is ended as cancelled, with the code "superseded". Whoever settled it hears nothing of it.
+CREATE FUNCTION flowstone_keep_unique() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_holder bigint;
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.unique_states & flowstone_unique_state(NEW.status) <> 0 THEN
+        IF NEW.unique_until <= clock_timestamp() THEN
+            RETURN NULL;
+        END IF;
+        SELECT lost.holder INTO v_holder
+        FROM flowstone_take_unique_keys(ARRAY[NEW.unique_key], ARRAY[NEW.id]) lost;
+        IF FOUND AND NEW.status IN ('ready', 'waiting') THEN
+            PERFORM flowstone_supersede(NEW.id, v_holder, NEW.is_awaited);
+        END IF;
+    ELSIF OLD.unique_until <= clock_timestamp() THEN
+        -- Who has locked it is taking it over, and may be waiting for something that we have locked.
+        DELETE FROM flowstone_unique_keys k
+        WHERE k.key = (
+            SELECT own.key
+            FROM flowstone_unique_keys own
+            WHERE own.key = OLD.unique_key AND own.materialization_id = OLD.id
+            FOR UPDATE SKIP LOCKED
+        );
+    ELSE
+        DELETE FROM flowstone_unique_keys k WHERE k.key = OLD.unique_key AND k.materialization_id = OLD.id;
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+-- End a job that waits, as another has taken its key while it ran. Its rows are locked by whoever put it back.
+CREATE FUNCTION flowstone_supersede(p_id bigint, p_holder bigint, p_is_awaited boolean)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_before text := coalesce(current_setting('flowstone_job.is_own', true), '');
+BEGIN
+    PERFORM set_config('flowstone_job.is_own', 'yes', true);
+    UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = p_id AND j.status = 'todo';
+    PERFORM set_config('flowstone_job.is_own', v_before, true);
+    UPDATE flowstone_materializations m
+    SET status = 'cancelled',
+        finished_at = clock_timestamp(),
+        error = json_build_object(
+            'code', 'superseded',
+            'message', 'job ' || p_holder || ' has taken its unique key meanwhile',
+            'job_id', p_holder
+        )
+    WHERE m.id = p_id;
+    DELETE FROM flowstone_waits w WHERE w.materialization_id = p_id;
+    IF p_is_awaited THEN
+        PERFORM flowstone_notify_jobs(ARRAY[p_id]);
+    END IF;
+END;
+$$;
+
+CREATE TRIGGER flowstone_unique_key_moved
+    AFTER UPDATE OF status ON flowstone_materializations
+    FOR EACH ROW WHEN (
+        OLD.unique_key IS NOT NULL
+        AND (OLD.unique_states & flowstone_unique_state(OLD.status) = 0)
+            <> (NEW.unique_states & flowstone_unique_state(NEW.status) = 0)
+    )
+    EXECUTE FUNCTION flowstone_keep_unique();
+
+CREATE TRIGGER flowstone_unique_key_deleted
+    AFTER DELETE ON flowstone_materializations
+    FOR EACH ROW WHEN (OLD.unique_key IS NOT NULL)
+    EXECUTE FUNCTION flowstone_keep_unique();
+
+-- Where keys and jobs contradict each other; no row: nowhere. It reads all jobs, for tests and doubts.
+CREATE FUNCTION flowstone_unique_violations_v1()
+    RETURNS TABLE (violation text, key text, materialization_id bigint)
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT
+        CASE
+            WHEN m.id IS NULL THEN 'its holder is gone'
+            WHEN m.unique_key IS DISTINCT FROM k.key THEN 'its holder has another key'
+            ELSE 'its holder is ' || m.status || ', which the key does not cover'
+        END,
+        k.key, k.materialization_id
+    FROM flowstone_unique_keys k
+    LEFT JOIN flowstone_materializations m ON m.id = k.materialization_id
+    WHERE m.id IS NULL
+        OR m.unique_key IS DISTINCT FROM k.key
+        OR (m.unique_states & flowstone_unique_state(m.status) = 0
+            AND (m.unique_until <= clock_timestamp()) IS NOT TRUE)
+    UNION ALL
+    SELECT 'it is ' || m.status || ' without its key', m.unique_key, m.id
+    FROM flowstone_materializations m
+    WHERE m.unique_key IS NOT NULL
+        AND m.status IN ('ready', 'waiting', 'running')
+        AND m.unique_states & flowstone_unique_state(m.status) <> 0
+        AND (m.unique_until <= clock_timestamp()) IS NOT TRUE
+        AND NOT EXISTS (
+            SELECT FROM flowstone_unique_keys k WHERE k.key = m.unique_key AND k.materialization_id = m.id
+        );
+$$;
