@@ -67,8 +67,11 @@ STEPS = {
     "read a history": "flowstone_history_v1('bench.asset_1', 'old-1', 20)",
     "read a lineage": "flowstone_lineage_v1('bench.asset_1', 'old-1')",
     "read values": "flowstone_values_v1('{1,2,3}')",
-    "prune": f"flowstone_prune_v1({MONTH_MS}, NULL, NULL, {CLAIMS})",
-    "prune values": f"flowstone_prune_v1(NULL, NULL, {MONTH_MS}, {CLAIMS})",
+    "prune": f"flowstone_prune_v1({MONTH_MS}, NULL, NULL, '{{}}', '{{}}', '{{}}', {CLAIMS})",
+    "prune values": f"flowstone_prune_v1(NULL, NULL, {MONTH_MS}, '{{}}', '{{}}', '{{}}', {CLAIMS})",
+    "prune jobs": f"""flowstone_prune_v1(
+        NULL, NULL, NULL, '{{NULL,mail}}', '{{{MONTH_MS},{MONTH_MS}}}', '{{NULL,NULL}}', {CLAIMS}
+    )""",
 }
 
 FINISHED_RUNS = """
@@ -125,6 +128,7 @@ async def a_session(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 async def begin(rows: Rows, pg: asyncpg.Connection) -> None:
     """Let the worker 1 run half of what can be claimed of the run 1."""
     await rows.prepare()
+    await pg.execute(OLD_JOBS, CLAIMS)
     await pg.execute("SELECT flowstone_register_worker_v1('here', 1, '{default}', 3600000)")
     await rows.plan(2 * CLAIMS, pairs=True)
     await pg.execute(f"SELECT * FROM {turn(slots=CLAIMS)}")
@@ -155,6 +159,23 @@ async def put_in_the_way(rows: Rows, pg: asyncpg.Connection, count: int) -> None
     await rows.plan(count, pairs=True)
     await pg.execute(f"SELECT * FROM {turn(slots=0, run='(SELECT max(id) FROM flowstone_runs)')}")
 
+
+# Jobs that ended a year ago; their numbers leave 1 and what follows to others.
+OLD_JOBS = """
+WITH job AS MATERIALIZED (
+    INSERT INTO procrastinate_jobs (id, queue_name, task_name, status)
+    SELECT -number, 'old', 'flowstone:materialize', 'succeeded'
+    FROM generate_series(1, $1::integer) number
+    RETURNING id
+),
+event AS (
+    INSERT INTO procrastinate_events (job_id, type, at)
+    SELECT id, 'succeeded', now() - interval '1 year' FROM job
+)
+INSERT INTO flowstone_materializations
+    (id, asset, queue, priority, status, unmet, finished_at, arguments, reason)
+SELECT id, 'bench.job', 'old', 0, 'succeeded', 0, now() - interval '1 year', '{}', '' FROM job
+"""
 
 # Runs of a year; each replaced what one before it gave, and took what another gave.
 OLD_RUNS = """

@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flowstone import Context
+from flowstone import Context, JobContext
 
 FOLDER = "SCENARIO_FOLDER"
 """The environment variable that tells a process where the folder is."""
@@ -46,11 +46,11 @@ class Ledger:
         """Return the one that the environment names."""
         return cls(Path(os.environ[FOLDER]))
 
-    def begin(self, ctx: Context) -> Start:
+    def begin(self, ctx: Context | JobContext) -> Start:
         """Write down that a body begins; one write, so lines of several processes do not mix."""
-        start = Start(
-            ctx.materialization_id, ctx.asset, ctx.attempt, secrets.token_hex(8), os.getpid()
-        )
+        is_job = isinstance(ctx, JobContext)
+        id_, name = (ctx.job_id, ctx.job) if is_job else (ctx.materialization_id, ctx.asset)
+        start = Start(id_, name, ctx.attempt, secrets.token_hex(8), os.getpid())
         handle = os.open(self._starts, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(handle, json.dumps(asdict(start)).encode() + b"\n")
@@ -83,7 +83,7 @@ class Ledger:
         while not self.is_open(name) and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
 
-    def pass_gate_in_thread(self, name: str, ctx: Context) -> None:
+    def pass_gate_in_thread(self, name: str, ctx: Context | JobContext) -> None:
         """Wait until the gate is open or somebody asks for a stop."""
         deadline = time.monotonic() + GATE_SECONDS
         while not (self.is_open(name) or ctx.is_cancelled()) and time.monotonic() < deadline:
