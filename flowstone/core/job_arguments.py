@@ -21,6 +21,9 @@ from flowstone.core.unique_key import UniqueKey
 MAX_BYTES = 1024 * 1024
 """The most that the arguments of a job may have, as JSON: larger things belong in a table."""
 
+PLAIN_TYPES = (str, int, bool, float)
+"""What comes back from JSON as it was, when its annotation says just that."""
+
 
 @lru_cache(maxsize=4096)
 def arguments_of(body: Asset[..., object]) -> "JobArguments":
@@ -41,6 +44,11 @@ class JobArguments:
         self._job = job
         self._wanted = wanted
         self._signature = inspect.Signature(_in_order(wanted))
+        self._required = frozenset(it.parameter for it in wanted if it.is_required)
+        self._plain = {it.parameter: it.annotation for it in wanted if it.annotation in PLAIN_TYPES}
+        self._defaults: dict[str, object] | None = None
+        if len(self._plain) == len(wanted):
+            self._defaults = {it.parameter: it.default for it in wanted if not it.is_required}
         self._type: type[Any] = dataclasses.make_dataclass(
             job.rpartition(".")[2] or "job",
             [(it.parameter, it.annotation, _field(it)) for it in wanted],
@@ -54,6 +62,9 @@ class JobArguments:
         Raises:
             JobArgumentsError: They do not fit the parameters.
         """
+        parameters = self._signature.parameters
+        if not args and self._required <= kwargs.keys() <= parameters.keys():
+            return {name: kwargs[name] for name in parameters if name in kwargs}
         try:
             return dict(self._signature.bind(*args, **kwargs).arguments)
         except TypeError as error:
@@ -69,7 +80,8 @@ class JobArguments:
         """
         try:
             text = codec.encode(dict(given), max_bytes=MAX_BYTES)
-            self._check(text, codec)
+            if not self._are_plain(given):
+                self._check(text, codec)
         except (ValueNotStorableError, ValueNotReadableError) as error:
             raise JobArgumentsError(self._job, f"at {error.path}: {error.why}") from error
         return text
@@ -82,6 +94,11 @@ class JobArguments:
             JobArgumentsError: They are not what the function takes (any longer).
         """
         try:
+            if self._defaults is not None:
+                plain = codec.decode(text)
+                if isinstance(plain, dict) and self._are_plain(plain):
+                    known = self._defaults | plain
+                    return {it.parameter: known[it.parameter] for it in self._wanted}
             read = self._check(text, codec)
         except ValueNotReadableError as error:
             raise JobArgumentsError(self._job, f"at {error.path}: {error.why}") from error
@@ -98,6 +115,11 @@ class JobArguments:
         # fits, is the same.
         chosen = unique.chosen(self.decode(text, codec))
         return unique.key_of(self._job, codec.encode(chosen, max_bytes=2 * MAX_BYTES))
+
+    def _are_plain(self, given: Mapping[str, object]) -> bool:
+        """Return whether JSON brings back just what is given, so that nobody need look."""
+        types = {name: type(value) for name, value in given.items()}
+        return self._required <= types.keys() and types.items() <= self._plain.items()
 
     def _check(self, text: JsonText, codec: Codec) -> object:
         return codec.decode(text, self._type)
