@@ -115,7 +115,7 @@ def test_what_the_function_takes_no_longer_is_refused_when_run(text: str) -> Non
 
 def test_what_is_left_to_a_default_makes_the_same_key() -> None:
     unique = Unique()
-    takes = taking(copies=(int, 1), to=str)
+    takes = taking(to=str, copies=(int, 1))
 
     given = [{"to": "ann"}, {"to": "ann", "copies": 1}]
 
