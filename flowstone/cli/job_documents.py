@@ -28,6 +28,8 @@ def job_document(record: JobRecord) -> dict[str, object]:
         "started_at": time_text(record.started_at),
         "finished_at": time_text(record.finished_at),
         "duration_ms": record.duration_ms,
+        "schedule": record.schedule,
+        "tick_at": time_text(record.tick_at),
     }
 
 
@@ -69,6 +71,9 @@ def job_text(record: JobRecord, attempts: Sequence[FailedAttempt]) -> str:
         _place(record),
         f"arguments {harmless(record.arguments)}",
     ]
+    if record.schedule is not None:
+        tick = "by hand" if record.tick_at is None else f"tick {time_text(record.tick_at)}"
+        facts.append(f"of schedule {harmless(record.schedule)}, {tick}")
     if record.status is Status.SUCCEEDED:
         facts.append(f"result {'null' if record.result is None else harmless(record.result)}")
     elif record.error and not attempts:

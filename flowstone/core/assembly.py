@@ -12,8 +12,10 @@ from typing import Self, TypeAlias, TypeVar
 
 from flowstone.core import duration, registries
 from flowstone.core import plugin as plugin_loading
+from flowstone.core.application_schedules import Schedules
 from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.cron_parser import CronParser
 from flowstone.core.contracts.io_manager import IOManager
 from flowstone.core.contracts.plugin import Plugin
 from flowstone.core.contracts.resource import Configured
@@ -35,6 +37,8 @@ from flowstone.core.quiet_emitter import quiet
 from flowstone.core.registry import DEFAULT
 from flowstone.core.resources import Resources
 from flowstone.core.retention import DEFAULT_RETENTION, Retention, checked
+from flowstone.core.schedule_rows import ScheduleRows
+from flowstone.core.scheduling import Scheduling
 from flowstone.core.services import Services
 from flowstone.core.stored_values import StoredValues
 from flowstone.core.submission import Submissions
@@ -49,6 +53,10 @@ IOEntry: TypeAlias = (
 )
 
 E = TypeVar("E", bound=Executor)
+
+
+CRON = "cron"
+"""The plugin that reads cron expressions where no other does."""
 
 
 class Assembly:
@@ -80,10 +88,18 @@ class Assembly:
         self.telemetry = telemetry or Telemetry(self.registries.events)
         self._emitter = quiet(self.telemetry)
         configured = {**self.registries.resources.entries, **(resources or {})}
-        self.definitions = build(self.pipelines, resources=configured)
-        self.resources = Resources(configured, telemetry=self._emitter)
         named_codec = self.registries.codecs.instance(codec) if isinstance(codec, str) else codec
         self.codec = named_codec or self.registries.codecs.instance(DEFAULT)
+        self._schedule_rows = ScheduleRows(self.codec, self._cron_parser)
+        self.definitions = build(
+            self.pipelines, resources=configured, of_schedule=self._schedule_rows.objections
+        )
+        self.resources = Resources(configured, telemetry=self._emitter)
+        if self.definitions.jobs:
+            scheduling = Scheduling(
+                self._schedule_rows, [*self.definitions.pipelines], self.definitions.schedules
+            )
+            self.registries.services.register("scheduling", scheduling)
         bodies = [*self.definitions, *(job.body for job in self.definitions.jobs.values())]
         in_processes = any(it.options.executor == "process" for it in bodies)
         self._children = Children(self.codec) if in_processes else None
@@ -129,6 +145,7 @@ class Assembly:
         )
         self.jobs = JobOperations(self.store)
         self._jobs = JobSubmissions(self.definitions, self.store, self.codec)
+        self.schedules = Schedules(self.definitions, self.store, self.codec, self._schedule_rows)
         self._services = Services(self.registries.services, self._emitter)
 
     def _store(self, dsn: str | None, schema: str) -> Store:
@@ -140,6 +157,11 @@ class Assembly:
         if name not in self.registries.stores:
             self._plugins += plugin_loading.install([plugin_loading.load(name)], self.registries)
         return self.registries.stores.instance(name, {"dsn": dsn, "schema": schema})
+
+    def _cron_parser(self) -> CronParser:
+        if DEFAULT not in self.registries.cron_parsers:
+            self._plugins += plugin_loading.install([plugin_loading.load(CRON)], self.registries)
+        return self.registries.cron_parsers.instance(DEFAULT)
 
     @property
     def plugins(self) -> Sequence[InstalledPlugin]:

@@ -1,7 +1,7 @@
 """What can be wrong with definitions, and the line to write instead."""
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from flowstone.core.annotations import type_text
 from flowstone.core.asset import Asset
@@ -12,6 +12,7 @@ from flowstone.core.errors import DefinitionError, Problem
 from flowstone.core.options import name_objection
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.processes.place import place_of
+from flowstone.core.schedule import Schedule
 from flowstone.core.signature import Missing, Signature
 from flowstone.core.suggestion import suggest
 from flowstone.core.type_fit import fits
@@ -28,6 +29,7 @@ class Checks:
 
     Args:
         resources: The types that the application has a resource for; None is not known.
+        of_schedule: Says what is wrong with a schedule; None leaves them unchecked.
 
     Attributes:
         duplicates: Those of the problems that are names given twice.
@@ -35,12 +37,17 @@ class Checks:
     """
 
     def __init__(
-        self, pipelines: Sequence[Pipeline], *, resources: Container[type] | None = None
+        self,
+        pipelines: Sequence[Pipeline],
+        *,
+        resources: Container[type] | None = None,
+        of_schedule: Callable[[Schedule], Iterable[str]] | None = None,
     ) -> None:
         self.duplicates: list[Problem] = []
         self.circles: list[tuple[str, ...]] = []
         self._pipelines = pipelines
         self._resources = resources
+        self._of_schedule = of_schedule
         self._assets = [asset for pipeline in pipelines for asset in pipeline.assets]
         self._by_name: dict[str, AnyAsset] = {}
         for asset in self._assets:
@@ -61,6 +68,7 @@ class Checks:
             if types:
                 found += self._of_types(asset)
         found += self._of_jobs()
+        found += self._of_schedules()
         found += self._circles()
         return found
 
@@ -127,6 +135,21 @@ class Checks:
                     f"unique by '{name}', which is no argument of it.{question} It takes: {takes}"
                 )
                 yield _problem(body, message)
+
+    def _of_schedules(self) -> Iterator[Problem]:
+        jobs = [job for pipeline in self._pipelines for job in pipeline.jobs]
+        known: dict[str, Schedule] = {}
+        for schedule in (it for pipeline in self._pipelines for it in pipeline.schedules):
+            wrong = [] if self._of_schedule is None else [*self._of_schedule(schedule)]
+            first = known.setdefault(schedule.full_name, schedule)
+            if first is not schedule:
+                wrong.append(f"there is another schedule of that name at {first.source}")
+            if not any(schedule.call.job is job for job in jobs):
+                name = schedule.call.job.full_name
+                wrong.append(f"it enqueues '{name}', a job of no pipeline of the application")
+            for message in wrong:
+                where = str(schedule.source)
+                yield Problem(message, where=where, schedule=schedule.full_name)
 
     def _of_aliases(self, asset: AnyAsset) -> Iterator[Problem]:
         for alias in asset.options.aliases:

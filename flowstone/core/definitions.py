@@ -9,7 +9,7 @@ Everything that is wrong is told at once, each with its place and the line that 
 """
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from flowstone.core.asset import Asset, AssetRef
@@ -24,6 +24,7 @@ from flowstone.core.errors import (
 )
 from flowstone.core.job import AnyJob
 from flowstone.core.pipeline import Pipeline
+from flowstone.core.schedule import Schedule
 
 _SHOWN = 50
 
@@ -40,13 +41,17 @@ def check(pipelines: Iterable[Pipeline], *, types: bool = False) -> list[Problem
 
 
 def build(
-    pipelines: Iterable[Pipeline], *, resources: Container[type] | None = None
+    pipelines: Iterable[Pipeline],
+    *,
+    resources: Container[type] | None = None,
+    of_schedule: Callable[[Schedule], Iterable[str]] | None = None,
 ) -> "Definitions":
     """
     Return the definitions of an application.
 
     Args:
         resources: The types that it has a resource for; None leaves them unchecked.
+        of_schedule: Says what is wrong with a schedule; None leaves them unchecked.
 
     Raises:
         DuplicateAssetError: Names are given twice, and nothing else is wrong.
@@ -54,7 +59,7 @@ def build(
         DefinitionError: Something is wrong; ``problems`` has all of it.
     """
     given = list(dict.fromkeys(pipelines))
-    checks = Checks(given, resources=resources)
+    checks = Checks(given, resources=resources, of_schedule=of_schedule)
     problems = checks.problems(types=False)
     if not problems:
         return Definitions(given)
@@ -76,6 +81,7 @@ class Definitions:
         pipelines: By name.
         assets: By full name, in the order of definition.
         jobs: The same of the jobs below the assets.
+        schedules: In the order of definition.
         aliases: Old full name → the name now.
         dag: The graph of all assets.
     """
@@ -88,6 +94,7 @@ class Definitions:
         self.jobs: Mapping[str, AnyJob] = MappingProxyType(
             {job.full_name: job for it in pipelines for job in it.jobs}
         )
+        self.schedules = tuple(it for pipeline in pipelines for it in pipeline.schedules)
         self._old_jobs = {alias: it for it in self.jobs.values() for alias in it.options.aliases}
         self.aliases: Mapping[str, str] = MappingProxyType(
             {alias: name for name, asset in self.assets.items() for alias in asset.options.aliases}

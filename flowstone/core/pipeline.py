@@ -18,18 +18,21 @@ A pipeline is a value: nothing is registered anywhere until it is given to ``Flo
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from flowstone.core.annotations import innermost
 from flowstone.core.asset import Asset, AssetRef, Definition, Location
+from flowstone.core.contracts.schedule_store import Missed
+from flowstone.core.decorators import AssetDecorator, JobDecorator
 from flowstone.core.draft import Draft, surroundings
 from flowstone.core.errors import DefinitionError, Problem
 from flowstone.core.io_choice import IOLike
-from flowstone.core.job import JOB_RETRY, AnyJob, Job
+from flowstone.core.job import JOB_RETRY, AnyJob, Job, JobCall
 from flowstone.core.job_context import JobContext
 from flowstone.core.options import OptionReader, Options, name_objection
 from flowstone.core.results import Cancel, Skip, Snooze
 from flowstone.core.retry import Retry
+from flowstone.core.schedule import Schedule, schedule_of
 from flowstone.core.signature import full_name
 from flowstone.core.unique import Unique
 
@@ -37,46 +40,6 @@ A = ParamSpec("A")
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-class AssetDecorator(Protocol):
-    """What ``pipeline.asset(...)`` with options gives; typed like ``pipeline.asset`` itself."""
-
-    @overload
-    def __call__(self, function: Definition[P, T, R], /) -> Asset[P, T, R]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Coroutine[Any, Any, T | Skip | Snooze | Cancel]], /
-    ) -> Asset[P, T, Coroutine[Any, Any, T]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Awaitable[T | Skip | Snooze | Cancel]], /
-    ) -> Asset[P, T, Awaitable[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, T | Skip | Snooze | Cancel], /) -> Asset[P, T, T]: ...
-
-
-class JobDecorator(Protocol):
-    """What ``pipeline.job(...)`` with options gives; typed like ``pipeline.job`` itself."""
-
-    @overload
-    def __call__(
-        self,
-        function: Callable[
-            Concatenate[JobContext, A], Coroutine[Any, Any, T | Skip | Snooze | Cancel]
-        ],
-        /,
-    ) -> Job[A, Concatenate[JobContext, A], T, Coroutine[Any, Any, T]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[A, Coroutine[Any, Any, T | Skip | Snooze | Cancel]], /
-    ) -> Job[A, A, T, Coroutine[Any, Any, T]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[JobContext, A], T | Skip | Snooze | Cancel], /
-    ) -> Job[A, Concatenate[JobContext, A], T, T]: ...
-    @overload
-    def __call__(self, function: Callable[A, T | Skip | Snooze | Cancel], /) -> Job[A, A, T, T]: ...
 
 
 class Pipeline:
@@ -129,6 +92,7 @@ class Pipeline:
         self.name = name
         self._assets: list[Asset[..., object]] = []
         self._jobs: list[AnyJob] = []
+        self._schedules: list[Schedule] = []
         self._places: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -143,6 +107,11 @@ class Pipeline:
     def jobs(self) -> tuple[AnyJob, ...]:
         """The jobs in the order in which they were defined."""
         return tuple(self._jobs)
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """The schedules in the order in which they were defined."""
+        return tuple(self._schedules)
 
     @overload
     def asset(self, function: Definition[P, T, R], /) -> Asset[P, T, R]: ...
@@ -322,6 +291,55 @@ class Pipeline:
         )
         draft = Draft("job", self.name, name, options, read.objections, self._kept_job)
         return draft if function is None else draft(function)
+
+    def schedule(
+        self,
+        name: str,
+        cron: str,
+        call: JobCall[object],
+        *,
+        timezone: str = "UTC",
+        missed: Missed = "one",
+        queue: str | None = None,
+        priority: int | None = None,
+    ) -> Schedule:
+        """
+        Enqueue a job again and again, at the ticks of a cron expression.
+
+        Workers keep the schedules of their code as rows, from when the first one starts: added,
+        changed, and deleted with the code. Each tick is enqueued once, however many workers there
+        are. What is wrong is told when the application is built.
+
+        Args:
+            name: Its name in the pipeline.
+            cron: Five fields, ``"0 8 * * MON-FRI"``; six with seconds before them; or a nickname,
+                ``"@daily"``.
+            call: The job with its arguments: ``report.with_(region="eu")``.
+            timezone: Whose wall clock it goes by: ``"Europe/Berlin"``.
+            missed: What becomes of ticks while no worker runs: ``"one"`` job makes up for all of
+                them, ``"all"`` are made up for (the newest hundred), or none (``"skip"``).
+            queue: By default the job's.
+            priority: By default the job's.
+
+        Raises:
+            DefinitionError: ``call`` is no call of a job.
+        """
+        around = surroundings()
+        schedule = schedule_of(
+            name,
+            cron,
+            call,
+            Location(around.f_code.co_filename, around.f_lineno),
+            timezone=timezone,
+            pipeline=self.name,
+            missed=missed,
+            queue=queue,
+            priority=priority,
+        )
+        if not os.path.exists(schedule.source.file):  # a notebook's cell, run again, replaces it
+            self._schedules = [it for it in self._schedules if it.name != name]
+        self._schedules.append(schedule)
+        return schedule
 
     def _kept(self, asset: Asset[..., object]) -> Asset[..., object]:
         self.add(asset)

@@ -81,6 +81,12 @@ EVENTS: tuple[EventSpec, ...] = (
         "Jobs that something other than FlowStone had moved were put right",
     ),
     EventSpec(
+        "schedule.tick",
+        ("late",),
+        ("schedule", "tick_at", "job_id"),
+        "A job was enqueued for a tick of a schedule, so many milliseconds after it",
+    ),
+    EventSpec(
         "prune",
         ("runs", "materializations", "values", "jobs"),
         (),

@@ -151,4 +151,6 @@ def _record(row: Row) -> JobRecord:
         row["started_at"],
         row["finished_at"],
         row["duration_ms"],
+        row["schedule"],
+        row["tick_at"],
     )

@@ -44,6 +44,7 @@ from flowstone.engine.diagnosis import answers
 from flowstone.engine.heartbeat import HeartbeatThread
 from flowstone.engine.job_queue import PostgresJobQueue
 from flowstone.engine.listener import Listener
+from flowstone.engine.schedule_store import PostgresScheduleStore
 from flowstone.engine.settling_transaction import PostgresTransactions
 from flowstone.engine.statements import call, checked_schema_name
 from flowstone.engine.store_calls import CALL_SECONDS
@@ -64,7 +65,7 @@ JOB_PERIODS = ("text[]", "bigint[]", "bigint[]")
 LARGEST_ID = 2**63 - 1
 
 
-class PostgresStore(PostgresJobQueue, PostgresTransactions, Store):
+class PostgresStore(PostgresJobQueue, PostgresScheduleStore, PostgresTransactions, Store):
     """
     Runs, materializations and jobs in one schema of a Postgres database.
 

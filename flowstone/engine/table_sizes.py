@@ -19,6 +19,7 @@ BOUNDS: Mapping[str, str] = {
     "flowstone_pruning": "ten rows, and two for each queue with periods of its own",
     "flowstone_reused": "goes with its run, by retention (runs, failed)",
     "flowstone_runs": "retention (runs, failed)",
+    "flowstone_schedules": "one row for each schedule, in code or added by hand",
     "flowstone_served_code": "one row for FlowStone and each plugin with tables",
     "flowstone_unique_keys": "one row for each unique job, while it is in a state that its key "
     "covers; goes with the job at the latest",

@@ -9,6 +9,7 @@
 -- Lock order for the whole schema: procrastinate_jobs, flowstone_materializations (both by id),
 -- flowstone_runs (by id), flowstone_current (by asset, partition), flowstone_interventions. Whoever needs
 -- several takes them in this order. A lease is taken alone; flowstone_pruning comes before all, and only
+-- pruning takes it. flowstone_schedules (by name) comes before all, too; nobody takes both.
 -- pruning takes it. flowstone_unique_keys come after the materializations whose they are: who enqueues takes
 -- them sorted; who lets go of one never waits, as only its holder does; see 74_unique.sql.
 --
@@ -78,6 +79,8 @@ CREATE TABLE flowstone_materializations (
     started_at timestamptz,
     finished_at timestamptz,
     arguments json,
+    schedule text,
+    tick_at timestamptz,
     unique_key text COLLATE "C",
     unique_states smallint,
     unique_until timestamptz,
@@ -101,6 +104,8 @@ COMMENT ON TABLE flowstone_materializations IS
 COMMENT ON COLUMN flowstone_materializations.asset IS 'The full name of the asset, or of the job.';
 COMMENT ON COLUMN flowstone_materializations.arguments IS
     'Of a job: what its function is called with. json, not jsonb: key order and numbers come back as they went in.';
+COMMENT ON COLUMN flowstone_materializations.schedule IS 'Of a job: which schedule has enqueued it.';
+COMMENT ON COLUMN flowstone_materializations.tick_at IS 'Of such a job: for which of its ticks; null when it was triggered by hand.';
 COMMENT ON COLUMN flowstone_materializations.unique_key IS
     'Of a unique job: no other that has it is enqueued while this one holds it; see flowstone_unique_keys.';
 COMMENT ON COLUMN flowstone_materializations.unique_states IS
@@ -224,6 +229,36 @@ CREATE TABLE flowstone_leases (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE flowstone_leases IS
     'Who does what only one of all may do; who does not renew in time is replaced. One row for each such thing.';
+
+CREATE TABLE flowstone_schedules (
+    name text PRIMARY KEY,
+    pipeline text NOT NULL,
+    job text NOT NULL,
+    arguments json NOT NULL,
+    queue text NOT NULL,
+    priority integer NOT NULL,
+    cron text NOT NULL,
+    timezone text NOT NULL,
+    missed text NOT NULL,
+    source text NOT NULL,
+    created_at timestamptz NOT NULL,
+    paused_at timestamptz,
+    next_at timestamptz,
+    last_at timestamptz,
+    last_job_id bigint,
+    CONSTRAINT flowstone_schedules_missed_is_a_policy CHECK (missed IN ('skip', 'one', 'all')),
+    CONSTRAINT flowstone_schedules_source_is_known CHECK (source IN ('code', 'runtime'))
+) WITH (fillfactor = 70);
+COMMENT ON TABLE flowstone_schedules IS 'Which jobs are enqueued when, again and again.';
+COMMENT ON COLUMN flowstone_schedules.pipeline IS
+    'Whose it is: workers that know this pipeline keep those of source ''code'' as their code has them.';
+COMMENT ON COLUMN flowstone_schedules.missed IS 'What becomes of ticks whose time has passed while nobody looked.';
+COMMENT ON COLUMN flowstone_schedules.next_at IS
+    'The next tick. Who enqueues it moves this on, in the same transaction, if it still is what he has read: the fence. Null: never again.';
+COMMENT ON COLUMN flowstone_schedules.last_at IS 'The last tick that a job was enqueued for.';
+COMMENT ON COLUMN flowstone_schedules.last_job_id IS 'That job, or one that was triggered by hand since.';
+-- Serves due: what has fallen due, and what is next.
+CREATE INDEX flowstone_schedules_due ON flowstone_schedules (next_at) WHERE paused_at IS NULL;
 
 CREATE TABLE flowstone_pruning (
     what text NOT NULL,

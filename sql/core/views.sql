@@ -64,12 +64,22 @@ SELECT
     m.finished_at,
     m.duration_ms,
     CASE WHEN m.status = 'running' THEN m.worker_id END AS worker_id,
-    CASE WHEN m.status = 'ready' AND j.scheduled_at > clock_timestamp() THEN j.scheduled_at END AS not_before
+    CASE WHEN m.status = 'ready' AND j.scheduled_at > clock_timestamp() THEN j.scheduled_at END AS not_before,
+    m.schedule,
+    m.tick_at
 FROM flowstone_materializations m
 LEFT JOIN flowstone_values v ON v.materialization_id = m.id
 LEFT JOIN procrastinate_jobs j ON j.id = m.id
 WHERE m.run_id IS NULL;
 COMMENT ON VIEW jobs IS 'One row per job below the assets: what it was given, how it stands, what it returned.';
+
+CREATE VIEW schedules AS
+SELECT
+    s.name AS schedule, s.pipeline, s.job, s.arguments, s.queue, s.priority, s.cron, s.timezone, s.missed,
+    s.source, s.paused_at, CASE WHEN s.paused_at IS NULL THEN s.next_at END AS next_at, s.last_at,
+    s.last_job_id, s.created_at
+FROM flowstone_schedules s;
+COMMENT ON VIEW schedules IS 'Which jobs are enqueued when, again and again.';
 
 CREATE VIEW errors AS
 SELECT

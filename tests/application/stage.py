@@ -141,6 +141,7 @@ MOVES = (
         SET started_at = started_at - %(by)s, finished_at = finished_at - %(by)s,
             enqueued_at = enqueued_at - %(by)s, unique_until = unique_until - %(by)s""",
     "UPDATE flowstone_leases SET held_until = held_until - %(by)s",
+    """UPDATE flowstone_schedules SET next_at = next_at - %(by)s, last_at = last_at - %(by)s""",
     "UPDATE flowstone_pruning SET ended_at = ended_at - %(by)s",
     """UPDATE flowstone_runs
         SET created_at = created_at - %(by)s, finished_at = finished_at - %(by)s""",
@@ -152,7 +153,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 TABLES = (
     "flowstone_runs flowstone_materializations flowstone_values flowstone_current "
     "flowstone_lineage flowstone_reused flowstone_waits flowstone_workers flowstone_leases "
-    "flowstone_pruning flowstone_unique_keys "
+    "flowstone_pruning flowstone_schedules flowstone_unique_keys "
     "procrastinate_events procrastinate_jobs procrastinate_workers"
 ).split()
 

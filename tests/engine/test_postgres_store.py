@@ -23,11 +23,15 @@ UPDATE flowstone.flowstone_workers
     SET heartbeat_at = heartbeat_at - $1::interval, started_at = started_at - $1::interval;
 UPDATE flowstone.flowstone_pruning SET ended_at = ended_at - $1::interval;
 UPDATE flowstone.flowstone_leases SET held_until = held_until - $1::interval;
+UPDATE flowstone.flowstone_schedules
+    SET next_at = next_at - $1::interval, last_at = last_at - $1::interval,
+        paused_at = paused_at - $1::interval, created_at = created_at - $1::interval;
 UPDATE flowstone.flowstone_waits
     SET deadline_at = deadline_at - $1::interval, waiting_since = waiting_since - $1::interval;
 UPDATE flowstone.flowstone_materializations
     SET started_at = started_at - $1::interval, finished_at = finished_at - $1::interval,
-        enqueued_at = enqueued_at - $1::interval, unique_until = unique_until - $1::interval;
+        enqueued_at = enqueued_at - $1::interval, tick_at = tick_at - $1::interval,
+        unique_until = unique_until - $1::interval;
 UPDATE flowstone.procrastinate_events SET at = at - $1::interval;
 UPDATE flowstone.flowstone_errors SET failed_at = failed_at - $1::interval;
 UPDATE flowstone.flowstone_runs
@@ -44,7 +48,8 @@ async def shift(pg: asyncpg.Connection, delta: timedelta) -> None:
 TABLES = (
     "flowstone_runs flowstone_materializations flowstone_values flowstone_current "
     "flowstone_lineage flowstone_errors flowstone_reused flowstone_waits flowstone_workers "
-    "flowstone_unique_keys flowstone_leases flowstone_pruning procrastinate_events "
+    "flowstone_leases flowstone_schedules flowstone_pruning flowstone_unique_keys "
+    "procrastinate_events "
     "procrastinate_jobs procrastinate_workers flowstone_interventions"
 ).split()
 

@@ -42,6 +42,8 @@ class JobRecord:
         error: JSON of the last failure, or the reason of a skip or cancel.
         waiting_on: What it waits for, while it waits.
         not_before: When it is due, if that is still to come.
+        schedule: The schedule that has enqueued it.
+        tick_at: For which of its ticks; None when it was triggered by hand.
     """
 
     job_id: int
@@ -59,6 +61,8 @@ class JobRecord:
     started_at: datetime | None
     finished_at: datetime | None
     duration_ms: int | None
+    schedule: str | None = None
+    tick_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.cron_parser import CronParser
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.io_manager import IOManager
 from flowstone.core.contracts.resource import AnyResource, Configured
@@ -31,6 +32,10 @@ def _stores() -> Registry[Store]:
 
 def _codecs() -> Registry[Codec]:
     return Registry("codec", contract=Codec)
+
+
+def _cron_parsers() -> Registry[CronParser]:
+    return Registry("cron parser", contract=CronParser)
 
 
 def _services() -> Registry[Service]:
@@ -79,6 +84,7 @@ class Registries:
         io: IO managers by the name that ``io=`` uses.
         stores: What makes a store, by the scheme of the DSN (``postgresql``).
         codecs: Codecs by the name that ``codec=`` uses; ``default`` replaces the built-in one.
+        cron_parsers: What reads cron expressions; ``default`` replaces that of the plugin ``cron``.
         resources: What ``Requires(Type)`` gives where the application itself says nothing.
         services: What runs beside the work in the application's workers.
         tables: Migrations of tables in the application's schema.
@@ -89,6 +95,7 @@ class Registries:
     io: Registry[IOManager] = field(default_factory=_io_managers)
     stores: Registry[Store] = field(default_factory=_stores)
     codecs: Registry[Codec] = field(default_factory=_codecs)
+    cron_parsers: Registry[CronParser] = field(default_factory=_cron_parsers)
     resources: ResourceRegistry = field(default_factory=ResourceRegistry)
     services: Registry[Service] = field(default_factory=_services)
     tables: Registry[Tables] = field(default_factory=_tables)
@@ -101,6 +108,7 @@ class Registries:
             "IO managers": self.io.list(),
             "stores": self.stores.list(),
             "codecs": self.codecs.list(),
+            "cron parsers": self.cron_parsers.list(),
             "resources": self.resources.list(),
             "services": self.services.list(),
             "tables": self.tables.list(),

@@ -18,6 +18,7 @@ from typing import ClassVar
 from flowstone.core.contracts.health import Finding
 from flowstone.core.contracts.job_queue import JobQueue
 from flowstone.core.contracts.pruning_records import Prunable, Pruned
+from flowstone.core.contracts.schedule_store import ScheduleStore
 from flowstone.core.contracts.store_records import (
     SUSPECT_AFTER,
     Capacity,
@@ -84,9 +85,9 @@ class WorkerLostError(FlowStoneError):
     retryable = True
 
 
-class Store(JobQueue, Transactions):
+class Store(JobQueue, ScheduleStore, Transactions):
     """
-    Runs, materializations, values and claims; and jobs.
+    Runs, materializations, values and claims; jobs, and their schedules.
 
     Every method is one atomic step. Methods that take ``conn`` run in the caller's transaction on
     the caller's connection and commit nothing; a store without connections refuses it by name.

@@ -89,6 +89,7 @@ class Row:
         superseded_at: When another became current instead; None while it is, or never was.
         outlives_run: Whether its run was pruned.
         arguments: Of a job; None is an asset's materialization.
+        schedule: Which schedule has enqueued the job, ``tick_at`` for which of its ticks.
         unique: Of a unique job.
     """
 
@@ -127,6 +128,8 @@ class Row:
     superseded_at: datetime | None = None
     outlives_run: bool = False
     arguments: JsonText | None = None
+    schedule: str | None = None
+    tick_at: datetime | None = None
     unique: UniqueKey | None = None
     failed_attempts: list[FailedAttempt] = field(default_factory=list)
 
@@ -160,6 +163,8 @@ class Row:
             started_at=self.started_at,
             finished_at=self.finished_at,
             duration_ms=self.duration_ms,
+            schedule=self.schedule,
+            tick_at=self.tick_at,
         )
 
     def record(self) -> MaterializationRecord:

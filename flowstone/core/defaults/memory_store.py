@@ -39,8 +39,9 @@ from flowstone.core.contracts.store import (
 from flowstone.core.defaults import memory_pruning
 from flowstone.core.defaults.clock import Clock, SystemClock
 from flowstone.core.defaults.memory_job_machine import JobMachine
-from flowstone.core.defaults.memory_job_queue import MemoryJobQueue, refuse_connection
+from flowstone.core.defaults.memory_job_queue import refuse_connection
 from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
+from flowstone.core.defaults.memory_schedules import MemorySchedules
 from flowstone.core.errors import RunNotFoundError
 from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus, Status
@@ -48,7 +49,7 @@ from flowstone.core.status import RunStatus, Status
 KEPT_RUNS = 10_000
 
 
-class MemoryStore(MemoryJobQueue, Store):
+class MemoryStore(MemorySchedules, Store):
     """
     Keeps runs in memory; other processes see nothing of them.
 

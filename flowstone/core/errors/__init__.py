@@ -26,6 +26,7 @@ Every error that FlowStone raises.
     │  ├─ JobFailedError  JobCancelledError  JobNotFoundError
     │  ├─ JobExistsError                one that is the same is there already
     │  └─ JobNotEndedError              the job goes on
+    ├─ ScheduleError: ScheduleNotFoundError (did you mean …?)  ScheduleInCodeError
     ├─ RunError                         what became of a run, told to the one who waits for it
     │  ├─ RunFailedError  RunCancelledError  RunNotFoundError
     │  ├─ HandleTimeoutError            the run goes on
@@ -91,6 +92,11 @@ from flowstone.core.errors.run import (
     RunNotFoundError,
     RunWaiting,
 )
+from flowstone.core.errors.schedule import (
+    ScheduleError,
+    ScheduleInCodeError,
+    ScheduleNotFoundError,
+)
 from flowstone.core.errors.work import (
     AssetFunctionError,
     DependencyFailedError,
@@ -150,6 +156,9 @@ __all__ = [
     "RunFailedError",
     "RunNotFoundError",
     "RunWaiting",
+    "ScheduleError",
+    "ScheduleInCodeError",
+    "ScheduleNotFoundError",
     "SchemaError",
     "SchemaFingerprintError",
     "SchemaVersionError",

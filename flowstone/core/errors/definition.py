@@ -16,6 +16,7 @@ class Problem:
         where: ``file:line``, as far as it is known.
         asset: The asset's full name, when the problem is one asset's.
         job: The job's, when it is one job's.
+        schedule: The schedule's, when it is one schedule's.
         message: What is wrong.
         fix: The line to write instead.
     """
@@ -25,11 +26,13 @@ class Problem:
     asset: str | None = None
     fix: str | None = None
     job: str | None = None
+    schedule: str | None = None
 
     def __str__(self) -> str:
         place = f"{self.where}  " if self.where else ""
         subject = f"asset '{self.asset}': " if self.asset else ""
         subject = f"job '{self.job}': " if self.job else subject
+        subject = f"schedule '{self.schedule}': " if self.schedule else subject
         fix = "".join(f"\n      {line}" for line in self.fix.splitlines()) if self.fix else ""
         return f"{place}{subject}{self.message}{fix}"
 

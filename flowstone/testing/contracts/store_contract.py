@@ -59,6 +59,7 @@ from flowstone.testing.contracts.store_contract_resuming import (
     DeadlineContract,
     LostResumeContract,
 )
+from flowstone.testing.contracts.store_contract_schedules import SchedulesContract
 from flowstone.testing.contracts.store_contract_settling import (
     RepetitionContract,
     SuccessContract,
@@ -67,6 +68,7 @@ from flowstone.testing.contracts.store_contract_stopping import (
     CancelRunContract,
     UnregisterContract,
 )
+from flowstone.testing.contracts.store_contract_ticks import TicksContract
 from flowstone.testing.contracts.store_contract_transitions import TransitionsContract
 from flowstone.testing.contracts.store_contract_unique import UniqueJobsContract
 from flowstone.testing.contracts.store_contract_values import (
@@ -119,6 +121,8 @@ class StoreContract(
     WakeupsContract,
     JobsContract,
     JobChangesContract,
+    SchedulesContract,
+    TicksContract,
     UniqueJobsContract,
     RaceContract,
     ScenarioContract,

@@ -98,7 +98,7 @@ $$;
 CREATE TYPE flowstone_job_record AS (
     id bigint, name text, status text, queue text, priority integer, attempt integer, arguments text,
     value text, error text, waiting_on text, not_before timestamptz, enqueued_at timestamptz,
-    started_at timestamptz, finished_at timestamptz, duration_ms integer
+    started_at timestamptz, finished_at timestamptz, duration_ms integer, schedule text, tick_at timestamptz
 );
 
 -- Jobs by their ids; what is not (or no longer) one is left out.
@@ -117,7 +117,7 @@ AS $$
         m.id, m.asset, m.status::text, m.queue, m.priority, m.attempt, m.arguments::text, v.value::text,
         m.error::text, w.waiting_on,
         CASE WHEN m.status = 'ready' AND j.scheduled_at > clock_timestamp() THEN j.scheduled_at END,
-        m.enqueued_at, m.started_at, m.finished_at, m.duration_ms
+        m.enqueued_at, m.started_at, m.finished_at, m.duration_ms, m.schedule, m.tick_at
     FROM flowstone_materializations m
     LEFT JOIN procrastinate_jobs j ON j.id = m.id
     LEFT JOIN flowstone_values v ON v.materialization_id = m.id

@@ -109,7 +109,8 @@ CREATE FUNCTION flowstone_find_jobs_v1(
     RETURNS TABLE (
         next_before bigint, id bigint, name text, status text, queue text, priority integer, attempt integer,
         arguments text, value text, error text, waiting_on text, not_before timestamptz,
-        enqueued_at timestamptz, started_at timestamptz, finished_at timestamptz, duration_ms integer
+        enqueued_at timestamptz, started_at timestamptz, finished_at timestamptz, duration_ms integer,
+        schedule text, tick_at timestamptz
     )
     LANGUAGE sql
     STABLE

@@ -1,0 +1,64 @@
+"""From a schedule to a row: what it means is checked, its arguments encoded, its time read."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.cron_parser import CronParser
+from flowstone.core.contracts.schedule_store import NewSchedule
+from flowstone.core.errors import InvalidOptionError, JobArgumentsError
+from flowstone.core.planner import DEFAULT_QUEUE
+from flowstone.core.schedule import Schedule
+
+ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class ScheduleRows:
+    """
+    Makes rows of schedules.
+
+    Args:
+        cron: Gives the parser; it is asked for when there is something to parse.
+    """
+
+    def __init__(self, codec: Codec, cron: Callable[[], CronParser]) -> None:
+        self._codec = codec
+        self._cron = cron
+
+    def objections(self, schedule: Schedule) -> Sequence[str]:
+        """Return what is wrong with a schedule; nothing when all is well."""
+        if schedule.objections:
+            return schedule.objections
+        found = []
+        try:
+            first = next(self.ticks(schedule.cron, schedule.timezone, ANY_TIME), None)
+            if first is None:
+                found.append(f"cron {schedule.cron!r} is never met")
+        except InvalidOptionError as error:
+            found.append(str(error))
+        try:
+            schedule.call.job.arguments.encode(schedule.call.arguments, self._codec)
+        except JobArgumentsError as error:
+            found.append(str(error))
+        return found
+
+    def row(self, schedule: Schedule, now: datetime) -> NewSchedule:
+        """Return the row of a schedule that is well, with its first tick after now."""
+        call = schedule.call
+        options = call.job.options
+        return NewSchedule(
+            schedule.full_name,
+            schedule.pipeline,
+            call.job.full_name,
+            call.job.arguments.encode(call.arguments, self._codec),
+            schedule.queue or options.queue or DEFAULT_QUEUE,
+            options.priority if schedule.priority is None else schedule.priority,
+            schedule.cron,
+            schedule.timezone,
+            schedule.missed,
+            next(self.ticks(schedule.cron, schedule.timezone, now), None),
+        )
+
+    def ticks(self, cron: str, timezone: str, after: datetime) -> Iterator[datetime]:
+        """Return the ticks after an instant; see `CronParser.ticks`."""
+        return self._cron().ticks(cron, timezone, after)

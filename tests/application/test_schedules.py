@@ -1,0 +1,433 @@
+"""Schedules at work: kept as the code has them, changed at run time, each tick enqueued once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from flowstone import FlowStone, Pipeline
+from flowstone.core import scheduling
+from flowstone.core.contracts.schedule_store import Advance, Missed, Ticked
+from flowstone.core.errors import (
+    DatabaseError,
+    DefinitionError,
+    InvalidOptionError,
+    ScheduleInCodeError,
+    ScheduleNotFoundError,
+    UnknownJobError,
+)
+from flowstone.core.scheduling import enqueue_due
+from tests.application.conftest import AppOf
+from tests.application.stage import Heard, Stage, eventually, working
+
+FAR = f"30 {(datetime.now(UTC) + timedelta(hours=12)).hour} * * *"
+"""Daily, and not within the hour."""
+
+
+def shop_with(*schedules: str, cron: str = FAR, **options: Any) -> tuple[Pipeline, list[str]]:
+    """Return a pipeline with a job, and what it was called with; schedules pass their names."""
+    shop = Pipeline("shop")
+    seen: list[str] = []
+
+    @shop.job
+    async def greet(name: str = "nobody") -> None:
+        seen.append(name)
+
+    for name in schedules:
+        shop.schedule(name, cron, greet.with_(name), **options)
+    return shop, seen
+
+
+def other(name: str) -> Pipeline:
+    pipeline = Pipeline(name)
+
+    @pipeline.job
+    async def work() -> None: ...
+
+    pipeline.schedule("often", FAR, work.with_())
+    return pipeline
+
+
+async def names(app: FlowStone) -> list[str]:
+    return [it.name for it in await app.schedules.list()]
+
+
+async def synchronized(app: FlowStone, *expected: str) -> None:
+    """Let a worker start; it keeps the rows as its code has them."""
+    async with working(app):
+        await eventually(lambda: has(app, *expected))
+
+
+async def has(app: FlowStone, *expected: str) -> bool:
+    return await names(app) == sorted(expected)
+
+
+async def tick(app: FlowStone) -> None:
+    """Enqueue everything that is due."""
+    while await enqueue_due(app, app._schedule_rows) == 0.0:
+        pass
+
+
+class TestInCode:
+    async def test_its_job_is_enqueued_at_each_tick_and_says_so(
+        self, stage: Stage, app_of: AppOf
+    ) -> None:
+        shop, seen = shop_with("daily")
+        app = await app_of(shop)
+        async with working(app):
+            await eventually(lambda: has(app, "shop.daily"))
+            for times in (1, 2):
+                await stage.advance("1d")
+                await eventually(lambda times=times: seen == ["daily"] * times)
+
+        [record] = await app.schedules.list()
+        assert record.last_job_id is not None
+        job = await app.job(record.last_job_id).status()
+        assert (job.schedule, job.tick_at) == ("shop.daily", record.last_at)
+
+    async def test_what_the_code_changes_and_drops_the_next_worker_does(
+        self, app_of: AppOf
+    ) -> None:
+        before, _ = shop_with("kept", "dropped")
+        await synchronized(await app_of(before), "shop.dropped", "shop.kept")
+
+        after, _ = shop_with("kept", cron="@hourly")
+        app = await app_of(after)
+        await synchronized(app, "shop.kept")
+
+        assert [it.cron for it in await app.schedules.list()] == ["@hourly"]
+
+    async def test_applications_with_other_pipelines_leave_each_other_alone(
+        self, app_of: AppOf
+    ) -> None:
+        await synchronized(await app_of(other("bank")), "bank.often")
+
+        await synchronized(await app_of(other("shop")), "bank.often", "shop.often")
+
+    async def test_what_was_paused_and_added_by_hand_stays_so(self, app_of: AppOf) -> None:
+        shop, seen = shop_with("daily")
+        app = await app_of(shop)
+        await synchronized(app, "shop.daily")
+        await app.schedules.pause("daily")
+        await app.schedules.add("mine", FAR, shop.jobs[0].with_())
+
+        again, _ = shop_with("daily", cron="@hourly")
+        await synchronized(await app_of(again), "shop.daily", "shop.mine")
+
+        async with working(app):
+            await eventually(lambda: has_cron(app, "shop.daily", FAR))
+        assert (await app.schedules.get("daily")).paused_at is not None
+        assert seen == []
+
+    async def test_a_schedule_may_say_where_its_jobs_go(self, app_of: AppOf) -> None:
+        shop, _ = shop_with("daily", queue="reports", priority=7, timezone="Asia/Tokyo")
+        app = await app_of(shop)
+        await synchronized(app, "shop.daily")
+
+        job = await (await app.schedules.trigger("daily")).status()
+
+        assert (job.queue, job.priority) == ("reports", 7)
+        [tick_at] = await app.schedules.next("daily")
+        assert (tick_at.tzinfo, tick_at.minute) == (ZoneInfo("Asia/Tokyo"), 30)
+
+    async def test_an_application_without_jobs_has_nothing_to_look_for(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+
+        @p.asset
+        async def one() -> int:
+            return 1
+
+        app = await app_of(p)
+        async with working(app):
+            checks = [it.check for it in (await app.health()).findings]
+
+        assert "service pruning" in checks
+        assert "service scheduling" not in checks
+
+
+async def has_cron(app: FlowStone, name: str, cron: str) -> bool:
+    return (await app.schedules.get(name)).cron == cron
+
+
+class TestDefinitions:
+    def test_everything_that_is_wrong_is_told_at_once(self) -> None:
+        shop, _ = shop_with()
+        [greet] = shop.jobs
+        shop.schedule("cron", "61 * * * *", greet.with_())
+        shop.schedule("zone", FAR, greet.with_(), timezone="Berlin")
+        shop.schedule("argument", FAR, greet.with_(name=7))  # type: ignore[arg-type]
+        shop.schedule("policy", FAR, greet.with_(), missed="some")  # type: ignore[arg-type]
+        shop.schedule("never", "0 0 31 4,6 *", greet.with_())
+        shop.schedule("twice", FAR, greet.with_())
+        shop.schedule("twice", FAR, greet.with_())
+        shop.schedule("alien", FAR, other("bank").jobs[0].with_())
+        shop.schedule("", FAR, greet.with_())
+
+        with pytest.raises(DefinitionError) as caught:
+            FlowStone(shop)
+
+        told = {it.schedule: it.message for it in caught.value.problems}
+        assert "bad minute" in told["shop.cron"]
+        assert "timezone 'Berlin'" in told["shop.zone"]
+        assert "$.name" in told["shop.argument"]
+        assert "missed='some'" in told["shop.policy"]
+        assert "cron '0 0 31 4,6 *'" in told["shop.never"]
+        assert "another schedule of that name" in told["shop.twice"]
+        assert "'bank.work', a job of no pipeline" in told["shop.alien"]
+        assert "name=''" in told["shop."]
+        assert all(__file__.endswith(str(it.where).split(":")[0]) for it in caught.value.problems)
+
+    def test_what_it_enqueues_has_to_be_a_call(self) -> None:
+        shop, _ = shop_with()
+
+        with pytest.raises(DefinitionError, match=r"greet\.with_\(\.\.\.\)"):
+            shop.schedule("daily", FAR, shop.jobs[0])  # type: ignore[arg-type]
+
+    def test_a_required_argument_has_to_be_given(self) -> None:
+        shop = Pipeline("shop")
+
+        @shop.job
+        async def mail(to: str) -> None: ...
+
+        with pytest.raises(DefinitionError, match="to"):
+            shop.schedule("daily", FAR, mail.with_())  # type: ignore[call-arg]
+
+
+class TestAtRunTime:
+    async def test_one_can_be_added_while_workers_work_and_they_hear_of_it(
+        self, app_of: AppOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scheduling, "POLL_SECONDS", 3600.0)
+        shop, seen = shop_with()
+        app = await app_of(shop)
+        async with working(app):
+            await eventually(lambda: app.store.wakeups.topics >= {"schedules"})
+
+            await app.schedules.add("often", "* * * * * *", shop.jobs[0].with_("Ada"))
+
+            await eventually(lambda: len(seen) >= 2)
+        assert set(seen) == {"Ada"}
+
+    async def test_adding_again_changes_it(self, app_of: AppOf) -> None:
+        shop, _ = shop_with()
+        app = await app_of(shop)
+
+        await app.schedules.add("mine", FAR, shop.jobs[0].with_())
+        record = await app.schedules.add("mine", "@hourly", shop.jobs[0].with_("Ada"), missed="all")
+
+        assert await names(app) == ["shop.mine"]
+        assert (record.cron, record.missed, record.source) == ("@hourly", "all", "runtime")
+        assert record.arguments == '{"name":"Ada"}'
+
+    async def test_the_codes_can_be_neither_replaced_nor_removed(self, app_of: AppOf) -> None:
+        shop, _ = shop_with("coded")
+        app = await app_of(shop)
+        await synchronized(app, "shop.coded")
+
+        with pytest.raises(ScheduleInCodeError, match=r"flowstone schedule pause shop\.coded"):
+            await app.schedules.add("coded", FAR, shop.jobs[0].with_())
+        with pytest.raises(ScheduleInCodeError):
+            await app.schedules.remove("coded")
+        assert await names(app) == ["shop.coded"]
+
+    async def test_what_was_added_can_be_removed(self, app_of: AppOf) -> None:
+        shop, _ = shop_with()
+        app = await app_of(shop)
+        await app.schedules.add("mine", FAR, shop.jobs[0].with_())
+
+        await app.schedules.remove("mine")
+
+        with pytest.raises(ScheduleNotFoundError):
+            await app.schedules.remove("mine")
+
+    async def test_wrong_ones_are_refused_and_nothing_is_written(self, app_of: AppOf) -> None:
+        shop, _ = shop_with()
+        app = await app_of(shop)
+        greet = shop.jobs[0].with_()
+
+        with pytest.raises(InvalidOptionError, match="bad minute"):
+            await app.schedules.add("mine", "61 * * * *", greet)
+        with pytest.raises(InvalidOptionError, match="timezone"):
+            await app.schedules.add("mine", FAR, greet, timezone="Mars/Olympus")
+        with pytest.raises(InvalidOptionError, match=r"\$\.name"):
+            await app.schedules.add("mine", FAR, shop.jobs[0].with_(7))
+        with pytest.raises(UnknownJobError):
+            await app.schedules.add("mine", FAR, other("bank").jobs[0].with_())
+        assert await names(app) == []
+
+    async def test_one_that_is_not_there_is_named_with_what_was_meant(self, app_of: AppOf) -> None:
+        shop, _ = shop_with()
+        app = await app_of(shop)
+        await app.schedules.add("nightly", FAR, shop.jobs[0].with_())
+
+        for what in (app.schedules.pause, app.schedules.resume, app.schedules.trigger):
+            with pytest.raises(ScheduleNotFoundError, match=r"shop\.nightly"):
+                await what("shop.nigtly")
+
+    async def test_a_name_that_two_pipelines_have_needs_the_pipeline(self, app_of: AppOf) -> None:
+        app = await app_of(other("bank"), other("shop"))
+        await synchronized(app, "bank.often", "shop.often")
+
+        with pytest.raises(InvalidOptionError, match=r"bank\.often, shop\.often"):
+            await app.schedules.get("often")
+
+    async def test_of_a_pause_nothing_is_made_up_for(self, stage: Stage, app_of: AppOf) -> None:
+        shop, seen = shop_with()
+        app = await app_of(shop)
+        await app.schedules.add("mine", FAR, shop.jobs[0].with_("Ada"), missed="all")
+        await app.schedules.pause("mine")
+        assert await app.schedules.next("mine") == []
+        await stage.advance("3d")
+        await tick(app)
+
+        await app.schedules.resume("mine")
+        await tick(app)
+
+        record = await app.schedules.get("mine")
+        assert record.last_job_id is None
+        assert record.next_at is not None
+        assert record.next_at > await app.store.now()
+        assert seen == []
+
+    async def test_one_that_is_triggered_runs_at_once(self, app_of: AppOf) -> None:
+        shop, seen = shop_with()
+        app = await app_of(shop)
+        before = await app.schedules.add("mine", FAR, shop.jobs[0].with_("Ada"))
+
+        job = await app.schedules.trigger("shop.mine")
+        async with working(app):
+            await job.wait(10)
+
+        assert seen == ["Ada"]
+        assert (await job.status()).tick_at is None
+        assert (await app.schedules.get("mine")).next_at == before.next_at
+
+    async def test_the_next_ticks_are_told_in_its_time_zone(self, app_of: AppOf) -> None:
+        shop, _ = shop_with()
+        app = await app_of(shop)
+        await app.schedules.add("mine", "0 8 * * *", shop.jobs[0].with_(), timezone="Europe/Berlin")
+
+        ticks = await app.schedules.next("mine", 400)
+
+        assert {it.hour for it in ticks} == {8}
+        assert len({it.utcoffset() for it in ticks}) == 2
+        assert ticks[0] == (await app.schedules.get("mine")).next_at
+        assert len({it.date() for it in ticks}) == 400
+
+
+class TestMissed:
+    @pytest.mark.parametrize(("missed", "made_up"), [("skip", 0), ("one", 1), ("all", 3)])
+    async def test_what_was_missed_is_made_up_for_by_policy(
+        self, stage: Stage, app_of: AppOf, missed: Missed, made_up: int
+    ) -> None:
+        shop, seen = shop_with("daily", missed=missed)
+        app = await app_of(shop)
+        await synchronized(app, "shop.daily")
+        await stage.advance("3d")
+
+        async with working(app):
+            await eventually(lambda: is_ahead(app))
+            await eventually(lambda: len(seen) >= made_up)
+        await tick(app)
+
+        assert seen == ["daily"] * made_up
+
+
+async def is_ahead(app: FlowStone) -> bool:
+    [record] = await app.schedules.list()
+    return record.next_at is not None and record.next_at > await app.store.now()
+
+
+class TestNeverTwice:
+    async def test_of_many_leaders_at_once_one_enqueues_each_tick(
+        self, stage: Stage, app_of: AppOf
+    ) -> None:
+        shop, _ = shop_with()
+        apps = [await app_of(shop) for _ in range(4)]
+        for name in ("a", "b", "c"):
+            await apps[0].schedules.add(name, FAR, shop.jobs[0].with_(name))
+        heard = [Heard(app, ["schedule.tick"]) for app in apps]
+
+        for days in range(1, 6):
+            await stage.advance("1d")
+            await asyncio.gather(*(tick(app) for app in apps * 2))
+
+            told = [facts for it in heard for _, facts in it.of("schedule.tick")]
+            assert Counter(it["schedule"] for it in told) == {
+                "shop.a": days,
+                "shop.b": days,
+                "shop.c": days,
+            }
+            jobs = await apps[0].store.jobs([int(str(it["job_id"])) for it in told])
+            assert len(jobs) == 3 * days
+
+    async def test_a_leader_that_read_before_another_enqueued_does_nothing(
+        self, stage: Stage, app_of: AppOf
+    ) -> None:
+        shop, _ = shop_with()
+        app = await app_of(shop)
+        await app.schedules.add("mine", FAR, shop.jobs[0].with_())
+        await stage.advance("1d")
+        _, [read] = await app.store.due_schedules(limit=10)
+        await tick(app)
+        record = await app.schedules.get("mine")
+
+        late = Advance(read, [read.next_at], read.next_at + timedelta(days=2))
+        assert await app.store.advance_schedules([late]) == []
+
+        assert await app.schedules.get("mine") == record
+
+
+class TestTroubles:
+    async def test_a_row_that_nobody_can_read_stops_itself_alone(
+        self, stage: Stage, app_of: AppOf, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shop, seen = shop_with()
+        app = await app_of(shop)
+        for name, zone in (("broken", "Mars/Olympus"), ("well", "UTC")):
+            await app.schedules.add(name, FAR, shop.jobs[0].with_(name))
+            row = app._schedule_rows.row(schedule_of(shop, name), await app.store.now())
+            row.timezone = zone
+            await app.store.put_schedule(row)
+
+        await stage.advance("1d")
+        async with working(app):
+            await eventually(lambda: seen == ["well"])
+
+        records = {it.name: it for it in await app.schedules.list()}
+        assert records["shop.broken"].next_at is None
+        assert records["shop.well"].next_at is not None
+        assert "'shop.broken' has no further ticks: timezone 'Mars/Olympus'" in caplog.text
+
+    async def test_a_store_that_does_not_answer_is_asked_again(
+        self, stage: Stage, app_of: AppOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop, seen = shop_with()
+        app = await app_of(shop)
+        await app.schedules.add("mine", FAR, shop.jobs[0].with_("Ada"))
+        await stage.advance("1d")
+        failures = 2
+        answers = app.store.advance_schedules
+
+        async def advance(advances: Sequence[Advance]) -> Sequence[Ticked]:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise DatabaseError("gone", sqlstate="57P01")
+            return await answers(advances)
+
+        monkeypatch.setattr(app.store, "advance_schedules", advance)
+        async with working(app):
+            await eventually(lambda: seen == ["Ada"])
+            findings = {it.check: it for it in (await app.health()).findings}
+
+        assert failures == 0
+        assert findings["service scheduling"].message == "running"
+
+
+def schedule_of(shop: Pipeline, name: str) -> Any:
+    return shop.schedule(name, FAR, shop.jobs[0].with_(name))
