@@ -32,6 +32,7 @@ from tests.chaos.invariants import (
     job_fates,
     pointers,
     requests,
+    unique_jobs,
     values,
 )
 from tests.chaos.invariants.invariant import Invariant
@@ -42,8 +43,10 @@ from tests.chaos.loads import (
     here,
     invalidations,
     job_cancels,
+    job_repeats,
     job_results,
     job_transactions,
+    job_twins,
     jobs,
     repeats,
     retries,
@@ -88,6 +91,8 @@ LOADS: dict[str, Drive] = {
     "job_results": job_results.drive,
     "job_cancels": job_cancels.drive,
     "job_transactions": job_transactions.drive,
+    "job_twins": job_twins.drive,
+    "job_repeats": job_repeats.drive,
 }
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -99,4 +104,5 @@ INVARIANTS: tuple[Invariant, ...] = (
     *fates.INVARIANTS,
     *requests.INVARIANTS,
     *job_fates.INVARIANTS,
+    *unique_jobs.INVARIANTS,
 )

@@ -34,6 +34,7 @@ class Asked:
         jobs: Jobs that were acknowledged: their argument, the load, and the least delay in seconds.
         job_transactions: As ``transactions``, of jobs.
         cancelled_jobs: Jobs that somebody tried to cancel, and whether that was acknowledged.
+        same_jobs: Answers to requests for a job with the same ``dedupe``, by its argument.
         heard: What those were told who waited for a job: how it ended, or its result's token.
     """
 
@@ -45,6 +46,7 @@ class Asked:
     jobs: dict[int, tuple[str, str, float]] = field(default_factory=dict)
     job_transactions: dict[str, str] = field(default_factory=dict)
     cancelled_jobs: dict[int, bool] = field(default_factory=dict)
+    same_jobs: dict[str, set[int]] = field(default_factory=dict)
     heard: dict[int, str] = field(default_factory=dict)
     refused: int = 0
 

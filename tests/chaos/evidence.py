@@ -43,6 +43,7 @@ CREATE TABLE chaos.jobs (
 CREATE TABLE chaos.job_intents (note text PRIMARY KEY, job_id bigint NOT NULL);
 CREATE TABLE chaos.job_transactions (note text PRIMARY KEY, ended text NOT NULL);
 CREATE TABLE chaos.cancelled_jobs (job_id bigint PRIMARY KEY, is_acknowledged boolean NOT NULL);
+CREATE TABLE chaos.same_jobs (note text PRIMARY KEY, job_ids bigint[] NOT NULL);
 CREATE TABLE chaos.heard (job_id bigint PRIMARY KEY, what text NOT NULL);
 CREATE TABLE chaos.written (job_id bigint NOT NULL, token text NOT NULL);
 COMMENT ON TABLE chaos.written IS 'By jobs, in the transactions that they settle in.';
@@ -78,6 +79,7 @@ async def bring(
         "jobs": [(id_, *facts) for id_, facts in asked.jobs.items()],
         "job_transactions": list(asked.job_transactions.items()),
         "cancelled_jobs": list(asked.cancelled_jobs.items()),
+        "same_jobs": [(note, sorted(ids)) for note, ids in asked.same_jobs.items()],
         "heard": list(asked.heard.items()),
     }
     for table, rows in records.items():

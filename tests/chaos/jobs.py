@@ -1,6 +1,8 @@
 """Jobs below the assets; the name of one says how it behaves, and its argument who asked for it."""
 
-from flowstone import JobContext, Pipeline, Retry
+from typing import Literal
+
+from flowstone import JobContext, Pipeline, Retry, Unique
 from tests.chaos.audit import Audit
 from tests.chaos.behavior import BEHAVIORS, RETRY, Behavior, Body, MishapError, Returned
 
@@ -17,6 +19,12 @@ JOBS = {
     "writing": Behavior(weight=3, retry=RETRY),
 }
 
+UNIQUE: dict[str, tuple[Literal["waiting", "running"], ...]] = {
+    "single": ("waiting", "running"),
+    "lone": ("waiting",),
+}
+"""Unique by a key: one at a time, or one that waits, which may meet a twin when tried again."""
+
 WRITE = "INSERT INTO chaos.written (job_id, token) VALUES ($1, $2)"
 
 
@@ -25,12 +33,19 @@ def all_jobs(audit: Audit) -> Pipeline:
     pipeline = Pipeline("jobs")
     for number, (name, behavior) in enumerate(JOBS.items()):
         _add(pipeline, name, behavior, Body(name, audit, 0.005 + number / 200))
+    for name, states in UNIQUE.items():
+        _add_unique(pipeline, name, Body("flaky", audit, 0.05), Unique(by=["key"], states=states))
     return pipeline
 
 
 def end_of_job(full_name: str) -> str:
     """Return how a job ends when nobody cancels it."""
-    return JOBS[full_name.partition(".")[2]].ends if full_name.startswith("jobs.") else "succeeded"
+    return JOBS.get(full_name.partition(".")[2], Behavior()).ends
+
+
+def is_unique(full_name: str) -> bool:
+    """Whether a job takes a key beside its note."""
+    return full_name.partition(".")[2] in UNIQUE
 
 
 def _add(pipeline: Pipeline, name: str, behavior: Behavior, body: Body) -> None:
@@ -58,3 +73,9 @@ def _add(pipeline: Pipeline, name: str, behavior: Behavior, body: Body) -> None:
         @decorate
         async def run(ctx: JobContext, note: str) -> Returned:
             return await body.job(ctx, note)
+
+
+def _add_unique(pipeline: Pipeline, name: str, body: Body, unique: Unique) -> None:
+    @pipeline.job(name=name, queue=JOBS_QUEUE, retry=RETRY, unique=unique)
+    async def run(ctx: JobContext, note: str, key: str) -> Returned:
+        return await body.job(ctx, note)

@@ -15,7 +15,7 @@ from tests.chaos.app import application, fates
 from tests.chaos.audit import Audit
 from tests.chaos.catalogue import INVARIANTS
 from tests.chaos.client import Asked
-from tests.chaos.jobs import JOBS_QUEUE
+from tests.chaos.jobs import JOBS_QUEUE, is_unique
 from tests.chaos.journal import Journal
 
 # What each statement does to the rows of a good run, by the claim that it makes untrue.
@@ -127,6 +127,21 @@ HARM = {
         UPDATE flowstone_errors SET attempt = 99
     """,
     "who failed, other than with its worker, has an error kept": "DELETE FROM flowstone_errors",
+    "a unique key is held by a job that it covers, or by nobody": """
+        INSERT INTO flowstone_unique_keys SELECT unique_key, id FROM flowstone_materializations
+        WHERE asset = 'jobs.single'
+    """,
+    "no two jobs that are covered have the same key": """
+        UPDATE flowstone_materializations SET unique_key = 'x', unique_states = 31
+        WHERE run_id IS NULL
+    """,
+    "of jobs that run one at a time one has ended when another begins": """
+        UPDATE flowstone_materializations
+        SET unique_key = 'x', started_at = finished_at - interval '1 min' WHERE run_id IS NULL
+    """,
+    "a job that is asked for again with the same dedupe is one job": """
+        UPDATE chaos.same_jobs SET job_ids = '{1,2}'
+    """,
     "what a job wrote is there once if that attempt counts, and not otherwise": """
         INSERT INTO chaos.written SELECT * FROM chaos.written
     """,
@@ -166,8 +181,12 @@ async def test_what_holds_of_a_good_run_is_violated_by_its_opposite(
 
 async def finish_jobs(app: FlowStone, pg: asyncpg.Connection, asked: Asked) -> None:
     """Enqueue one job of each kind, and work until all have ended."""
-    names = [name for name in app.definitions.jobs if name.startswith("jobs.")]
-    calls = [app.definitions.jobs[name].with_(note=name) for name in names]
+    jobs = {name: it for name, it in app.definitions.jobs.items() if name.startswith("jobs.")}
+    names = list(jobs)
+    calls = [
+        job.with_(note=name, key="a") if is_unique(name) else job.with_(note=name)
+        for name, job in jobs.items()
+    ]
     handles: list[JobHandle[object]] = await app.enqueue_many(calls, delay="1ms")
     for handle, name in zip(handles, names, strict=True):
         asked.jobs[handle.job_id] = (name, "test", 0.001)
@@ -175,9 +194,11 @@ async def finish_jobs(app: FlowStone, pg: asyncpg.Connection, asked: Asked) -> N
         committed = await app.enqueue(app.definitions.jobs["jobs.plain"].with_(note="x"), conn=pg)
         await pg.execute("INSERT INTO chaos.job_intents VALUES ('x', $1)", committed.job_id)
     asked.job_transactions["x"] = "committed"
+    once = await app.enqueue(app.definitions.jobs["jobs.plain"].with_(note="y"), dedupe="once")
+    asked.same_jobs["y"] = {once.job_id}
     worker = app.worker(WorkerOptions(queues={JOBS_QUEUE: 20}))
     working = asyncio.create_task(worker.run())
-    for handle in [*handles, committed]:
+    for handle in [*handles, committed, once]:
         record = await handle.wait(60)
         if record.status == "failed":
             asked.heard[handle.job_id] = "failed"

@@ -49,6 +49,7 @@ INVARIANTS = (
         LEFT JOIN chaos.cancelled_jobs c ON c.job_id = job.id
         WHERE job.status IS DISTINCT FROM job.ends
             AND NOT (job.status = 'cancelled' AND c.job_id IS NOT NULL)
+            AND NOT (job.error = 'superseded' AND job.asset = 'jobs.lone')
             AND NOT (job.error = 'worker_died' AND job.rescues > {MOST_RESCUES})
         """,
     ),

@@ -3,6 +3,7 @@
 from flowstone import FlowStone
 from flowstone.core.job import JobCall
 from tests.chaos.client import Client
+from tests.chaos.jobs import is_unique
 
 MEAN_SECONDS = 0.3
 DELAYS = (0.0, 0.0, 0.0, 0.3, 1.5, 7.0)
@@ -10,7 +11,7 @@ DELAYS = (0.0, 0.0, 0.0, 0.3, 1.5, 7.0)
 
 def a_call(client: Client, app: FlowStone, note: str) -> JobCall[object]:
     """Return a call of some job of this application, which says what it is for."""
-    jobs = app.definitions.jobs
+    jobs = {name: it for name, it in app.definitions.jobs.items() if not is_unique(name)}
     call: JobCall[object] = jobs[client.chance.choice(sorted(jobs))].with_(note=note)
     return call
 
