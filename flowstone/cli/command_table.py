@@ -61,6 +61,19 @@ COMMANDS: Mapping[str, Entry] = {
             rm="Delete jobs that do not run.",
         ),
     ),
+    "schedule": Entry(
+        "Look at schedules of jobs, and add, pause or trigger them.",
+        commands=_in(
+            "schedule_commands",
+            ls="List schedules.",
+            next="Tell the next ticks of a schedule.",
+            add="Enqueue a job again and again.",
+            rm="Delete a schedule that was added.",
+            pause="Let a schedule enqueue nothing.",
+            resume="Let a schedule go on.",
+            trigger="Enqueue the job of a schedule now.",
+        ),
+    ),
     "asset": Entry(
         "Look at assets and their values.",
         commands={

@@ -5,8 +5,8 @@ What a command ends with.
 0     done; everything that was asked for succeeded. A worker that was asked to stop and did
 1     the command worked, and an asset failed or was cancelled; or there is no such value. A worker
       in which one held the event loop for longer than --hang-limit
-2     usage or definition: a wrong option, an unknown asset, a cycle, a run or job that does not
-      exist
+2     usage or definition: a wrong option, an unknown asset, a cycle, a run, job or schedule
+      that does not exist
 3     environment: the database is unreachable or not migrated, a plugin or an extra is missing
 4     the run or job has not ended and goes on: ``--wait`` ran out of time, or only an outside event
       can move it
@@ -34,6 +34,7 @@ from flowstone.core.errors import (
     ResourceUnavailableError,
     RunNotFoundError,
     RunWaiting,
+    ScheduleError,
 )
 
 
@@ -56,7 +57,7 @@ class Terminated(BaseException):
 
 _CODES: tuple[tuple[tuple[type[FlowStoneError], ...], ExitCode], ...] = (
     ((HandleTimeoutError, JobNotEndedError, RunWaiting), ExitCode.NOT_ENDED),
-    ((JobNotFoundError, RunNotFoundError), ExitCode.USAGE),
+    ((JobNotFoundError, RunNotFoundError, ScheduleError), ExitCode.USAGE),
     ((PluginError,), ExitCode.ENVIRONMENT),
     ((NotRegisteredError, AlreadyRegisteredError, DefinitionError), ExitCode.USAGE),
     ((DatabaseError, RegistrationError, ResourceUnavailableError), ExitCode.ENVIRONMENT),
