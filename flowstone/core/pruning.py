@@ -41,6 +41,8 @@ class Pruning(Service):
 
     contract_version: ClassVar[str] = "1.0.0"
     is_elected: ClassVar[bool] = True
+    takeover_seconds: ClassVar[float] = 600.0
+    """It can wait, and asking costs every worker."""
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 BATCH = 100
 """How many schedules are moved on in one step."""
 
-POLL_SECONDS = 15.0
+POLL_SECONDS = 30.0
 """How long a change may stay unseen where no notifications arrive."""
 
 HELD_SECONDS = 0.2

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from functools import partial
 
@@ -112,7 +113,9 @@ class Services:
             service = self._serving[name] = self._registry.instance(name)
             keep = partial(self._keep, name, kept, service, app)
             if service.is_elected:
-                await lead(app.store, f"service {name}", partial(_whole_term, keep, kept))
+                lease = timedelta(seconds=service.takeover_seconds)
+                term = partial(_whole_term, keep, kept)
+                await lead(app.store, f"service {name}", term, lease=lease)
             else:
                 await keep()
         except Exception as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -198,6 +199,26 @@ class TestElected:
             async with working(app):
                 await eventually(lambda: service.running == 1)
             assert (service.begun, service.running) == (turn, 0)
+
+    async def test_how_long_it_may_be_gone_is_its_own_affair(
+        self, app_of: AppOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Patient(Elected):
+            takeover_seconds = 600.0
+
+        asked: dict[str, timedelta] = {}
+
+        async def hold(name: str, holder: str, duration: timedelta) -> bool:
+            asked[name] = duration
+            return True
+
+        service = Patient()
+        app = await app_with(app_of, service)
+        monkeypatch.setattr(app.store, "hold_lease", hold)
+        async with working(app):
+            await eventually(lambda: service.running == 1)
+
+        assert asked["service watched"] == timedelta(minutes=10)
 
     async def test_one_that_is_done_is_not_begun_again_elsewhere(self, app_of: AppOf) -> None:
         async def nothing(_: Host) -> None:

@@ -13,8 +13,8 @@ class Service(ABC):
     It starts and stops with the worker. One that raises is logged, told as ``service.exception``,
     shown by ``app.health()`` and begun again, later each time it does not last; the worker goes on.
     Obligations: it does not block the event loop, lets itself be cancelled, and stands being cut
-    short anywhere. An elected one that dies with its worker is taken over by another within 30 s,
-    and may for a moment run twice: what must not even then overlap needs a fence in the database.
+    short anywhere. An elected one that dies with its worker is taken over by another, and may for a
+    moment run twice: what must not even then overlap needs a fence in the database.
     """
 
     contract_version: ClassVar[str] = "1.0.0"
@@ -22,6 +22,12 @@ class Service(ABC):
 
     is_elected: ClassVar[bool] = False
     """Whether one of all workers of a store runs it, instead of each."""
+
+    takeover_seconds: ClassVar[float] = 30.0
+    """
+    How long an elected one may be gone when its worker died; then another asks, and takes it over.
+    Every worker asks the database once in each third of it.
+    """
 
     stop_seconds: float = 5.0
     """How long it may take to end once it is cancelled; after that it is left behind."""

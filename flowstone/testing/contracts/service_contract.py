@@ -39,6 +39,7 @@ class ServiceContract:
     def test_it_is_a_service_of_this_contract(self, service: Service) -> None:
         check_implementation(service, Service, subject="the service")
         assert isinstance(service.is_elected, bool)
+        assert service.takeover_seconds > 0
 
     async def test_it_lets_itself_be_cancelled(self, service: Service, app: Host) -> None:
         async with _running(service, app) as serving:
