@@ -22,6 +22,8 @@ if _TYPE_CHECKING:
     from flowstone.core.job_context import JobContext
     from flowstone.core.job_handle import JobHandle
     from flowstone.core.pipeline import Pipeline
+    from flowstone.core.queue import Queue
+    from flowstone.core.rate import Rate
     from flowstone.core.results import Cancel, Skip, Snooze
     from flowstone.core.retention import Retention
     from flowstone.core.retry import Retry
@@ -42,6 +44,8 @@ __all__ = [
     "JobContext",
     "JobHandle",
     "Pipeline",
+    "Queue",
+    "Rate",
     "Requires",
     "Retention",
     "Retry",
@@ -70,6 +74,8 @@ _HOMES = {
     "JobContext": "job_context",
     "JobHandle": "job_handle",
     "Pipeline": "pipeline",
+    "Queue": "queue",
+    "Rate": "rate",
     "Requires": "dependency",
     "Retention": "retention",
     "Retry": "retry",

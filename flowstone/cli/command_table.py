@@ -74,6 +74,19 @@ COMMANDS: Mapping[str, Entry] = {
             trigger="Enqueue the job of a schedule now.",
         ),
     ),
+    "queue": Entry(
+        "Look at queues; pause, limit and scale them.",
+        commands=_in(
+            "queue_commands",
+            ls="List queues: what they hold, and what was said about them.",
+            pause="Let nothing of a queue begin.",
+            resume="End a pause.",
+            limit="Limit how many run at once, or start in a period.",
+            scale="Say how many run at once on each worker, or on one.",
+            stop="Let workers, or one of them, begin nothing of a queue.",
+            drain="Wait until nothing of a queue runs or is due.",
+        ),
+    ),
     "asset": Entry(
         "Look at assets and their values.",
         commands={

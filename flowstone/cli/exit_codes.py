@@ -9,7 +9,7 @@ What a command ends with.
       that does not exist
 3     environment: the database is unreachable or not migrated, a plugin or an extra is missing
 4     the run or job has not ended and goes on: ``--wait`` ran out of time, or only an outside event
-      can move it
+      can move it; or a queue is not drained
 75    only between --processes and its supervisor: the process has done enough (--max-jobs,
       --max-memory), and another is to begin
 130   interrupted (Ctrl-C); for a worker, only when the second one cut short what ran, or when a
@@ -30,6 +30,7 @@ from flowstone.core.errors import (
     JobNotFoundError,
     NotRegisteredError,
     PluginError,
+    QueueNotDrainedError,
     RegistrationError,
     ResourceUnavailableError,
     RunNotFoundError,
@@ -56,7 +57,7 @@ class Terminated(BaseException):
 
 
 _CODES: tuple[tuple[tuple[type[FlowStoneError], ...], ExitCode], ...] = (
-    ((HandleTimeoutError, JobNotEndedError, RunWaiting), ExitCode.NOT_ENDED),
+    ((HandleTimeoutError, JobNotEndedError, QueueNotDrainedError, RunWaiting), ExitCode.NOT_ENDED),
     ((JobNotFoundError, RunNotFoundError, ScheduleError), ExitCode.USAGE),
     ((PluginError,), ExitCode.ENVIRONMENT),
     ((NotRegisteredError, AlreadyRegisteredError, DefinitionError), ExitCode.USAGE),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from flowstone.core.contracts.store import Settlement
+from flowstone.core.contracts.store import Settlement, Turn
 
 LONGEST_SECONDS = 3600.0
 
@@ -36,6 +36,12 @@ class Alarm:
         delays = [it.delay for it in settlements if it.delay is not None]
         if delays:
             self.set(min(delays))
+
+    def set_after(self, turn: Turn) -> None:
+        """Ring when the next timed job falls due, and when a limit may let go of something."""
+        for delay in (turn.next_due, turn.held):
+            if delay is not None:
+                self.set(delay)
 
     def off(self) -> None:
         """Ring no more."""

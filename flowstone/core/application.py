@@ -7,6 +7,7 @@ through the same loop, in memory and on Postgres.
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias, TypeVar, Unpack, cast, overload
@@ -56,6 +57,8 @@ class FlowStone(ApplicationJobs):
         sweep_after: How old an orphan in an IO manager has to be before a worker deletes it; None
             leaves it to `sweep`.
         retention: How long what has ended is kept; None is for ever.
+        queues: Limits of queues, by name. A worker writes them when it starts, except where
+            somebody has said others at run time (``app.queues.limit``), which stay.
 
     Raises:
         DefinitionError: Something is wrong with the pipelines, or a resource is missing.
@@ -363,6 +366,7 @@ class FlowStone(ApplicationJobs):
         if options is None:
             queues = {queue or DEFAULT_QUEUE: 20 for queue in self.definitions.queues}
             options = WorkerOptions(queues=queues)
+        options = replace(options, limits=self._queue_limits)
         executor = self._executor(
             sum(options.queues.values()) or options.slots, options.child_processes
         )

@@ -12,6 +12,7 @@ from typing import Self, TypeAlias, TypeVar
 
 from flowstone.core import duration, registries
 from flowstone.core import plugin as plugin_loading
+from flowstone.core.application_queues import ApplicationQueues
 from flowstone.core.application_schedules import Schedules
 from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.contracts.codec import Codec
@@ -33,6 +34,7 @@ from flowstone.core.processes.children import Children
 from flowstone.core.processes.processes import Processes
 from flowstone.core.processes.script_guard import refuse_in_import
 from flowstone.core.pruning import Pruning
+from flowstone.core.queue import Queue, limits_of
 from flowstone.core.quiet_emitter import quiet
 from flowstone.core.registry import DEFAULT
 from flowstone.core.resources import Resources
@@ -75,6 +77,7 @@ class Assembly:
         codec: Codec | str | None = None,
         sweep_after: timedelta | str | float | None = GRACE,
         retention: Retention | None = DEFAULT_RETENTION,
+        queues: Mapping[str, Queue] | None = None,
     ) -> None:
         self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
         self.registries = registries.in_memory()
@@ -103,6 +106,7 @@ class Assembly:
         bodies = [*self.definitions, *(job.body for job in self.definitions.jobs.values())]
         in_processes = any(it.options.executor == "process" for it in bodies)
         self._children = Children(self.codec) if in_processes else None
+        self._queue_limits = limits_of(queues)
         self._keep_in(dsn, schema)
         self._sweeper = Sweeper(self.definitions, self._values.io)
         if sweep_after is not None and self.registries.io.list():
@@ -146,6 +150,7 @@ class Assembly:
         self.jobs = JobOperations(self.store)
         self._jobs = JobSubmissions(self.definitions, self.store, self.codec)
         self.schedules = Schedules(self.definitions, self.store, self.codec, self._schedule_rows)
+        self.queues = ApplicationQueues(self.store, self._queue_limits)
         self._services = Services(self.registries.services, self._emitter)
 
     def _store(self, dsn: str | None, schema: str) -> Store:

@@ -135,6 +135,10 @@ class Executor:
         if attempt is not None:
             attempt.cancellation.request()
 
+    def widen(self, slots: int) -> None:
+        """Be ready for so many functions at once."""
+        self._threads.widen(slots)
+
     def lingering(self, claim: Claim) -> "asyncio.Future[None] | None":
         """Return a future that is done when the claim's abandoned thread returns, if it has one."""
         return self._threads.lingering(claim.id)

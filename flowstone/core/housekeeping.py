@@ -1,4 +1,4 @@
-"""What a worker does beside its turns: hear wake-ups, take over from the dead, mend what broke."""
+"""What a worker does beside its turns: hear wake-ups and wishes, take over from the dead, mend."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ from flowstone.core.contracts.store import Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.interventions import reconcile
 from flowstone.core.loop_watch import Hold
+from flowstone.core.slots import Slots
 from flowstone.core.underway import Underway
 from flowstone.core.wakeups import EVERYTHING
 from flowstone.core.worker_options import WorkerOptions
@@ -22,9 +23,11 @@ class Housekeeping:
 
     Args:
         running: What is under way; it is stopped when somebody asks for it.
+        slots: The worker's room, which people may change while it runs.
         worker_id: Says who the worker is at the moment.
         look_again: Called when there may be something to claim.
         doubt: Called when the worker should ask the store what it owns.
+        widen: Called with the number of slots when that has changed.
     """
 
     def __init__(
@@ -33,30 +36,37 @@ class Housekeeping:
         options: WorkerOptions,
         telemetry: TelemetryEmitter,
         running: Underway,
+        slots: Slots,
         *,
         worker_id: Callable[[], int],
         look_again: Callable[[], None],
         doubt: Callable[[], None],
+        widen: Callable[[int], None],
     ) -> None:
         self._store = store
         self._options = options
         self._telemetry = telemetry
         self._running = running
+        self._slots = slots
         self._worker_id = worker_id
         self._look_again = look_again
         self._doubt = doubt
+        self._widen = widen
 
     async def hear_wakeups(self) -> None:
         """Look again when told to, and now and then, as what was said may be lost."""
         poll = self._options.poll_interval.total_seconds()
-        topics = [*self._options.topics, "abort", "intervention"]
+        topics = [*self._options.topics, "abort", "intervention", "queues"]
         with self._store.wakeups.watch(topics) as watch:
+            await self.scale()
             while True:
                 heard = await watch.wait(poll * random.uniform(0.8, 1.0))
                 if "abort" in heard or EVERYTHING in heard:
                     await self._abort_requested()
                 if "intervention" in heard:
                     await self._mend()
+                if "queues" in heard or EVERYTHING in heard:
+                    await self.scale()
                 if not heard or heard - {"abort", "intervention"}:
                     self._look_again()
 
@@ -70,7 +80,22 @@ class Housekeeping:
             except Exception as error:
                 logger.warning("Housekeeping will be tried again: %s", error)
             await self._abort_requested()
+            await self.scale()
             await self._mend()
+
+    async def scale(self) -> None:
+        """Have as many slots as somebody has said at run time."""
+        if self._options.run_id is not None:
+            return
+        try:
+            by_queue = await self._store.slots(self._worker_id())
+        except Exception as error:
+            logger.warning("How many slots queues have will be looked for again: %s", error)
+            return
+        if self._slots.scale(by_queue):
+            logger.info("This worker's slots are now: %s", self._slots.total)
+            self._widen(sum(self._slots.total.values()))
+            self._look_again()
 
     async def _mend(self) -> None:
         """Put right what others did to jobs, and compare what the store says is ours."""

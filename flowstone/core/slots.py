@@ -15,12 +15,33 @@ class Slots:
 
     def __init__(self, by_queue: Mapping[str, int]) -> None:
         self.total = dict(by_queue)
+        self._begun_with = dict(by_queue)
         self._free = dict(by_queue)
 
     @property
     def free(self) -> int:
         """How many slots are free, over all queues."""
-        return sum(self._free.values())
+        return sum(free for free in self._free.values() if free > 0)
+
+    def scale(self, by_queue: Mapping[str, int]) -> bool:
+        """
+        Give queues other numbers of slots; those that are not named have what they began with.
+
+        What runs goes on: a queue that has more than it may have now gets no slot until enough of
+        it has ended. Returns whether anything is different now.
+        """
+        wanted = {name: by_queue.get(name, slots) for name, slots in self._begun_with.items()}
+        if wanted == self.total:
+            return False
+        for queue, slots in wanted.items():
+            self._free[queue] += slots - self.total[queue]
+        self.total = wanted
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are slots at all, free or not."""
+        return any(self.total.values())
 
     @property
     def half(self) -> int:

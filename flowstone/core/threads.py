@@ -46,6 +46,10 @@ class Threads:
                 if not running and self._running.get(owner) is running:
                     del self._running[owner]
 
+    def widen(self, count: int) -> None:
+        """Allow so many threads, if that is more than before."""
+        self._most = max(self._most, count)
+
     def lingering(self, owner: int) -> "asyncio.Future[None] | None":
         """Return a future that is done when the owner's abandoned threads return, if any run."""
         left = {future for future in self._running.pop(owner, ()) if not future.done()}

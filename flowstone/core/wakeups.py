@@ -3,8 +3,8 @@ Who is waiting for what in this process: topics, and events that are set when on
 
 A store publishes ``queue:<name>`` when a job may be claimable, ``run:<id>`` when a run has ended or
 was woken, ``job:<id>`` when a job has ended that somebody waits for, ``schedules`` when one of them
-was changed, ``abort`` when somebody asked
-for a running job to stop, and, where that costs nothing, ``moved:<id>`` when anything of a run has
+was changed, ``abort`` when somebody asked for a running job to stop, ``queues`` when settings of a
+queue have changed, and, where that costs nothing, ``moved:<id>`` when anything of a run has
 changed. An application that closes publishes ``closing:<its own>``. A published topic says "look
 again", never what is there: spurious and merged wake-ups are normal, and everybody who waits also
 polls now and then, because a notification can be lost.

@@ -11,8 +11,6 @@ asks what it owns and hands back what it does not know: the reply to a claim may
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -24,7 +22,6 @@ from flowstone.core.contracts.store import (
     Settlement,
     Store,
     Turn,
-    WorkerInfo,
     WorkerLostError,
 )
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
@@ -76,6 +73,7 @@ class Worker:
         )
         self._turns = 0
         self._hungry = True
+        self._is_held = False
         self._rumors = 0
         self._alarm = Alarm(self.look_again)
         self._began = 0.0
@@ -99,9 +97,10 @@ class Worker:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs or waits to be settled, nor was there more to claim."""
+        """Whether nothing runs or waits to be settled, nor was more due, let through or not."""
         unsettled = self._running or self._finished or self._set_aside
-        return not (unsettled or self._turns or self._hungry)
+        hungry = self._hungry and self._slots.is_open
+        return not (unsettled or self._turns or hungry or self._is_held)
 
     async def run(self) -> None:
         """
@@ -192,8 +191,8 @@ class Worker:
             )
             self._take(turn, offered)
             self._alarm.set_for(settlements)
-            # Less came than there was room for: nothing more is there, unless somebody has said
-            # otherwise while the turn was under way.
+            self._is_held = turn.held is not None if offered else self._is_held
+            # Less came than there was room for: no more is there, unless somebody said so since.
             is_full = len(turn.claims) + len(turn.malformed) >= room
             self._hungry = is_full or self._rumors != rumors
         except WorkerLostError:
@@ -229,8 +228,7 @@ class Worker:
             offered[self._queue_of(claim)] -= 1
             self._running.begin(claim, self._execute)
             self._recycling.count()
-        if turn.next_due is not None:
-            self._alarm.set(turn.next_due)
+        self._alarm.set_after(turn)
 
     def _queue_of(self, claim: Claim) -> str:
         return "" if self._options.run_id is not None else claim.queue
@@ -329,7 +327,7 @@ class Worker:
         self._hungry = True
 
     async def _register(self) -> None:
-        info = WorkerInfo(socket.gethostname(), os.getpid(), self._queues, self._options.lease)
+        info = self._options.info(self._queues)
         while True:
             try:
                 self._worker_id = await self._store.register_worker(info)
@@ -365,9 +363,11 @@ class Worker:
             self._options,
             self._telemetry,
             self._running,
+            self._slots,
             worker_id=lambda: self._worker_id,
             look_again=self.look_again,
             doubt=self._doubt,
+            widen=self._executor.widen,
         )
         duties = [
             house.hear_wakeups(),
@@ -376,6 +376,7 @@ class Worker:
             self._set_aside.keep_trying(),
             self._recycling.watch_memory(),
         ]
+        await house.scale()
         tasks = [asyncio.create_task(duty) for duty in duties]
         watch = LoopWatch(lambda: self._running.tasks, house.tell_held, self._options.hang_limit)
         try:

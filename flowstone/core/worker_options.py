@@ -1,11 +1,13 @@
 """How a worker works."""
 
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from flowstone.core.contracts.store import Capacity
+from flowstone.core.contracts.queue_records import QueueLimits
+from flowstone.core.contracts.store import Capacity, WorkerInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class WorkerOptions:
         max_memory: Stop once the process has so many bytes of resident memory. None is any.
         child_processes: How many functions with ``executor="process"`` run at once, each in a
             process of its own; by default one for each processor.
+        limits: What the application's code says about queues; written when the worker registers.
     """
 
     queues: Mapping[str, int] = field(default_factory=dict)
@@ -43,6 +46,7 @@ class WorkerOptions:
     max_jobs: int | None = None
     max_memory: int | None = None
     child_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
+    limits: Mapping[str, QueueLimits] = field(default_factory=dict)
 
     @property
     def by_queue(self) -> Mapping[str, int]:
@@ -55,6 +59,10 @@ class WorkerOptions:
         if self.run_id is not None:
             return [f"run:{self.run_id}"]
         return [f"queue:{queue}" for queue in self.queues]
+
+    def info(self, queues: Sequence[str]) -> WorkerInfo:
+        """Return how a worker of this process introduces itself."""
+        return WorkerInfo(socket.gethostname(), os.getpid(), queues, self.lease, self.limits)
 
     def capacity(self, offered: Mapping[str, int]) -> Capacity:
         """Return what a turn may claim, given the slots offered by queue (empty: of the run)."""

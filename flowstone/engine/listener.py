@@ -139,7 +139,7 @@ class Listener:
             else:
                 self._wakeups.publish("queue:" + channel.removeprefix(QUEUE_CHANNEL))
             return
-        for topic in ("abort", "intervention", "schedules"):
+        for topic in ("abort", "intervention", "queues", "schedules"):
             if topic in message:
                 self._wakeups.publish(topic)
         if "queue" in message:

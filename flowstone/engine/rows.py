@@ -128,6 +128,8 @@ def turn_from(rows: Sequence[asyncpg.Record]) -> Turn:
         elif kind == "malformed":
             ended = Status(row[5]) if row[5] else None
             malformed.append(Malformed(row[1], row[4], ended, row[3]))
+        elif kind == "held":
+            turn.held = timedelta(milliseconds=row[1])
         else:
             turn.next_due = timedelta(milliseconds=row[1])
     turn.refused, turn.malformed = refused, malformed

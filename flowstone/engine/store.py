@@ -44,6 +44,7 @@ from flowstone.engine.diagnosis import answers
 from flowstone.engine.heartbeat import HeartbeatThread
 from flowstone.engine.job_queue import PostgresJobQueue
 from flowstone.engine.listener import Listener
+from flowstone.engine.queues import PostgresQueues
 from flowstone.engine.schedule_store import PostgresScheduleStore
 from flowstone.engine.settling_transaction import PostgresTransactions
 from flowstone.engine.statements import call, checked_schema_name
@@ -65,7 +66,9 @@ JOB_PERIODS = ("text[]", "bigint[]", "bigint[]")
 LARGEST_ID = 2**63 - 1
 
 
-class PostgresStore(PostgresJobQueue, PostgresScheduleStore, PostgresTransactions, Store):
+class PostgresStore(
+    PostgresJobQueue, PostgresQueues, PostgresScheduleStore, PostgresTransactions, Store
+):
     """
     Runs, materializations and jobs in one schema of a Postgres database.
 
@@ -152,6 +155,8 @@ class PostgresStore(PostgresJobQueue, PostgresScheduleStore, PostgresTransaction
         await self._listener.start()
 
     async def register_worker(self, info: WorkerInfo) -> int:
+        if info.limits:
+            await self.declare_queues(info.limits)
         worker_id: int = await self._value(
             "flowstone_register_worker_v1",
             ("text", "integer", "text[]", "bigint"),

@@ -17,6 +17,9 @@ BOUNDS: Mapping[str, str] = {
     "flowstone_materializations": "retention (runs, failed, jobs, failed_jobs); current ones, and "
     "what they were made from, stay",
     "flowstone_pruning": "ten rows, and two for each queue with periods of its own",
+    "flowstone_queues": "one row for each queue that somebody has said something about",
+    "flowstone_rate_uses": "at most a thousand rows for each rate limit; deleted when their period "
+    "has passed",
     "flowstone_reused": "goes with its run, by retention (runs, failed)",
     "flowstone_runs": "retention (runs, failed)",
     "flowstone_schedules": "one row for each schedule, in code or added by hand",

@@ -6,11 +6,12 @@
 -- (@pipeline.job) is a materialization without a run: the same states, claims and fences, but nothing
 -- upstream or downstream, and no value that is anybody's current one.
 --
--- Lock order for the whole schema: procrastinate_jobs, flowstone_materializations (both by id),
--- flowstone_runs (by id), flowstone_current (by asset, partition), flowstone_interventions. Whoever needs
--- several takes them in this order. A lease is taken alone; flowstone_pruning comes before all, and only
--- pruning takes it. flowstone_schedules (by name) comes before all, too; nobody takes both.
--- pruning takes it. flowstone_unique_keys come after the materializations whose they are: who enqueues takes
+-- Lock order for the whole schema: flowstone_queues (by name), procrastinate_jobs, flowstone_materializations
+-- (both by id), flowstone_runs (by id), flowstone_current (by asset, partition), flowstone_interventions.
+-- Whoever needs several takes them in this order. A lease is taken alone; flowstone_pruning comes before all,
+-- and only pruning takes it. flowstone_rate_uses belong to who holds the row of their queue.
+-- flowstone_schedules (by name) comes before all, too; nobody takes both.
+-- flowstone_unique_keys come after the materializations whose they are: who enqueues takes
 -- them sorted; who lets go of one never waits, as only its holder does; see 74_unique.sql.
 --
 -- No foreign keys between these tables: every row is written by the functions beside this file, in the
@@ -213,6 +214,7 @@ CREATE TABLE flowstone_workers (
     queues text[] NOT NULL,
     lease_ms bigint NOT NULL,
     suspect_id bigint,
+    queue_slots jsonb,
     started_at timestamptz NOT NULL,
     heartbeat_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
@@ -221,6 +223,40 @@ COMMENT ON COLUMN flowstone_workers.suspect_id IS
 COMMENT ON TABLE flowstone_workers IS
     'Who owns what. procrastinate''s own worker row may be pruned by a stock worker; this one is not.';
 COMMENT ON COLUMN flowstone_workers.lease_ms IS 'How long it may fail to beat before others take it for dead.';
+COMMENT ON COLUMN flowstone_workers.queue_slots IS
+    'Slots by queue that somebody gave to this worker while it runs; null: none.';
+
+CREATE TABLE flowstone_queues (
+    name text PRIMARY KEY,
+    paused_at timestamptz,
+    slots integer,
+    max_running integer,
+    rate_count integer,
+    rate_ms bigint,
+    limits_from text,
+    CONSTRAINT queue_names_fit_a_channel CHECK (name <> '' AND octet_length(name) <= 40),
+    CONSTRAINT queue_slots_are_not_negative CHECK (slots >= 0),
+    CONSTRAINT queue_limits_let_something_run CHECK (max_running > 0 AND rate_count > 0 AND rate_ms > 0),
+    CONSTRAINT queue_rates_have_a_period CHECK ((rate_count IS NULL) = (rate_ms IS NULL)),
+    CONSTRAINT queue_limits_come_from_code_or_hand CHECK (limits_from IN ('code', 'hand'))
+) WITH (fillfactor = 50);
+COMMENT ON TABLE flowstone_queues IS
+    'What was said about queues at run time, or in code. A queue without a row has no settings, and costs nothing.';
+COMMENT ON COLUMN flowstone_queues.slots IS 'How many run at once on each worker that serves it; null: as it was started.';
+COMMENT ON COLUMN flowstone_queues.max_running IS 'How many may run at once on all workers together.';
+COMMENT ON COLUMN flowstone_queues.rate_count IS 'How many may start within any rate_ms milliseconds.';
+COMMENT ON COLUMN flowstone_queues.limits_from IS 'Whether code or somebody at run time said the limits; what was said by hand stays.';
+
+CREATE TABLE flowstone_rate_uses (
+    queue text NOT NULL,
+    key text NOT NULL DEFAULT '',
+    at timestamptz NOT NULL,
+    count integer NOT NULL,
+    PRIMARY KEY (queue, key, at)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE flowstone_rate_uses IS
+    'Starts that a rate limit has to remember: at most a thousand rows for each, deleted when their period has passed.';
+COMMENT ON COLUMN flowstone_rate_uses.at IS 'Not before the start: a thousandth of the period, rounded up.';
 
 CREATE TABLE flowstone_leases (
     name text PRIMARY KEY,

@@ -167,6 +167,23 @@ WHERE j.status IN ('todo', 'doing')
 GROUP BY j.queue_name;
 COMMENT ON VIEW queue_depth IS 'How much each queue holds: due, later (timed or parked), running.';
 
+CREATE VIEW queues AS
+SELECT
+    known.queue, q.paused_at, q.slots, q.max_running, q.rate_count AS rate, q.rate_ms * interval '1 ms' AS per,
+    q.limits_from, coalesce(depth.due, 0) AS due, coalesce(depth.later, 0) AS later,
+    coalesce(depth.running, 0) AS running, coalesce(served.workers, 0) AS workers
+FROM (
+    SELECT d.queue FROM queue_depth d
+    UNION SELECT q.name FROM flowstone_queues q
+    UNION SELECT unnest(w.queues) FROM flowstone_workers w
+) known
+LEFT JOIN flowstone_queues q ON q.name = known.queue
+LEFT JOIN queue_depth depth ON depth.queue = known.queue
+LEFT JOIN (
+    SELECT s.name, count(*) AS workers FROM flowstone_workers w CROSS JOIN unnest(w.queues) s(name) GROUP BY s.name
+) served ON served.name = known.queue;
+COMMENT ON VIEW queues IS 'Queues that have settings, jobs or workers: what was said about them, and what they hold.';
+
 CREATE VIEW workers AS
 SELECT
     w.id AS worker_id, w.host, w.pid, w.queues, w.started_at, w.heartbeat_at,

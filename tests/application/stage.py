@@ -142,6 +142,7 @@ MOVES = (
             enqueued_at = enqueued_at - %(by)s, unique_until = unique_until - %(by)s""",
     "UPDATE flowstone_leases SET held_until = held_until - %(by)s",
     """UPDATE flowstone_schedules SET next_at = next_at - %(by)s, last_at = last_at - %(by)s""",
+    "UPDATE flowstone_rate_uses SET at = at - %(by)s",
     "UPDATE flowstone_pruning SET ended_at = ended_at - %(by)s",
     """UPDATE flowstone_runs
         SET created_at = created_at - %(by)s, finished_at = finished_at - %(by)s""",
@@ -154,6 +155,7 @@ TABLES = (
     "flowstone_runs flowstone_materializations flowstone_values flowstone_current "
     "flowstone_lineage flowstone_reused flowstone_waits flowstone_workers flowstone_leases "
     "flowstone_pruning flowstone_schedules flowstone_unique_keys "
+    "flowstone_queues flowstone_rate_uses "
     "procrastinate_events procrastinate_jobs procrastinate_workers"
 ).split()
 

@@ -94,7 +94,7 @@ async def write(dsn: str) -> None:
     Report succeeds; again, forced, it reuses; catalog fails by prices; rates are to be retried;
     leaflet waits for a price list; photographs are running; one is enqueued for tomorrow; of the
     day before there is an invalidated value; an inventory is there. One of two jobs is done, the
-    other waits for its time.
+    other waits for its time, in a queue with limits.
     """
     async with FlowStone(shop, dsn=dsn) as app:
         await app.run(report, partition=DAY)
@@ -113,3 +113,4 @@ async def write(dsn: str) -> None:
         await app.enqueue(send_receipt.with_(to="Ada"), queue="mail")
         await app.enqueue(send_receipt.with_(to="Grace"), queue="mail", delay="1h")
         await app.worker(WorkerOptions(queues={"mail": 1}, drain=True)).run()
+        await app.queues.limit("mail", max_running=5, rate="100/m")

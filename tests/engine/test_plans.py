@@ -49,6 +49,10 @@ STEPS = {
     "claim from a long run": turn(run="(SELECT max(id) FROM flowstone_runs)"),
     "look for the next due": turn(queue="later"),
     "settle": turn(slots=0, settles=CLAIMS),
+    "claim within limits": turn(),
+    "claim beside a limited queue": turn(),
+    "say that a queue is drained": "flowstone_is_drained_v1('default')",
+    "slots": "flowstone_slots_v1(1)",
     "heartbeat": "flowstone_heartbeat_v1(1)",
     "owned": "flowstone_owned_v1(1)",
     "aborts": "flowstone_aborts_v1(1)",
@@ -72,6 +76,16 @@ STEPS = {
     "prune jobs": f"""flowstone_prune_v1(
         NULL, NULL, NULL, '{{NULL,mail}}', '{{{MONTH_MS},{MONTH_MS}}}', '{{NULL,NULL}}', {CLAIMS}
     )""",
+}
+
+LIMITS = """
+SELECT flowstone_limit_queue_v1(
+    '{}', json_build_object('max_running', 500, 'rate_count', 500, 'rate_ms', 1000)
+)
+"""
+BEFORE = {
+    "claim within limits": LIMITS.format("default"),
+    "claim beside a limited queue": LIMITS.format("timed"),
 }
 
 FINISHED_RUNS = """
@@ -222,12 +236,17 @@ FROM planned
 
 async def blocks_of_steps(pg: asyncpg.Connection) -> Mapping[str, int]:
     """Play each step twice and undo it: the first time also reads the catalogue."""
-    return {name: [await blocks_of(pg, step) for _ in range(2)][1] for name, step in STEPS.items()}
+    return {
+        name: [await blocks_of(pg, step, BEFORE.get(name)) for _ in range(2)][1]
+        for name, step in STEPS.items()
+    }
 
 
-async def blocks_of(pg: asyncpg.Connection, step: str) -> int:
+async def blocks_of(pg: asyncpg.Connection, step: str, before: str | None = None) -> int:
     transaction = pg.transaction()
     await transaction.start()
+    if before is not None:
+        await pg.execute(before)
     answer = await pg.fetchval(
         f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) SELECT * FROM {step}"
     )
@@ -243,3 +262,15 @@ def test_a_step_reads_no_more_for_what_is_in_the_way(blocks: Blocks, step: str, 
 
     # Trees are one level deeper, and a plan that is made anew reads the statistics.
     assert many <= few * 1.2 + 60
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_limits_of_other_queues_cost_a_queue_without_them_nothing(
+    blocks: Blocks, state: str
+) -> None:
+    alone = blocks[state]["claim what is due at once"]
+    beside = blocks[state]["claim beside a limited queue"]
+    within = blocks[state]["claim within limits"]
+
+    assert beside <= alone + 15
+    assert within <= alone * 1.3 + 60

@@ -33,6 +33,7 @@ UPDATE flowstone.flowstone_materializations
         enqueued_at = enqueued_at - $1::interval, tick_at = tick_at - $1::interval,
         unique_until = unique_until - $1::interval;
 UPDATE flowstone.procrastinate_events SET at = at - $1::interval;
+UPDATE flowstone.flowstone_rate_uses SET at = at - $1::interval;
 UPDATE flowstone.flowstone_errors SET failed_at = failed_at - $1::interval;
 UPDATE flowstone.flowstone_runs
     SET created_at = created_at - $1::interval, finished_at = finished_at - $1::interval
@@ -49,6 +50,7 @@ TABLES = (
     "flowstone_runs flowstone_materializations flowstone_values flowstone_current "
     "flowstone_lineage flowstone_errors flowstone_reused flowstone_waits flowstone_workers "
     "flowstone_leases flowstone_schedules flowstone_pruning flowstone_unique_keys "
+    "flowstone_queues flowstone_rate_uses "
     "procrastinate_events "
     "procrastinate_jobs procrastinate_workers flowstone_interventions"
 ).split()

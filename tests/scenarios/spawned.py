@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -114,11 +114,19 @@ class Spawner:
         slots: int = 4,
         schema: str = "flowstone",
         code: Path = ROOT,
+        queues: Sequence[str] = (),
         **options: float | bool,
     ) -> Spawned:
-        """Start a worker that knows these pipelines; durations among its options are seconds."""
+        """
+        Start a worker that knows these pipelines; durations among its options are seconds.
+
+        Args:
+            queues: Those that it serves, each with so many slots; none is the default one.
+        """
         place = {"dsn": dsn, "schema": schema}
         given = {**place, "pipelines": pipelines, "slots": slots, "options": options}
+        if queues:
+            given["queues"] = queues
         return self.start("worker", given, code=code)
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from typing import ClassVar
 from flowstone.core.contracts.health import Finding
 from flowstone.core.contracts.job_queue import JobQueue
 from flowstone.core.contracts.pruning_records import Prunable, Pruned
+from flowstone.core.contracts.queues import Queues
 from flowstone.core.contracts.schedule_store import ScheduleStore
 from flowstone.core.contracts.store_records import (
     SUSPECT_AFTER,
@@ -85,9 +86,9 @@ class WorkerLostError(FlowStoneError):
     retryable = True
 
 
-class Store(JobQueue, ScheduleStore, Transactions):
+class Store(JobQueue, Queues, ScheduleStore, Transactions):
     """
-    Runs, materializations, values and claims; jobs, and their schedules.
+    Runs, materializations, values and claims; jobs, schedules, queues.
 
     Every method is one atomic step. Methods that take ``conn`` run in the caller's transaction on
     the caller's connection and commit nothing; a store without connections refuses it by name.
@@ -165,7 +166,7 @@ class Store(JobQueue, ScheduleStore, Transactions):
 
     @abstractmethod
     async def register_worker(self, info: WorkerInfo) -> int:
-        """Introduce a worker and return its id; it owns nothing yet."""
+        """Introduce a worker and return its id; it owns nothing yet. Declares its queues."""
 
     @abstractmethod
     async def unregister_worker(self, worker_id: int) -> None:
@@ -188,6 +189,7 @@ class Store(JobQueue, ScheduleStore, Transactions):
         settlements of one key, the later one is current.
 
         Claims come by priority (higher first), then id; timed jobs that are due come before them.
+        What a queue's settings do not let through stays; see `Queues`.
 
         Raises:
             WorkerLostError: The worker was given up; nothing was settled or claimed.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from flowstone.core.contracts.queue_records import QueueLimits
 from flowstone.core.outcome import Wake
 from flowstone.core.status import Event, RunStatus, Status
 
@@ -251,12 +252,14 @@ class Turn:
         refused: Ids of settlements whose claim was no longer this worker's; nothing of them was
             written.
         next_due: When the next timed job falls due, if no claim was returned and one is waiting.
+        held: A limit holds back what is due: when it may let go of it.
     """
 
     claims: Sequence[Claim] = ()
     refused: Sequence[int] = ()
     malformed: Sequence[Malformed] = ()
     next_due: timedelta | None = None
+    held: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,12 +269,14 @@ class WorkerInfo:
 
     Attributes:
         lease: How long it may fail to beat before others take it for dead.
+        limits: What its code says about queues; see `Queues.declare_queues`.
     """
 
     host: str
     pid: int
     queues: Sequence[str]
     lease: timedelta = timedelta(seconds=15)
+    limits: Mapping[str, QueueLimits] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,23 @@ class Jobs(Generic[J]):
             heappop(self._timed)
         return None
 
+    def has_due(self, now: datetime) -> bool:
+        """Return whether `take` would give a job."""
+        due = self.next_due()
+        if due is not None and due <= now:
+            return True
+        while self._immediate:
+            *_, ticket, job = self._immediate[0]
+            if job.ticket == ticket:
+                return True
+            heappop(self._immediate)
+        return False
+
+    def __iter__(self) -> Iterator[J]:
+        for *_, ticket, job in (*self._immediate, *self._timed):
+            if job.ticket == ticket:
+                yield job
+
     def _sweep(self) -> None:
         self._immediate = [entry for entry in self._immediate if entry[3].ticket == entry[2]]
         self._timed = [entry for entry in self._timed if entry[3].ticket == entry[2]]

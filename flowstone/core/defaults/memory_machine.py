@@ -22,10 +22,11 @@ from flowstone.core.contracts.store import (
     JsonText,
     Key,
     Settlement,
+    Turn,
     Wait,
 )
 from flowstone.core.defaults.memory_errors import superseded, upstream_ended, worker_died
-from flowstone.core.defaults.memory_jobs import Jobs
+from flowstone.core.defaults.memory_heads import Heads
 from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow, wake_from
 from flowstone.core.defaults.memory_unique import UniqueKeys
 from flowstone.core.status import Event, RunStatus, Status, advance
@@ -62,7 +63,7 @@ class Machine:
         self.taken: Counter[int] = Counter()
         self.outliving: defaultdict[Key, dict[int, Row]] = defaultdict(dict)
         self.unique = UniqueKeys()
-        self._queues: defaultdict[str, Jobs[Row]] = defaultdict(Jobs)
+        self.heads = Heads()
         self._queued: list[Row] = []
         self._topics: set[str] = set()
         self._moved: set[int] = set()
@@ -139,18 +140,18 @@ class Machine:
         self._cascade(without_value, now)
         return refused
 
-    def claim(self, worker: WorkerRow, capacity: Capacity, now: datetime) -> list[Claim]:
-        """Give the worker what is next, up to its capacity."""
-        return [
-            self._claim(row, worker, now)
-            for jobs, slots in self._heads(capacity)
-            for row in jobs.take_several(slots, now)
-        ]
+    def claim(self, worker: WorkerRow, capacity: Capacity, now: datetime) -> Turn:
+        """Give the worker what is next, up to its capacity and to what queues let through."""
+        run = None if capacity.run_id is None else self.runs.get(capacity.run_id)
+        taken = self.heads.take(capacity, run, now)
+        claims = [self._claim(row, worker, now) for row in taken.rows]
+        return Turn(claims=claims, next_due=taken.next_due, held=taken.held)
 
-    def next_due(self, capacity: Capacity) -> datetime | None:
-        """Return when the first timed job falls due that the capacity has room for."""
-        heads = (jobs.next_due() for jobs, _ in self._heads(capacity))
-        return min((due for due in heads if due is not None), default=None)
+    def parked(self) -> Iterator[Row]:
+        """Return what waits without a deadline."""
+        for row in self.rows.values():
+            if row.status is Status.WAITING and row.due is None:
+                yield row
 
     def wake(self, row: Row, payload: JsonText) -> bool:
         """End the row's wait, or the one that follows; False when that is done already."""
@@ -330,9 +331,7 @@ class Machine:
 
     def _queue(self, row: Row, due: datetime | None) -> None:
         row.ticket += 1
-        self._queues[row.queue].add(row, due)
-        if row.run.jobs is not None:
-            row.run.jobs.add(row, due)
+        self.heads.add(row, due)
         row.due = due
         self._queued.append(row)
 
@@ -361,29 +360,13 @@ class Machine:
             arguments=row.arguments,
         )
 
-    def _heads(self, capacity: Capacity) -> Iterator[tuple[Jobs[Row], int]]:
-        if capacity.run_id is None:
-            for queue, slots in capacity.queues.items():
-                if slots > 0 and queue in self._queues:
-                    yield self._queues[queue], slots
-            return
-        run = self.runs.get(capacity.run_id)
-        if run is not None and not run.status.is_terminal and capacity.slots > 0:
-            yield run.jobs or self._jobs_of(run), capacity.slots
-
-    def _jobs_of(self, run: RunRow) -> Jobs[Row]:
-        """Begin to keep the run's jobs apart, now that a worker asks for this run only."""
-        run.jobs = Jobs()
-        for row in run.rows:
-            if row.status is Status.READY or (row.status is Status.WAITING and row.due):
-                run.jobs.add(row, row.due)
-        return run.jobs
-
     def _move(self, row: Row, event: Event) -> None:
         status = advance(row.status, event)
         row.run.counts[row.status] -= 1
         row.run.counts[status] += 1
         row.run.moves += 1
         row.moved = row.run.moves
+        if Status.RUNNING in (row.status, status):
+            self.heads.admission.running[row.queue] += 1 if status is Status.RUNNING else -1
         row.status = status
         self._moved.add(row.run.id)

@@ -213,13 +213,19 @@ class Row:
 
 @dataclass(slots=True, eq=False)
 class WorkerRow:
-    """A worker, the materializations that it owns by id, and the suspect that it has begun last."""
+    """
+    A worker, the materializations that it owns by id, and the suspect that it has begun last.
+
+    Attributes:
+        slots: What somebody has said for this worker, by queue.
+    """
 
     id: int
     info: WorkerInfo
     beaten_at: datetime
     owned: dict[int, Row] = field(default_factory=dict)
     suspect_id: int | None = None
+    slots: dict[str, int] = field(default_factory=dict)
 
 
 def wake_from(wait: Wait, *, payload: JsonValue = None, timed_out: bool = False) -> Wake:

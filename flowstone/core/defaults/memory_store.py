@@ -40,6 +40,7 @@ from flowstone.core.defaults import memory_pruning
 from flowstone.core.defaults.clock import Clock, SystemClock
 from flowstone.core.defaults.memory_job_machine import JobMachine
 from flowstone.core.defaults.memory_job_queue import refuse_connection
+from flowstone.core.defaults.memory_queues import MemoryQueues
 from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
 from flowstone.core.defaults.memory_schedules import MemorySchedules
 from flowstone.core.errors import RunNotFoundError
@@ -49,7 +50,7 @@ from flowstone.core.status import RunStatus, Status
 KEPT_RUNS = 10_000
 
 
-class MemoryStore(MemorySchedules, Store):
+class MemoryStore(MemorySchedules, MemoryQueues, Store):
     """
     Keeps runs in memory; other processes see nothing of them.
 
@@ -141,6 +142,7 @@ class MemoryStore(MemorySchedules, Store):
         return count
 
     async def register_worker(self, info: WorkerInfo) -> int:
+        await self.declare_queues(info.limits)
         self._last_worker_id += 1
         self._workers[self._last_worker_id] = WorkerRow(
             self._last_worker_id, info, beaten_at=self._clock.now()
@@ -183,10 +185,10 @@ class MemoryStore(MemorySchedules, Store):
             raise WorkerLostError
         now = self._clock.now()
         refused = self._machine.settle(worker, settlements, now)
-        claims = self._machine.claim(worker, capacity, now)
-        due = None if claims else self._machine.next_due(capacity)
+        turn = self._machine.claim(worker, capacity, now)
+        turn.refused = refused
         self._publish()
-        return Turn(claims=claims, refused=refused, next_due=None if due is None else due - now)
+        return turn
 
     async def rescue(self, *, max_rescues: int) -> Sequence[Rescued]:
         now = self._clock.now()

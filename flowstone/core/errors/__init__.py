@@ -27,6 +27,7 @@ Every error that FlowStone raises.
     │  ├─ JobExistsError                one that is the same is there already
     │  └─ JobNotEndedError              the job goes on
     ├─ ScheduleError: ScheduleNotFoundError (did you mean …?)  ScheduleInCodeError
+    ├─ QueueNotDrainedError             its work goes on
     ├─ RunError                         what became of a run, told to the one who waits for it
     │  ├─ RunFailedError  RunCancelledError  RunNotFoundError
     │  ├─ HandleTimeoutError            the run goes on
@@ -70,6 +71,7 @@ from flowstone.core.errors.job import (
     JobNotFoundError,
     UnknownJobError,
 )
+from flowstone.core.errors.queue import QueueNotDrainedError
 from flowstone.core.errors.registration import (
     AlreadyRegisteredError,
     IncompatiblePluginError,
@@ -149,6 +151,7 @@ __all__ = [
     "PluginError",
     "Problem",
     "ProcessDiedError",
+    "QueueNotDrainedError",
     "RegistrationError",
     "ResourceUnavailableError",
     "RunCancelledError",

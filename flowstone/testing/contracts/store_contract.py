@@ -48,6 +48,7 @@ from flowstone.testing.contracts.store_contract_pruning import (
     PruningRunsContract,
     PruningValuesContract,
 )
+from flowstone.testing.contracts.store_contract_queues import QueuesContract
 from flowstone.testing.contracts.store_contract_reading import (
     OutputsContract,
     ProgressContract,
@@ -124,6 +125,7 @@ class StoreContract(
     SchedulesContract,
     TicksContract,
     UniqueJobsContract,
+    QueuesContract,
     RaceContract,
     ScenarioContract,
     PruningScenarioContract,

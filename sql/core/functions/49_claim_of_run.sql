@@ -32,8 +32,8 @@ BEGIN
 END;
 $$;
 
--- Pick up to p_slots jobs of a run; see flowstone_pick.
-CREATE FUNCTION flowstone_pick_of_run(p_run bigint, p_slots integer)
+-- Pick up to p_slots jobs of a run, in other queues than the closed ones; see flowstone_pick.
+CREATE FUNCTION flowstone_pick_of_run(p_run bigint, p_slots integer, p_closed text[])
     RETURNS bigint[]
     LANGUAGE plpgsql
 AS $$
@@ -45,6 +45,11 @@ DECLARE
     v_priority integer;
     v_head record;
 BEGIN
+    IF p_closed <> '{}' THEN
+        v_heads := (
+            SELECT json_agg(h) FROM json_array_elements(v_heads) h WHERE h ->> 'queue' <> ALL (p_closed)
+        );
+    END IF;
     v_picked := ARRAY(
         SELECT j.id
         FROM procrastinate_jobs j

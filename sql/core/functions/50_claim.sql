@@ -17,7 +17,7 @@ DECLARE
     v_free integer;
 BEGIN
     IF p_run IS NOT NULL THEN
-        RETURN flowstone_pick_of_run(p_run, p_slots[1]);
+        RETURN flowstone_pick_of_run(p_run, p_slots[1], '{}');
     END IF;
 
     FOR q IN 1 .. cardinality(p_queues) LOOP

@@ -2,9 +2,12 @@
 --
 -- Returns one row per claim (kind 'claim'); one row of kind 'refused' per settlement that was refused; one
 -- of kind 'malformed' per job in the queue that no materialization belongs to, or one that has ended (its
--- status is in partition, its run in run_id): it is failed here, so that it is seen once; and, when
--- nothing was claimed, one of kind 'due' whose claim column has the milliseconds until the next timed job,
--- if there is one.
+-- status is in partition, its run in run_id): it is failed here, so that it is seen once; when
+-- nothing was claimed, one of kind 'due' whose id column has the milliseconds until the next timed job,
+-- if there is one; and, when a limit holds back what is due, one of kind 'held' with the milliseconds
+-- until it may let go of it.
+--
+-- Where any queue has settings (flowstone_queues) the pick goes by way of 55_queue_limits.sql.
 --
 -- in_values has the inputs that fit into an equal share of p_input_bytes; the worker loads what is null.
 --
@@ -64,14 +67,23 @@ DECLARE
     v_claimed bigint := 0;
     v_procrastinate_worker bigint;
     v_due bigint;
+    v_has_settings boolean;
+    v_locked text[];
+    v_admitted flowstone_admitted;
+    v_held bigint;
 BEGIN
-    SELECT pw.id INTO v_procrastinate_worker
+    SELECT pw.id, EXISTS (SELECT FROM flowstone_queues) INTO v_procrastinate_worker, v_has_settings
     FROM flowstone_workers w
     LEFT JOIN procrastinate_workers pw ON pw.id = w.procrastinate_worker_id
     WHERE w.id = p_worker;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'worker % was given up', p_worker
             USING ERRCODE = 'FS001', HINT = 'Its work was taken over; register again.';
+    END IF;
+
+    v_has_settings := v_has_settings AND cardinality(p_slots) > 0;
+    IF v_has_settings THEN
+        v_locked := flowstone_lock_queues(p_queues, p_run);
     END IF;
 
     IF cardinality(p_ids) > 0 THEN
@@ -88,7 +100,10 @@ BEGIN
         END IF;
     END IF;
 
-    IF cardinality(p_slots) > 0 THEN
+    IF v_has_settings THEN
+        v_admitted := flowstone_admit(p_queues, p_slots, p_run, v_locked);
+        v_picked := flowstone_pick_admitted(v_admitted, p_run, p_slots[1]);
+    ELSIF cardinality(p_slots) > 0 THEN
         v_picked := flowstone_pick(p_queues, p_slots, p_run);
     END IF;
 
@@ -169,11 +184,27 @@ BEGIN
         PERFORM flowstone_notify_queues(v_settled.made_ready);
     END IF;
     IF v_claimed = 0 AND cardinality(p_slots) > 0 THEN
-        v_due := flowstone_next_due(p_queues, p_run);
+        v_due := flowstone_next_due(CASE WHEN v_has_settings THEN v_admitted.queues ELSE p_queues END, p_run);
+        -- A run's next one may be due already, in a queue that is closed.
+        IF v_has_settings AND v_admitted.closed <> '{}' AND p_run IS NOT NULL THEN
+            v_due := greatest(v_due, 1000);
+        END IF;
         IF v_due IS NOT NULL THEN
             RETURN QUERY
             SELECT
                 'due', v_due, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
+                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer, NULL;
+        END IF;
+    END IF;
+    IF v_has_settings THEN
+        IF v_claimed > 0 AND v_locked <> '{}' THEN
+            PERFORM flowstone_use_rates(v_picked, v_locked);
+        END IF;
+        v_held := flowstone_next_admission(v_admitted);
+        IF v_held IS NOT NULL THEN
+            RETURN QUERY
+            SELECT
+                'held', v_held, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
                 NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer, NULL;
         END IF;
     END IF;

@@ -1,8 +1,8 @@
 """
 A worker in a process of its own.
 
-``{"dsn": …, "schema": "flowstone", "pipelines": [name, …], "slots": 4, "options": {"lease":
-seconds, …}}``; durations among the options are seconds. SIGTERM stops it.
+``{"dsn": …, "schema": "flowstone", "pipelines": [name, …], "queues": ["default"], "slots": 4,
+"options": {"lease": seconds, …}}``; durations among the options are seconds. SIGTERM stops it.
 """
 
 import asyncio
@@ -19,21 +19,19 @@ from tests.scenarios.processes.life import argument, end_with_the_test, pipeline
 DURATIONS = {"lease", "poll_interval", "hang_limit", "shutdown_timeout"}
 
 
-def options(slots: int, given: dict[str, Any]) -> WorkerOptions:
+def options(queues: list[str], slots: int, given: dict[str, Any]) -> WorkerOptions:
     read: dict[str, Any] = {
         name: timedelta(seconds=value) if name in DURATIONS else value
         for name, value in given.items()
     }
-    return WorkerOptions({DEFAULT_QUEUE: slots}, **read)
+    return WorkerOptions(dict.fromkeys(queues, slots), **read)
 
 
-async def work(
-    dsn: str, schema: str, pipelines: list[str], slots: int, options_: dict[str, Any]
-) -> None:
+async def work(dsn: str, schema: str, pipelines: list[str], chosen: WorkerOptions) -> None:
     end_with_the_test()
     known = [pipeline(name) for name in pipelines]
     async with FlowStone(known, dsn=dsn, schema=schema, io=IO) as app:
-        worker = app.worker(options(slots, options_))
+        worker = app.worker(chosen)
 
         def stop() -> None:
             worker.stop()
@@ -46,5 +44,6 @@ async def work(
 if __name__ == "__main__":
     given = argument()
     schema = given.get("schema", "flowstone")
-    slots, chosen = given.get("slots", 4), given.get("options", {})
-    asyncio.run(work(given["dsn"], schema, given["pipelines"], slots, chosen))
+    queues = given.get("queues", [DEFAULT_QUEUE])
+    chosen = options(queues, given.get("slots", 4), given.get("options", {}))
+    asyncio.run(work(given["dsn"], schema, given["pipelines"], chosen))

@@ -1,0 +1,105 @@
+"""Limits hold exactly while four processes race for the same queues, and when one is killed."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from flowstone import FlowStone
+from tests.scenarios.eventually import eventually
+from tests.scenarios.ledger import Ledger
+from tests.scenarios.pipelines.limited import paced, quick, staying
+from tests.scenarios.spawned import Spawned, Spawner
+
+PROCESSES = 4
+MOST, NARROW_JOBS = 3, 600
+RATE, PERIOD, PACED_JOBS = 20, timedelta(milliseconds=400), 150
+
+TIMES = """
+SELECT started_at, finished_at FROM flowstone.flowstone_materializations
+WHERE queue = $1 AND status = 'succeeded' ORDER BY started_at
+"""
+
+
+def start(spawn: Spawner, dsn: str, **options: float) -> Spawned:
+    return spawn.worker(dsn, "limited", slots=8, queues=["narrow", "paced"], **options)
+
+
+async def workers_are_there(pg: asyncpg.Connection) -> None:
+    await eventually(lambda: pg.fetchval("SELECT count(*) = $1 FROM flowstone.workers", PROCESSES))
+
+
+def most_at_once(times: Sequence[tuple[datetime, datetime]]) -> int:
+    moves = [(begin, 1) for begin, _ in times] + [(end, -1) for _, end in times]
+    inside = most = 0
+    for _, move in sorted(moves):
+        inside += move
+        most = max(most, inside)
+    return most
+
+
+async def test_no_limit_is_exceeded_by_four_processes_that_race(
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner
+) -> None:
+    await app.queues.limit("narrow", max_running=MOST)
+    await app.queues.limit("paced", rate=f"{RATE}/400ms")
+    for _ in range(PROCESSES):
+        start(spawn, dsn)
+    await workers_are_there(pg)
+
+    await asyncio.gather(
+        app.enqueue_many([quick.with_(number) for number in range(NARROW_JOBS)]),
+        app.enqueue_many([paced.with_(number) for number in range(PACED_JOBS)]),
+    )
+    await app.queues.drain("narrow", timeout=60)
+    await app.queues.drain("paced", timeout=60)
+
+    narrow = [tuple(row) for row in await pg.fetch(TIMES, "narrow")]
+    assert len(narrow) == NARROW_JOBS
+    assert most_at_once(narrow) == MOST
+    starts = [row["started_at"] for row in await pg.fetch(TIMES, "paced")]
+    assert len(starts) == PACED_JOBS
+    closest = min(late - early for early, late in zip(starts, starts[RATE:], strict=False))
+    assert closest >= PERIOD
+    assert await pg.fetchval("SELECT count(*) FROM flowstone.flowstone_rate_uses") <= 1000
+
+
+async def test_a_killed_worker_gives_its_room_back(
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
+) -> None:
+    await app.queues.limit("narrow", max_running=MOST)
+    await app.enqueue_many([staying.with_() for _ in range(2 * MOST)])
+    doomed = start(spawn, dsn, lease=1)
+    await eventually(lambda: running_on(pg, doomed.pid, MOST))
+    other = start(spawn, dsn, lease=1)
+    doomed.kill()
+
+    await eventually(lambda: running_on(pg, other.pid, MOST))
+    ledger.open_gate("go")
+    await app.queues.drain("narrow", timeout=30)
+    assert (await app.queues.status("narrow")).running == 0
+
+
+async def running_on(pg: asyncpg.Connection, pid: int, count: int) -> bool:
+    found = await pg.fetchval("SELECT running FROM flowstone.workers WHERE pid = $1", pid)
+    return bool(found == count)
+
+
+async def test_a_paused_queue_is_quiet_on_all_processes(
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner
+) -> None:
+    await app.enqueue_many([quick.with_(number) for number in range(2000)])
+    for _ in range(PROCESSES):
+        start(spawn, dsn)
+    await eventually(lambda: pg.fetchval("SELECT count(*) > 0 FROM flowstone.workers"))
+    await app.queues.limit("narrow", max_running=50)
+    await app.queues.pause("narrow")
+    paused_at = await pg.fetchval("SELECT clock_timestamp()")
+    await app.queues.drain("narrow", timeout=30)
+
+    assert await pg.fetchval(
+        "SELECT count(*) = 0 FROM flowstone.flowstone_materializations WHERE started_at > $1",
+        paused_at,
+    )
+    assert (await app.queues.status("narrow")).due > 0
