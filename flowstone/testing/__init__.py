@@ -19,6 +19,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
+    from flowstone.testing.applications import Applications
     from flowstone.testing.crashing import crash
     from flowstone.testing.draining import Drained, drain
     from flowstone.testing.enqueued_jobs import (
@@ -33,6 +34,7 @@ if _TYPE_CHECKING:
     from flowstone.testing.performing import perform
 
 __all__ = [
+    "Applications",
     "Drained",
     "EnqueuedJob",
     "OwnedClock",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Applications": "applications",
     "Drained": "draining",
     "EnqueuedJob": "enqueued_jobs",
     "OwnedClock": "owned_clock",

@@ -13,6 +13,7 @@ $$;
 --
 -- Tables and columns are those of the catalogue, so that a new one is not forgotten. What workers say of
 -- themselves stays: those that live would seem dead until their next beat. Years from 9999 on mean never.
+-- procrastinate notes for each job that waits for its time that it was put to another one.
 --
 -- Locks: all tables it writes to, jobs first, so that it waits for the turns under way and they for it.
 CREATE OR REPLACE FUNCTION pg_temp.flowstone_advance(p_by interval)

@@ -84,7 +84,26 @@ PROGRAMS = {
             def codec(self):
                 return JsonCodec()
         ''')
-        assert pytest.main(["-q", "test_codec.py"]) == 0
+        pathlib.Path("test_jobs.py").write_text('''
+        import asyncio
+        from flowstone import Pipeline
+        from flowstone.testing import Drained, drain
+
+        shop = Pipeline("shop")
+
+        @shop.job
+        async def greet(name: str) -> str:
+            return "hello " + name
+
+        def test_a_job(flowstone_app):
+            async def story():
+                async with flowstone_app(shop) as app:
+                    await app.enqueue(greet.with_("Ada"))
+                    assert await drain(app) == Drained(succeeded=1)
+
+            asyncio.run(story())
+        ''')
+        assert pytest.main(["-q", "test_codec.py", "test_jobs.py"]) == 0
         """,
 }
 

@@ -9,8 +9,7 @@ from flowstone.core.errors import InvalidOptionError
 from flowstone.core.status import Status
 from flowstone.core.worker_options import WorkerOptions
 from flowstone.engine.schema import migrate
-from flowstone.testing import Drained, crash, drain
-from flowstone.testing.applications import Applications
+from flowstone.testing import Applications, Drained, crash, drain
 
 FOUR = WorkerOptions(queues={"default": 4})
 

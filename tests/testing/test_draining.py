@@ -8,8 +8,7 @@ import pytest
 from flowstone import Dep, FlowStone, JobContext, Pipeline, Retry, Snooze
 from flowstone.core.errors import InvalidOptionError
 from flowstone.core.status import RunStatus, Status
-from flowstone.testing import Drained, advance, drain
-from flowstone.testing.applications import Applications
+from flowstone.testing import Applications, Drained, advance, drain
 from tests.testing.a_shop import an_app, ends, send_mail
 
 pytestmark = pytest.mark.flowstone_both

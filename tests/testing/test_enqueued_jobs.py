@@ -11,13 +11,13 @@ from flowstone import FlowStone, Pipeline
 from flowstone.core.errors import InvalidOptionError, JobArgumentsError, UnknownJobError
 from flowstone.core.status import Status
 from flowstone.testing import (
+    Applications,
     advance,
     assert_enqueued,
     drain,
     enqueued,
     refute_enqueued,
 )
-from flowstone.testing.applications import Applications
 from tests.testing.a_shop import Address, an_app, deliver, ends, send_mail, working
 
 both = pytest.mark.flowstone_both

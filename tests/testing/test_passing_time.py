@@ -11,6 +11,7 @@ from flowstone.core.errors import InvalidOptionError
 from flowstone.core.retention import Retention
 from flowstone.engine.schema import migrate
 from flowstone.testing import (
+    Applications,
     Drained,
     OwnedClock,
     advance,
@@ -18,7 +19,6 @@ from flowstone.testing import (
     mark_as_test,
     memory_app,
 )
-from flowstone.testing.applications import Applications
 from tests.testing.a_shop import an_app, ends, working
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

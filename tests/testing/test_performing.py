@@ -32,8 +32,7 @@ from flowstone.core.errors import (
     ValueNotStorableError,
 )
 from flowstone.core.outcome import Outcome, Stored, Waiting, Wake
-from flowstone.testing import perform
-from flowstone.testing.applications import Applications
+from flowstone.testing import Applications, perform
 from tests.testing.a_shop import (
     Address,
     Mailer,

@@ -1,23 +1,14 @@
 """The plugin of pytest in a project of a user's, outside of this tree."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.architecture.imports import loaded_by
+from tests.testing.a_project import PROJECT, run_tests
 
 DATABASES = "SELECT datname FROM pg_database ORDER BY datname"
-PROJECT = """
-[tool.pytest.ini_options]
-asyncio_mode = "auto"
-asyncio_default_fixture_loop_scope = "function"
-addopts = "--strict-markers"
-filterwarnings = ["error"]
-"""
 SHOP = """
 from flowstone import FlowStone, Pipeline
 
@@ -124,22 +115,6 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     (tmp_path / "shop.py").write_text(SHOP)
     return tmp_path
-
-
-def run_tests(project: Path, text: str, *arguments: str, **environment: str) -> str:
-    """Run a file of tests as the user would, and return what pytest said; all have to pass."""
-    (project / "test_shop.py").write_text(text)
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-        cwd=project,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(project), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=50,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
 
 
 def test_a_project_tests_in_memory_and_on_postgres(project: Path, server_dsn: str) -> None:
