@@ -32,6 +32,7 @@ from tests.chaos.invariants import (
     job_fates,
     pointers,
     requests,
+    scheduled,
     unique_jobs,
     values,
 )
@@ -105,4 +106,5 @@ INVARIANTS: tuple[Invariant, ...] = (
     *requests.INVARIANTS,
     *job_fates.INVARIANTS,
     *unique_jobs.INVARIANTS,
+    *scheduled.INVARIANTS,
 )

@@ -22,6 +22,7 @@ from tests.chaos.audit import FOLDER, Audit
 from tests.chaos.catalogue import FAULTS, INVARIANTS, LOADS
 from tests.chaos.client import Asked, Client
 from tests.chaos.crew import Crew
+from tests.chaos.jobs import SCHEDULE
 from tests.chaos.journal import Journal
 from tests.chaos.loads.transactions import LOST
 from tests.chaos.loads.wakes import waiters, wake
@@ -101,6 +102,7 @@ class Course:
             await asyncio.sleep(RECOVERY_SECONDS)
             self._begin("drain")
             client.stop()
+            await client.insist(lambda: client.app.schedules.pause(SCHEDULE))
             await self._drain(world, client)
         await self._until_taken_over(world)
         self._begin("stop")

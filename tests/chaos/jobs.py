@@ -7,6 +7,8 @@ from tests.chaos.audit import Audit
 from tests.chaos.behavior import BEHAVIORS, RETRY, Behavior, Body, MishapError, Returned
 
 JOBS_QUEUE = "jobs"
+TICK_SECONDS = 2
+SCHEDULE = "jobs.tick"
 SOON = Retry(2, base="0.2s")
 """Of what fails for good: a job's own default would try for a week."""
 
@@ -35,6 +37,14 @@ def all_jobs(audit: Audit) -> Pipeline:
         _add(pipeline, name, behavior, Body(name, audit, 0.005 + number / 200))
     for name, states in UNIQUE.items():
         _add_unique(pipeline, name, Body("flaky", audit, 0.05), Unique(by=["key"], states=states))
+    ticking = Body("plain", audit, 0.005)
+
+    @pipeline.job(queue=JOBS_QUEUE, retry=RETRY)
+    async def ticked(ctx: JobContext, note: str) -> Returned:
+        return await ticking.job(ctx, note)
+
+    cron = f"*/{TICK_SECONDS} * * * * *"
+    pipeline.schedule("tick", cron, ticked.with_(note="tick"), missed="all")
     return pipeline
 
 

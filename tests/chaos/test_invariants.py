@@ -15,8 +15,9 @@ from tests.chaos.app import application, fates
 from tests.chaos.audit import Audit
 from tests.chaos.catalogue import INVARIANTS
 from tests.chaos.client import Asked
-from tests.chaos.jobs import JOBS_QUEUE, is_unique
+from tests.chaos.jobs import JOBS_QUEUE, SCHEDULE, is_unique
 from tests.chaos.journal import Journal
+from tests.scenarios.eventually import eventually
 
 # What each statement does to the rows of a good run, by the claim that it makes untrue.
 HARM = {
@@ -99,6 +100,11 @@ HARM = {
         UPDATE flowstone_runs SET cancel_requested_at = created_at - interval '1 min';
         INSERT INTO chaos.cancelled SELECT id FROM flowstone_runs
     """,
+    "no tick of a schedule is lost or doubled": """
+        UPDATE flowstone_materializations SET tick_at = tick_at + interval '2 s'
+        WHERE tick_at = (SELECT min(tick_at) FROM flowstone_materializations)
+    """,
+    "the schedule that the code has is a row": "DELETE FROM flowstone_schedules",
     "a job that was acknowledged exists, with its argument": """
         UPDATE flowstone_materializations SET arguments = '{"note": "another"}'
     """,
@@ -146,6 +152,12 @@ HARM = {
         INSERT INTO chaos.written SELECT * FROM chaos.written
     """,
 }
+
+
+TICKED_TWICE = """
+SELECT count(*) >= 2 FROM flowstone_materializations WHERE schedule = $1 AND tick_at IS NOT NULL
+"""
+ALL_ENDED = "SELECT count(*) = 0 FROM flowstone_materializations WHERE finished_at IS NULL"
 
 
 @pytest.mark.timeout(120)
@@ -202,6 +214,9 @@ async def finish_jobs(app: FlowStone, pg: asyncpg.Connection, asked: Asked) -> N
         record = await handle.wait(60)
         if record.status == "failed":
             asked.heard[handle.job_id] = "failed"
+    await eventually(lambda: pg.fetchval(TICKED_TWICE, SCHEDULE))
+    await app.schedules.pause(SCHEDULE)
+    await eventually(lambda: pg.fetchval(ALL_ENDED))
     worker.stop()
     await working
 

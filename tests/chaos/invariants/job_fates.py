@@ -8,7 +8,7 @@ WITH job AS (
     SELECT
         m.id, m.asset, m.status::text, m.attempt, m.claim, m.rescues, m.enqueued_at, m.started_at,
         m.finished_at AS at, m.arguments ->> 'note' AS note, m.error ->> 'code' AS error,
-        m.error AS record, v.value ->> 'token' AS token, f.ends
+        m.schedule, v.value ->> 'token' AS token, f.ends
     FROM flowstone.flowstone_materializations m
     LEFT JOIN flowstone.flowstone_values v ON v.materialization_id = m.id
     LEFT JOIN chaos.fates f ON f.asset = m.asset
@@ -39,7 +39,11 @@ INVARIANTS = (
     ),
     Invariant(
         "no request is two jobs",
-        f"{_JOBS} SELECT note, array_agg(id) AS ids FROM job GROUP BY note HAVING count(*) > 1",
+        f"""{_JOBS}
+        SELECT note, array_agg(id) AS ids FROM job
+        WHERE job.schedule IS NULL
+        GROUP BY note HAVING count(*) > 1
+        """,
     ),
     Invariant(
         "a job ends as it behaves, or because somebody cancelled it",
