@@ -6,8 +6,9 @@ Each says what answers it here. The numbers are those of procrastinate-org/procr
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from functools import partial
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import procrastinate
@@ -23,7 +24,7 @@ from flowstone.testing.contracts.store_runs import QUEUE, new_worker, succeeded
 from tests.engine.test_plans import blocks_of, turn
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
-from tests.scenarios.pipelines.errands import broken, errands, held, spinning, stubborn, told
+from tests.scenarios.pipelines.errands import broken, errands, held, lone, spinning, stubborn, told
 from tests.scenarios.spawned import Spawner
 
 DAY = timedelta(days=1)
@@ -93,6 +94,42 @@ class TestFetching:
             blocks.append([await blocks_of(pg, turn(slots=10)) for _ in range(2)][1])
 
         assert blocks[1] <= 1.2 * blocks[0] + 60
+
+
+async def test_1446_1543_1432_a_retry_that_meets_a_twin_harms_nobody(
+    app: FlowStone, dsn: str, spawn: Spawner, ledger: Ledger
+) -> None:
+    """There the unique index refuses it, in the worker's face. Here the one that waits stands."""
+    worker = spawn.worker(dsn, "errands", slots=2)
+    first = await app.enqueue(lone.with_(what="it", gate="fails"))
+    await eventually(partial(ledger.has_starts, 1))
+    twin = await app.enqueue(lone.with_(what="it", gate="works"), delay=3600)
+    again = await app.enqueue(lone.with_(what="it", gate="works"))
+    ledger.open_gate("fails")
+
+    assert (again.created, again.job_id) == (False, twin.job_id)
+    record = await first.wait(20)
+    assert record.status == "cancelled"
+    assert "superseded" in str(record.error)
+    assert (await twin.status()).status == "ready"
+    other = await app.enqueue(told.with_(what="the rest"))
+    assert await other.result(timeout=20) == "told the rest"
+    assert not worker.has_ended
+
+
+async def test_1472_a_schedule_goes_by_the_clock_of_its_place(dsn: str) -> None:
+    """There cron is UTC. Here a schedule has a time zone, whose clock changes twice a year."""
+    p = Pipeline("p")
+
+    @p.job
+    async def report() -> None: ...
+
+    async with FlowStone(p, dsn=dsn) as app:
+        await app.schedules.add("morning", "0 8 * * *", report.with_(), timezone="Europe/Berlin")
+        ticks = await app.schedules.next("morning", 366)
+
+    assert {it.astimezone(ZoneInfo("Europe/Berlin")).hour for it in ticks} == {8}
+    assert {it.astimezone(UTC).hour for it in ticks} == {6, 7}
 
 
 async def test_1454_a_worker_that_leaves_rewrites_no_job_that_has_ended(

@@ -4,7 +4,7 @@ import asyncio
 import os
 from contextlib import suppress
 
-from flowstone import JobContext, Pipeline, Retry
+from flowstone import JobContext, Pipeline, Retry, Unique
 from tests.scenarios.ledger import Ledger
 
 errands = Pipeline("errands")
@@ -39,6 +39,17 @@ async def stubborn(ctx: JobContext, gate: str) -> str:
 @errands.job(retry=Retry(2, base="10ms"))
 async def broken(what: str) -> str:
     raise ValueError(f"no {what} today")
+
+
+@errands.job(retry=Retry(3, base="10ms"), unique=Unique(by=["what"], states=["waiting"]))
+async def lone(ctx: JobContext, what: str, gate: str) -> int:
+    """Fail the first attempt, once the gate is open; return the job's number in another."""
+    ledger = Ledger.of_this_process()
+    ledger.begin(ctx)
+    await ledger.pass_gate(gate)
+    if ctx.attempt == 1 and gate == "fails":
+        raise ValueError("the first time it fails")
+    return ctx.job_id
 
 
 @errands.job(executor="process")
