@@ -1,17 +1,18 @@
 """``ctx.transaction()``: what a function writes commits with its settlement, or not at all."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, Literal
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from flowstone import Cancel, Context, FlowStone, JobContext, Pipeline, Retry, Skip, Snooze
+from flowstone import Cancel, Context, JobContext, Pipeline, Retry, Skip, Snooze
 from flowstone.core.errors import (
     DatabaseError,
     JobCancelledError,
@@ -22,9 +23,10 @@ from flowstone.core.errors import (
 from flowstone.core.job_handle import JobHandle
 from flowstone.core.status import Status
 from flowstone.core.worker_options import WorkerOptions
+from flowstone.engine.caller_connection import fetch
 from flowstone.engine.transaction_connections import MOST_OPEN
 from tests.application.conftest import AppOf, in_memory, on_postgres
-from tests.application.stage import Heard, PostgresStage, drain, eventually, working
+from tests.application.stage import Heard, PostgresStage, drain, eventually, statuses, working
 
 DriverName = Literal["asyncpg", "psycopg", "sqlalchemy"]
 
@@ -48,6 +50,14 @@ async def write(conn: Any, note: str) -> None:
             await conn.execute("INSERT INTO public.entries VALUES (%s)", [note])
         case _:
             await conn.execute(text("INSERT INTO public.entries VALUES (:note)"), {"note": note})
+
+
+in_child = Pipeline("shop")
+
+
+@in_child.job(executor="process")
+def pay(ctx: JobContext) -> None:
+    ctx.transaction()
 
 
 class Entries:
@@ -80,10 +90,6 @@ def entries(admin: psycopg.Connection[Any]) -> Iterator[Entries]:
     admin.execute("DROP TABLE public.entries")
 
 
-async def enqueued(app: FlowStone, name: str) -> JobHandle[object]:
-    return await app.enqueue(app.definitions.jobs[f"shop.{name}"].with_())
-
-
 async def error_of(handle: JobHandle[object]) -> str:
     """Return what a job that has ended failed with."""
     with pytest.raises(JobFailedError) as caught:
@@ -91,8 +97,73 @@ async def error_of(handle: JobHandle[object]) -> str:
     return str(caught.value)
 
 
+COMMITTING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'COMMIT%'
+"""
+
+
+@asynccontextmanager
+async def commit_held(stage: PostgresStage, note: str) -> AsyncIterator[None]:
+    """Hold whoever commits this note, from before the block's end until after it."""
+    # The constraint is looked at in the commit, which waits for what becomes of the same note here.
+    async with await psycopg.AsyncConnection.connect(stage.dsn) as other:
+        await other.execute("INSERT INTO public.entries VALUES (%s)", [note])
+        yield
+        await eventually(lambda: stage.admin.execute(COMMITTING).fetchone() == (1,))
+        await other.rollback()
+
+
 @on_postgres
 class TestTogether:
+    async def test_both_are_seen_at_the_same_instant(
+        self, app_of: AppOf, entries: Entries, stage: PostgresStage
+    ) -> None:
+        shop = Pipeline("shop")
+
+        @shop.job
+        async def pay(ctx: JobContext) -> None:
+            async with ctx.transaction() as conn:
+                await write(conn, "paid")
+
+        app = await app_of(shop)
+        async with working(app):
+            async with commit_held(stage, "paid"):
+                handle = await app.enqueue(pay.with_())
+                await eventually(lambda: stage.admin.execute(COMMITTING).fetchone() == (1,))
+                assert entries.notes == []
+                assert (await handle.status()).status is Status.RUNNING
+            await eventually(lambda: entries.notes == ["paid"])
+            assert (await handle.status()).status is Status.SUCCEEDED
+
+    async def test_a_stop_in_the_midst_of_the_commit_comes_too_late(
+        self, app_of: AppOf, entries: Entries, stage: PostgresStage
+    ) -> None:
+        shop = Pipeline("shop")
+        starts = []
+
+        @shop.job
+        async def pay(ctx: JobContext) -> str:
+            starts.append(ctx.attempt)
+            async with ctx.transaction() as conn:
+                await write(conn, "paid")
+            return "done"
+
+        app = await app_of(shop)
+        worker = app.worker(WorkerOptions({"default": 1}, shutdown_timeout=timedelta(0)))
+        task = asyncio.create_task(worker.run())
+        async with commit_held(stage, "paid"):
+            handle = await app.enqueue(pay.with_())
+            await eventually(lambda: stage.admin.execute(COMMITTING).fetchone() == (1,))
+            worker.stop()
+            await eventually(lambda: any(it.cancelling() for it in asyncio.all_tasks()))
+        await asyncio.wait_for(task, 10)
+
+        assert (await handle.status()).status is Status.SUCCEEDED
+        assert entries.notes == ["paid"]
+        await drain(app)
+        assert starts == [1]
+
     @with_every_driver
     async def test_a_jobs_writes_and_its_settlement_are_one_transaction(
         self, app_of: AppOf, entries: Entries, driver: DriverName
@@ -206,6 +277,53 @@ class TestTogether:
         await drain(app)
 
         assert attempts == ["attempt 2"]
+
+    async def test_what_it_makes_ready_is_run_in_the_same_drain_though_nothing_is_heard(
+        self, app_of: AppOf, entries: Entries, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def deaf(queues: Sequence[str] = ()) -> None: ...
+
+        shop = Pipeline("shop")
+
+        @shop.asset
+        async def balance(ctx: Context) -> None:
+            async with ctx.transaction() as conn:
+                await write(conn, "balanced")
+
+        @shop.asset(after=[balance])
+        async def report() -> None: ...
+
+        app = await app_of(shop)
+        monkeypatch.setattr(app.store, "listen", deaf)
+        handle = await app.enqueue(report)
+        await drain(app)
+
+        assert set((await statuses(app, handle.run_id)).values()) == {"succeeded"}
+
+    async def test_what_it_makes_ready_wakes_a_worker_elsewhere(
+        self, app_of: AppOf, entries: Entries
+    ) -> None:
+        shop = Pipeline("shop")
+
+        @shop.asset(queue="balances")
+        async def balance(ctx: Context) -> None:
+            async with ctx.transaction() as conn:
+                await write(conn, "balanced")
+
+        @shop.asset(queue="reports", after=[balance])
+        async def report() -> str:
+            return "reported"
+
+        app, elsewhere = await app_of(shop), await app_of(shop)
+        never = timedelta(hours=1)
+        other = elsewhere.worker(WorkerOptions({"reports": 1}, poll_interval=never))
+        task = asyncio.create_task(other.run())
+        await other.wait_idle()
+        async with working(app, balances=1):
+            handle = await app.enqueue(report)
+            assert await handle.result(timeout=10) == "reported"
+        other.stop()
+        await task
 
     async def test_a_savepoint_fails_alone(self, app_of: AppOf, entries: Entries) -> None:
         shop = Pipeline("shop")
@@ -528,6 +646,27 @@ class TestItsLimits:
         assert len(found) == 2
         assert "123MB" not in found
 
+    @with_every_driver
+    async def test_it_is_read_committed_whatever_the_databases_default(
+        self, app_of: AppOf, entries: Entries, stage: PostgresStage, driver: DriverName
+    ) -> None:
+        shop = Pipeline("shop")
+
+        @shop.job
+        async def level(ctx: JobContext) -> str:
+            async with ctx.transaction(driver) as conn:
+                [row] = await fetch(
+                    conn, "SELECT current_setting('transaction_isolation') AS level"
+                )
+            return str(row["level"])
+
+        options = "-c default_transaction_isolation=serializable"
+        app = await app_of(shop, dsn=make_conninfo(stage.dsn, options=options))
+        handle = await app.enqueue(level.with_())
+        await drain(app)
+
+        assert await handle.result(timeout=10) == "read committed"
+
     async def test_a_connection_that_was_kept_is_of_no_use_afterwards(
         self, app_of: AppOf, entries: Entries
     ) -> None:
@@ -576,9 +715,9 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 
 @on_postgres
 class TestMisuse:
-    async def fails_with(self, app_of: AppOf, shop: Pipeline, name: str = "pay") -> str:
+    async def fails_with(self, app_of: AppOf, shop: Pipeline) -> str:
         app = await app_of(shop)
-        handle = await enqueued(app, name)
+        handle = await app.enqueue(app.definitions.jobs["shop.pay"].with_())
         await drain(app)
         assert len(await handle.failed_attempts()) == 1
         return await error_of(handle)
@@ -605,6 +744,9 @@ class TestMisuse:
             ctx.transaction()
 
         assert "write the function as `async def`" in await self.fails_with(app_of, shop)
+
+    async def test_a_child_process_is_refused(self, app_of: AppOf, entries: Entries) -> None:
+        assert "do not reach a child process" in await self.fails_with(app_of, in_child)
 
     async def test_a_loop_of_the_threads_own_is_refused(
         self, app_of: AppOf, entries: Entries

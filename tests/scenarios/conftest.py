@@ -13,13 +13,14 @@ from tests.scenarios.pipelines.halves import halves
 from tests.scenarios.pipelines.hanging import hanging
 from tests.scenarios.pipelines.heavy import heavy
 from tests.scenarios.pipelines.limited import limited
+from tests.scenarios.pipelines.paying import paying
 from tests.scenarios.pipelines.poison import poison
 from tests.scenarios.pipelines.random_dag import random_dag
 from tests.scenarios.spawned import Spawner, spawning
 
 pytest.register_assert_rewrite("tests.scenarios.consistency")
 
-PIPELINES = [batch, gated, halves, hanging, poison, heavy, limited, random_dag]
+PIPELINES = [batch, gated, halves, hanging, paying, poison, heavy, limited, random_dag]
 
 
 @pytest.fixture

@@ -9,6 +9,10 @@ from flowstone.engine.statements import script
 CHECKS = {
     # Who was given up may not speak at all.
     "worker": ("core/functions/60_turn.sql", r"    IF NOT FOUND THEN\n        RAISE .*?END IF;\n"),
+    "worker of a transaction": (
+        "core/functions/65_settle_with.sql",
+        r"    IF NOT FOUND THEN\n        RAISE .*?END IF;\n",
+    ),
     # What is settled has to be the claim that is running.
     "claim": (
         "core/functions/40_settle.sql",
@@ -26,4 +30,4 @@ async def take_out(pg: asyncpg.Connection, *checks: str) -> None:
         _, create, rest = text.partition("CREATE FUNCTION")  # what is before it exists already
         async with pg.transaction():
             await pg.execute("SET LOCAL search_path TO flowstone, pg_temp")
-            await pg.execute(create.replace("CREATE", "CREATE OR REPLACE") + rest)
+            await pg.execute((create + rest).replace(create, "CREATE OR REPLACE FUNCTION"))

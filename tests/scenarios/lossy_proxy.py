@@ -60,6 +60,7 @@ class LossyProxy:
         self._port = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._speaking: set[asyncio.Event] = set()
+        self._asking: list[tuple[Reply, set[asyncio.StreamWriter]]] = []
         self._is_silent = False
         self.lose: Callable[[Reply], Awaitable[bool]] = nothing
         self.lost: list[Reply] = []
@@ -77,6 +78,13 @@ class LossyProxy:
         """Cut every connection, whatever it is doing; the server need not notice."""
         for writer in self._writers:
             writer.transport.abort()
+
+    def cut_asking(self, statement: bytes) -> None:
+        """Cut the connections that wait for the answer to this statement, and no other."""
+        for reply, writers in self._asking:
+            if statement in reply.sent:
+                for writer in writers:
+                    writer.transport.abort()
 
     def fall_silent(self) -> None:
         """Hold back everything, in both directions and of new connections too, until `speak`."""
@@ -113,6 +121,7 @@ class LossyProxy:
             ours = {to_client, to_server}
             self._writers |= ours
             reply, speaking = Reply(), asyncio.Event()
+            self._asking.append((reply, ours))
             self._speaking.add(speaking)
             if not self._is_silent:
                 speaking.set()
@@ -123,6 +132,7 @@ class LossyProxy:
                 writer.transport.abort()
             await asyncio.gather(forth, back, return_exceptions=True)
             self._writers -= ours
+            self._asking.remove((reply, ours))
             self._speaking.discard(speaking)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
