@@ -1,14 +1,18 @@
 """From a schedule to a row: what it means is checked, its arguments encoded, its time read."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.cron_parser import CronParser
 from flowstone.core.contracts.schedule_store import NewSchedule
+from flowstone.core.contracts.store_records import JsonText
 from flowstone.core.errors import InvalidOptionError, JobArgumentsError
+from flowstone.core.job import JobCall
 from flowstone.core.planner import DEFAULT_QUEUE
 from flowstone.core.schedule import Schedule
+from flowstone.core.unique_key import OnConflict, UniqueKey
 
 ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -46,18 +50,29 @@ class ScheduleRows:
         """Return the row of a schedule that is well, with its first tick after now."""
         call = schedule.call
         options = call.job.options
+        arguments = call.job.arguments.encode(call.arguments, self._codec)
         return NewSchedule(
             schedule.full_name,
             schedule.pipeline,
             call.job.full_name,
-            call.job.arguments.encode(call.arguments, self._codec),
+            arguments,
             schedule.queue or options.queue or DEFAULT_QUEUE,
             options.priority if schedule.priority is None else schedule.priority,
             schedule.cron,
             schedule.timezone,
             schedule.missed,
             next(self.ticks(schedule.cron, schedule.timezone, now), None),
+            self._key(call, arguments),
         )
+
+    def _key(self, call: JobCall[object], arguments: JsonText) -> UniqueKey | None:
+        unique = call.job.options.unique
+        if unique is None:
+            return None
+        key = call.job.arguments.key(arguments, unique, self._codec)
+        # There is nobody to raise to: then the job that is there is the tick's, too.
+        raises = key.on_conflict is OnConflict.RAISE
+        return replace(key, on_conflict=OnConflict.EXISTING) if raises else key
 
     def ticks(self, cron: str, timezone: str, after: datetime) -> Iterator[datetime]:
         """Return the ticks after an instant; see `CronParser.ticks`."""

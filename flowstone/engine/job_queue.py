@@ -15,7 +15,7 @@ from flowstone.core.contracts.job_queue import (
 )
 from flowstone.core.errors import JobExistsError
 from flowstone.core.status import Status
-from flowstone.core.unique_key import JobState
+from flowstone.core.unique_key import JobState, UniqueKey
 from flowstone.engine.rows import Row, milliseconds
 from flowstone.engine.store_calls import StoreCalls
 
@@ -42,7 +42,7 @@ class PostgresJobQueue(StoreCalls, JobQueue):
             [it.priority for it in jobs],
             [it.at for it in jobs],
             [milliseconds(it.delay) for it in jobs],
-            *_unique_arrays(jobs),
+            *unique_arrays([it.unique for it in jobs]),
             conn=conn,
             is_bulk=True,
         )
@@ -121,9 +121,8 @@ def _arguments(selection: JobSelection, statuses: Collection[Status] | None) -> 
     )
 
 
-def _unique_arrays(jobs: Sequence[NewJob]) -> tuple[Sequence[object] | None, ...]:
-    """Return what makes the jobs unique, as arrays; None for each when none is."""
-    uniques = [it.unique for it in jobs]
+def unique_arrays(uniques: Sequence[UniqueKey | None]) -> tuple[Sequence[object] | None, ...]:
+    """Return what makes jobs unique, as arrays; None for each when none is."""
     if not any(uniques):
         return (None,) * 4
     return (

@@ -1,7 +1,7 @@
 """The part of the Postgres store that keeps schedules; what happens is in ``sql/core``."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from flowstone.core.contracts.schedule_store import (
     Advance,
@@ -12,12 +12,14 @@ from flowstone.core.contracts.schedule_store import (
     ScheduleStore,
     Ticked,
 )
+from flowstone.core.unique_key import OnConflict, UniqueKey
+from flowstone.engine.job_queue import STATE_BITS, unique_arrays
 from flowstone.engine.rows import Row
 from flowstone.engine.store_calls import StoreCalls
 
 PUT_TYPES = (
     "text", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "integer[]", "text[]",
-    "text[]", "text[]", "timestamptz[]",
+    "text[]", "text[]", "timestamptz[]", "text[]", "smallint[]", "bigint[]", "text[]",
 )  # fmt: skip
 TICK_TYPES = (
     "text[]", "text[]", "text[]", "timestamptz[]", "timestamptz[]", "text[]", "timestamptz[]"
@@ -57,6 +59,7 @@ class PostgresScheduleStore(StoreCalls, ScheduleStore):
             [it.timezone for it in schedules],
             [it.missed for it in schedules],
             [it.next_at for it in schedules],
+            *unique_arrays([it.unique for it in schedules]),
         )
 
     async def remove_schedule(self, name: str) -> ScheduleSource | None:
@@ -77,7 +80,7 @@ class PostgresScheduleStore(StoreCalls, ScheduleStore):
         return job_id
 
     async def schedules(self) -> Sequence[ScheduleRecord]:
-        return [ScheduleRecord(**row) for row in await self._fetch("flowstone_schedules_v1", ())]
+        return [_record(row) for row in await self._fetch("flowstone_schedules_v1", ())]
 
     async def due_schedules(self, *, limit: int) -> tuple[datetime, Sequence[DueSchedule]]:
         found = await self._fetch("flowstone_due_schedules_v1", ("integer",), limit)
@@ -103,3 +106,14 @@ class PostgresScheduleStore(StoreCalls, ScheduleStore):
             [tick for _, tick in ticks],
         )
         return [Ticked(row["schedule"], row["tick"], row["job_id"]) for row in found]
+
+
+def _record(row: Row) -> ScheduleRecord:
+    said = dict(row)
+    key, bits = said.pop("unique_key"), said.pop("unique_states")
+    window, conflict = said.pop("unique_window_ms"), said.pop("unique_conflict")
+    if key is None:
+        return ScheduleRecord(**said)
+    states = frozenset(state for state, bit in STATE_BITS.items() if bits & bit)
+    within = None if window is None else timedelta(milliseconds=window)
+    return ScheduleRecord(**said, unique=UniqueKey(key, states, within, OnConflict(conflict)))

@@ -276,6 +276,10 @@ CREATE TABLE flowstone_schedules (
     cron text NOT NULL,
     timezone text NOT NULL,
     missed text NOT NULL,
+    unique_key text COLLATE "C",
+    unique_states smallint,
+    unique_window_ms bigint,
+    unique_conflict text,
     source text NOT NULL,
     created_at timestamptz NOT NULL,
     paused_at timestamptz,
@@ -289,6 +293,8 @@ COMMENT ON TABLE flowstone_schedules IS 'Which jobs are enqueued when, again and
 COMMENT ON COLUMN flowstone_schedules.pipeline IS
     'Whose it is: workers that know this pipeline keep those of source ''code'' as their code has them.';
 COMMENT ON COLUMN flowstone_schedules.missed IS 'What becomes of ticks whose time has passed while nobody looked.';
+COMMENT ON COLUMN flowstone_schedules.unique_key IS
+    'Of a unique job: the key that its jobs are enqueued with, and as what; see 74_unique.sql.';
 COMMENT ON COLUMN flowstone_schedules.next_at IS
     'The next tick. Who enqueues it moves this on, in the same transaction, if it still is what he has read: the fence. Null: never again.';
 COMMENT ON COLUMN flowstone_schedules.last_at IS 'The last tick that a job was enqueued for.';

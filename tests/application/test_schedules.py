@@ -4,12 +4,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from flowstone import FlowStone, Pipeline
+from flowstone import FlowStone, Pipeline, Unique
 from flowstone.core import scheduling
 from flowstone.core.contracts.schedule_store import Advance, Missed, Ticked
 from flowstone.core.errors import (
@@ -133,6 +133,25 @@ class TestInCode:
         assert (job.queue, job.priority) == ("reports", 7)
         [tick_at] = await app.schedules.next("daily")
         assert (tick_at.tzinfo, tick_at.minute) == (ZoneInfo("Asia/Tokyo"), 30)
+
+    @pytest.mark.parametrize("on_conflict", ["existing", "raise"])
+    async def test_a_unique_job_that_waits_still_is_the_ticks_too(
+        self, stage: Stage, app_of: AppOf, on_conflict: Literal["existing", "raise"]
+    ) -> None:
+        shop = Pipeline("shop")
+
+        @shop.job(unique=Unique(by=["region"], on_conflict=on_conflict))
+        async def report(region: str, day: int = 1) -> None: ...
+
+        app = await app_of(shop)
+        await app.schedules.add("daily", FAR, report.with_("eu", day=2))
+        by_hand = await app.enqueue(report.with_("eu"))
+        await stage.advance("1d")
+        await tick(app)
+
+        record = await app.schedules.get("daily")
+        assert record.last_job_id == by_hand.job_id
+        assert record.last_at is not None
 
     async def test_an_application_without_jobs_has_nothing_to_look_for(self, app_of: AppOf) -> None:
         p = Pipeline("p")

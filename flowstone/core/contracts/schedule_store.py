@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from flowstone.core.contracts.store_records import JsonText
+from flowstone.core.unique_key import UniqueKey
 
 Missed: TypeAlias = Literal["skip", "one", "all"]
 """What becomes of ticks that nobody enqueued in time; see `flowstone.core.ticking`."""
@@ -31,6 +32,7 @@ class NewSchedule:
         arguments: What the job's function is called with; a JSON object.
         next_at: Its first tick; None is never. One that is kept already, and whose cron and
             timezone are the same, goes on with its own.
+        unique: What keeps others out, of a unique job; it has to let a key that is held be.
     """
 
     name: str
@@ -43,6 +45,7 @@ class NewSchedule:
     timezone: str
     missed: Missed
     next_at: datetime | None
+    unique: UniqueKey | None = None
 
 
 @dataclass(slots=True)
@@ -72,6 +75,7 @@ class ScheduleRecord:
     next_at: datetime | None
     last_at: datetime | None
     last_job_id: int | None
+    unique: UniqueKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class Ticked:
 
     Attributes:
         tick_at: The tick; None when there was none to enqueue a job for.
-        job_id: Its job.
+        job_id: Its job, or the one that holds the key that this would have had.
     """
 
     name: str

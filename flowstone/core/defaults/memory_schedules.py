@@ -1,7 +1,7 @@
 """The part of the memory store that keeps schedules."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from datetime import datetime
 
 from flowstone.core.contracts.job_queue import NewJob
@@ -53,7 +53,7 @@ class MemorySchedules(MemoryJobQueue, ScheduleStore):
 
     def _put(self, schedule: NewSchedule, source: ScheduleSource) -> None:
         record = ScheduleRecord(
-            **asdict(schedule),
+            **{it.name: getattr(schedule, it.name) for it in fields(schedule)},
             source=source,
             created_at=self._clock.now(),
             paused_at=None,
@@ -141,9 +141,16 @@ class MemorySchedules(MemoryJobQueue, ScheduleStore):
         )
 
     async def _enqueue_tick(self, schedule: ScheduleRecord, tick_at: datetime | None) -> int:
-        job = NewJob(schedule.job, schedule.arguments, schedule.queue, schedule.priority)
+        job = NewJob(
+            schedule.job,
+            schedule.arguments,
+            schedule.queue,
+            schedule.priority,
+            unique=schedule.unique,
+        )
         [enqueued] = await self.enqueue([job])
-        row = self._machine.rows[enqueued.job_id]
-        row.schedule, row.tick_at = schedule.name, tick_at
-        schedule.last_job_id = row.id
-        return row.id
+        if enqueued.created:
+            row = self._machine.rows[enqueued.job_id]
+            row.schedule, row.tick_at = schedule.name, tick_at
+        schedule.last_job_id = enqueued.job_id
+        return enqueued.job_id

@@ -12,10 +12,12 @@ from flowstone.core.contracts.schedule_store import (
     ScheduleRecord,
 )
 from flowstone.core.contracts.store import JsonText, Store
+from flowstone.core.unique_key import JobState, OnConflict, UniqueKey
 from flowstone.testing.contracts.store_runs import ODD_JSON, QUEUE
 from flowstone.testing.contracts.store_suite import StoreSuite
 
 HOUR = timedelta(hours=1)
+UNIQUE = UniqueKey("mail", frozenset([JobState.WAITING, JobState.FAILED]), HOUR, OnConflict.REPLACE)
 DAY = timedelta(days=1)
 
 
@@ -63,6 +65,7 @@ class SynchronizingContract(StoreSuite):
 
     async def test_they_come_back_as_they_were_said(self, store: Store) -> None:
         schedule = await new_schedule(store, arguments=ODD_JSON, missed="all")
+        schedule.unique = UNIQUE
 
         await store.synchronize_schedules(["shop"], [schedule])
 

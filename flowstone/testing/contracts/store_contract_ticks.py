@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from flowstone.core.contracts.schedule_store import Advance, DueSchedule, Ticked
 from flowstone.core.contracts.store import Store
+from flowstone.core.unique_key import JobState, UniqueKey
 from flowstone.testing.contracts.store_contract_schedules import (
     DAY,
     HOUR,
@@ -13,7 +14,7 @@ from flowstone.testing.contracts.store_contract_schedules import (
     new_schedule,
     one,
 )
-from flowstone.testing.contracts.store_runs import ODD_JSON, QUEUE, new_worker
+from flowstone.testing.contracts.store_runs import ODD_JSON, QUEUE, new_worker, succeeded
 from flowstone.testing.contracts.store_suite import StoreSuite
 
 
@@ -163,6 +164,29 @@ class TicksContract(StoreSuite):
         _, [following] = await store.due_schedules(limit=1)
 
         assert await tick(store, following) == []
+
+    async def test_a_unique_job_is_enqueued_by_the_tick_that_finds_none(self, store: Store) -> None:
+        schedule = await new_schedule(store, first=-2 * HOUR)
+        schedule.unique = UniqueKey("mail", frozenset([JobState.WAITING, JobState.RUNNING]))
+        await store.put_schedule(schedule)
+        [found] = await due(store)
+        both = [found.next_at, found.next_at + HOUR]
+
+        ticked = await store.advance_schedules([Advance(found, both, found.next_at + 2 * HOUR)])
+
+        worker = await new_worker(store)
+        [claim] = await worker.claims()
+        assert [(it.tick_at, it.job_id) for it in ticked] == [(it, claim.id) for it in both]
+        assert (await store.jobs([claim.id]))[claim.id].tick_at == both[0]
+        assert await store.trigger_schedule(schedule.name) == claim.id
+        await worker.settle(succeeded(claim))
+        [found] = await due(store)
+
+        [ticked_anew] = await tick(store, found)
+
+        assert ticked_anew.job_id not in (None, claim.id)
+        job_id = int(str(ticked_anew.job_id))
+        assert (await store.jobs([job_id]))[job_id].tick_at == found.next_at
 
     async def test_what_was_enqueued_stays_when_its_schedule_goes(self, store: Store) -> None:
         await store.put_schedule(await new_schedule(store, first=timedelta(0)))

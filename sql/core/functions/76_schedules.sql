@@ -35,7 +35,11 @@ CREATE FUNCTION flowstone_put_schedules_v1(
     p_crons text[],
     p_timezones text[],
     p_missed text[],
-    p_next timestamptz[]
+    p_next timestamptz[],
+    p_keys text[],
+    p_states smallint[],
+    p_windows bigint[],
+    p_conflicts text[]
 )
     RETURNS TABLE (refused text)
     LANGUAGE plpgsql
@@ -46,19 +50,24 @@ DECLARE
     v_deleted bigint := 0;
 BEGIN
     INSERT INTO flowstone_schedules AS s
-        (name, pipeline, job, arguments, queue, priority, cron, timezone, missed, source, created_at, next_at)
+        (name, pipeline, job, arguments, queue, priority, cron, timezone, missed, source, created_at, next_at,
+         unique_key, unique_states, unique_window_ms, unique_conflict)
     SELECT
         g.name, g.owner, g.job, g.arguments::json, g.queue, g.priority, g.cron, g.timezone, g.missed,
-        p_source, clock_timestamp(), g.next_at
+        p_source, clock_timestamp(), g.next_at, g.key, g.states, g.window_ms, g.conflict
     FROM unnest(
-        p_names, p_owners, p_jobs, p_arguments, p_queues, p_priorities, p_crons, p_timezones, p_missed, p_next
-    ) AS g(name, owner, job, arguments, queue, priority, cron, timezone, missed, next_at)
+        p_names, p_owners, p_jobs, p_arguments, p_queues, p_priorities, p_crons, p_timezones, p_missed, p_next,
+        p_keys, p_states, p_windows, p_conflicts
+    ) AS g(name, owner, job, arguments, queue, priority, cron, timezone, missed, next_at, key, states, window_ms,
+        conflict)
     ORDER BY g.name
     ON CONFLICT (name) DO UPDATE
     SET
         pipeline = excluded.pipeline, job = excluded.job, arguments = excluded.arguments,
         queue = excluded.queue, priority = excluded.priority, cron = excluded.cron,
         timezone = excluded.timezone, missed = excluded.missed, source = excluded.source,
+        unique_key = excluded.unique_key, unique_states = excluded.unique_states,
+        unique_window_ms = excluded.unique_window_ms, unique_conflict = excluded.unique_conflict,
         next_at = CASE
             WHEN s.cron = excluded.cron AND s.timezone = excluded.timezone THEN coalesce(s.next_at, excluded.next_at)
             ELSE excluded.next_at
@@ -66,10 +75,13 @@ BEGIN
     WHERE (p_source = 'code' OR s.source = p_source)
         AND (
             s.next_at IS NULL AND excluded.next_at IS NOT NULL
-            OR (s.pipeline, s.job, s.arguments::text, s.queue, s.priority, s.cron, s.timezone, s.missed, s.source)
+            OR (s.pipeline, s.job, s.arguments::text, s.queue, s.priority, s.cron, s.timezone, s.missed, s.source,
+                s.unique_key, s.unique_states, s.unique_window_ms, s.unique_conflict)
                 IS DISTINCT FROM (
                     excluded.pipeline, excluded.job, excluded.arguments::text, excluded.queue,
-                    excluded.priority, excluded.cron, excluded.timezone, excluded.missed, excluded.source
+                    excluded.priority, excluded.cron, excluded.timezone, excluded.missed, excluded.source,
+                    excluded.unique_key, excluded.unique_states, excluded.unique_window_ms,
+                    excluded.unique_conflict
                 )
         );
     GET DIAGNOSTICS v_written = ROW_COUNT;
@@ -137,7 +149,8 @@ $$;
 CREATE TYPE flowstone_schedule_record AS (
     name text, pipeline text, job text, arguments text, queue text, priority integer, cron text, timezone text,
     missed text, source text, created_at timestamptz, paused_at timestamptz, next_at timestamptz,
-    last_at timestamptz, last_job_id bigint
+    last_at timestamptz, last_job_id bigint, unique_key text, unique_states smallint, unique_window_ms bigint,
+    unique_conflict text
 );
 
 -- All of them, by name.
@@ -149,7 +162,8 @@ CREATE FUNCTION flowstone_schedules_v1()
 AS $$
     SELECT
         s.name, s.pipeline, s.job, s.arguments::text, s.queue, s.priority, s.cron, s.timezone, s.missed,
-        s.source, s.created_at, s.paused_at, s.next_at, s.last_at, s.last_job_id
+        s.source, s.created_at, s.paused_at, s.next_at, s.last_at, s.last_job_id, s.unique_key, s.unique_states,
+        s.unique_window_ms, s.unique_conflict
     FROM flowstone_schedules s
     ORDER BY s.name;
 $$;
@@ -253,36 +267,47 @@ BEGIN
 END;
 $$;
 
--- Enqueue the jobs of schedules, for these ticks (null: none in particular), and return their ids in the order given.
+-- Enqueue the jobs of schedules, for these ticks (null: none in particular), and return their ids in the order
+-- given. Where another job holds the key of a unique one, it is that one's, and stays what it was.
 CREATE FUNCTION flowstone_enqueue_ticks(p_names text[], p_ticks timestamptz[])
     RETURNS bigint[]
     LANGUAGE plpgsql
 AS $$
 DECLARE
     v_jobs bigint[];
+    v_outcomes text[];
 BEGIN
-    SELECT array_agg(e.id ORDER BY e.id) INTO v_jobs
+    SELECT array_agg(e.id ORDER BY e.place), array_agg(e.outcome ORDER BY e.place)
+    INTO v_jobs, v_outcomes
     FROM (
         SELECT
             array_agg(s.job ORDER BY t.place) AS jobs,
             array_agg(s.arguments::text ORDER BY t.place) AS arguments,
             array_agg(s.queue ORDER BY t.place) AS queues,
-            array_agg(s.priority ORDER BY t.place) AS priorities
+            array_agg(s.priority ORDER BY t.place) AS priorities,
+            array_agg(NULL::timestamptz) AS at,
+            array_agg(NULL::bigint) AS delays,
+            array_agg(s.unique_key ORDER BY t.place) AS keys,
+            array_agg(s.unique_states ORDER BY t.place) AS states,
+            array_agg(s.unique_window_ms ORDER BY t.place) AS windows,
+            array_agg(s.unique_conflict ORDER BY t.place) AS conflicts,
+            bool_or(s.unique_key IS NOT NULL) AS are_unique
         FROM unnest(p_names) WITH ORDINALITY AS t(name, place)
         JOIN flowstone_schedules s ON s.name = t.name
     ) given
     CROSS JOIN LATERAL flowstone_enqueue_jobs_v1(
-        given.jobs, given.arguments, given.queues, given.priorities,
-        array_fill(NULL::timestamptz, ARRAY[cardinality(given.jobs)]),
-        array_fill(NULL::bigint, ARRAY[cardinality(given.jobs)]),
-        NULL, NULL, NULL, NULL
-    ) AS e
+        given.jobs, given.arguments, given.queues, given.priorities, given.at, given.delays,
+        CASE WHEN given.are_unique THEN given.keys END,
+        CASE WHEN given.are_unique THEN given.states END,
+        CASE WHEN given.are_unique THEN given.windows END,
+        CASE WHEN given.are_unique THEN given.conflicts END
+    ) WITH ORDINALITY AS e(id, outcome, place)
     WHERE given.jobs IS NOT NULL;
 
     UPDATE flowstone_materializations m
     SET schedule = t.name, tick_at = t.tick
-    FROM unnest(v_jobs, p_names, p_ticks) AS t(id, name, tick)
-    WHERE m.id = t.id;
+    FROM unnest(v_jobs, p_names, p_ticks, v_outcomes) AS t(id, name, tick, outcome)
+    WHERE m.id = t.id AND t.outcome = 'created';
     RETURN v_jobs;
 END;
 $$;
