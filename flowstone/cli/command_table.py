@@ -87,6 +87,7 @@ COMMANDS: Mapping[str, Entry] = {
             drain="Wait until nothing of a queue runs or is due.",
         ),
     ),
+    **_in("top_command", top="Watch queues, workers, what runs and what fails."),
     "asset": Entry(
         "Look at assets and their values.",
         commands={

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from flowstone.core.contracts.activity import LATELY, MOST_COUNTED
 from flowstone.core.contracts.job_queue import (
+    Activity,
     Enqueued,
     FailedAttempt,
     JobBatch,
@@ -16,6 +18,7 @@ from flowstone.core.contracts.job_queue import (
 from flowstone.core.errors import JobExistsError
 from flowstone.core.status import Status
 from flowstone.core.unique_key import JobState, UniqueKey
+from flowstone.engine.activity import activity_from
 from flowstone.engine.rows import Row, milliseconds
 from flowstone.engine.store_calls import StoreCalls
 
@@ -108,6 +111,16 @@ class PostgresJobQueue(StoreCalls, JobQueue):
             is_bulk=True,
         )
         return JobBatch(row["changed_count"], row["next_before"])
+
+    async def activity(self, *, most: int = 20) -> Activity:
+        [row] = await self._fetch(
+            "flowstone_activity_v1",
+            ("integer", "integer", "bigint"),
+            most,
+            MOST_COUNTED,
+            milliseconds(LATELY),
+        )
+        return activity_from(row)
 
 
 def _arguments(selection: JobSelection, statuses: Collection[Status] | None) -> tuple[object, ...]:

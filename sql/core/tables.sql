@@ -159,6 +159,8 @@ CREATE TABLE flowstone_errors (
     PRIMARY KEY (materialization_id, claim)
 );
 COMMENT ON TABLE flowstone_errors IS 'What each failed attempt failed with; it goes with its run, or with its job.';
+-- Serves activity: what has failed last.
+CREATE INDEX flowstone_errors_newest ON flowstone_errors (failed_at);
 
 CREATE TABLE flowstone_current (
     asset text NOT NULL,

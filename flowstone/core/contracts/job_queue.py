@@ -10,11 +10,13 @@ Source: docs/adr/0017.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
+from flowstone.core.contracts.activity import Activity
 from flowstone.core.contracts.job_records import FailedAttempt, JobRecord, NewJob
 from flowstone.core.contracts.job_selection import JobBatch, JobChange, JobPage, JobSelection
 from flowstone.core.unique_key import Enqueued
 
 __all__ = [
+    "Activity",
     "Enqueued",
     "FailedAttempt",
     "JobBatch",
@@ -113,4 +115,13 @@ class JobQueue(ABC):
             limit: The most that are changed in this step.
             before: Only those with a smaller id.
             dry_run: Change nothing, only count.
+        """
+
+    @abstractmethod
+    async def activity(self, *, most: int = 20) -> Activity:
+        """
+        Return what is going on, assets included; cheap enough to be asked every second.
+
+        Args:
+            most: How many of what runs, and of what has failed.
         """

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import assert_never
 
 from flowstone.core.contracts.job_queue import (
+    Activity,
     Enqueued,
     FailedAttempt,
     JobBatch,
@@ -18,10 +19,11 @@ from flowstone.core.contracts.job_queue import (
     NewJob,
 )
 from flowstone.core.contracts.store import Key
+from flowstone.core.defaults import memory_activity
 from flowstone.core.defaults.clock import Clock
 from flowstone.core.defaults.memory_job_machine import JobMachine
 from flowstone.core.defaults.memory_job_selection import selected
-from flowstone.core.defaults.memory_rows import Row, RunRow
+from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
 from flowstone.core.errors import InvalidOptionError, JobExistsError
 from flowstone.core.status import Status
 from flowstone.core.unique_key import OnConflict
@@ -32,6 +34,7 @@ class MemoryJobQueue(JobQueue):
 
     _machine: JobMachine
     _clock: Clock
+    _workers: dict[int, WorkerRow]
     _last_id: int
     _keep: int
 
@@ -110,6 +113,10 @@ class MemoryJobQueue(JobQueue):
         count = sum(self._change(row, change, now, dry_run=dry_run) for row in found)
         self._publish()
         return JobBatch(count, _next(found, limit))
+
+    async def activity(self, *, most: int = 20) -> Activity:
+        rows, workers = self._machine.rows.values(), list(self._workers.values())
+        return memory_activity.activity(rows, workers, self._clock.now(), most)
 
     def _change(self, row: Row, change: JobChange, now: datetime, *, dry_run: bool) -> bool:
         machine = self._machine

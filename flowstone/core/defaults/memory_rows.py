@@ -222,6 +222,7 @@ class WorkerRow:
 
     id: int
     info: WorkerInfo
+    started_at: datetime
     beaten_at: datetime
     owned: dict[int, Row] = field(default_factory=dict)
     suspect_id: int | None = None

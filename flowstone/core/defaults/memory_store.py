@@ -144,9 +144,8 @@ class MemoryStore(MemorySchedules, MemoryQueues, Store):
     async def register_worker(self, info: WorkerInfo) -> int:
         await self.declare_queues(info.limits)
         self._last_worker_id += 1
-        self._workers[self._last_worker_id] = WorkerRow(
-            self._last_worker_id, info, beaten_at=self._clock.now()
-        )
+        now = self._clock.now()
+        self._workers[self._last_worker_id] = WorkerRow(self._last_worker_id, info, now, now)
         return self._last_worker_id
 
     async def unregister_worker(self, worker_id: int) -> None:

@@ -22,6 +22,7 @@ The last two parts let workers race, and play random runs with random accidents:
 and `store_scenario.play`, which a test of one's own can call with more of them.
 """
 
+from flowstone.testing.contracts.store_contract_activity import ActivityContract
 from flowstone.testing.contracts.store_contract_claims import (
     ClaimsContract,
     NextDueContract,
@@ -126,6 +127,7 @@ class StoreContract(
     TicksContract,
     UniqueJobsContract,
     QueuesContract,
+    ActivityContract,
     RaceContract,
     ScenarioContract,
     PruningScenarioContract,
