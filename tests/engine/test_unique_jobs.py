@@ -1,0 +1,131 @@
+"""Unique jobs on Postgres: what they cost others, and that what is wrong with keys is found."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from flowstone.core.contracts.job_queue import NewJob
+from flowstone.engine.store import PostgresStore
+from flowstone.testing.contracts.store_runs import QUEUE, new_worker, retried, succeeded
+from flowstone.testing.contracts.store_unique_jobs import ALL, WAITING, created, unique_job
+
+VIOLATIONS = "SELECT violation, key, materialization_id FROM flowstone_unique_violations_v1()"
+MOVE = """
+EXPLAIN (ANALYZE, FORMAT JSON)
+UPDATE flowstone_materializations SET status = $1::text::flowstone_status
+"""
+READ = """
+SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables
+WHERE relname = 'flowstone_unique_keys'
+"""
+KEYS = "SELECT array_agg(key ORDER BY key) FROM flowstone_unique_keys"
+EXPIRE = "UPDATE flowstone_materializations SET unique_until = clock_timestamp() - interval '1 s'"
+
+
+@pytest.fixture
+async def store(dsn: str, pg: asyncpg.Connection) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(dsn)
+    await store.open()
+    await pg.execute("SET search_path TO flowstone")
+    yield store
+    await store.close()
+
+
+class TestCosts:
+    async def _calls(self, pg: asyncpg.Connection, status: str) -> int:
+        """Let all rows have a status, and return how often a trigger was called."""
+        plan = json.loads(await pg.fetchval(MOVE.replace("$1", f"'{status}'")))
+        return sum(int(it["Calls"]) for it in plan[0].get("Triggers", []))
+
+    async def test_a_job_without_a_key_calls_no_trigger(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        await store.enqueue([NewJob("test.plain", "{}", QUEUE)] * 3)
+        for status in ("running", "ready", "running", "succeeded"):
+            assert await self._calls(pg, status) == 0
+
+    async def test_one_with_a_key_calls_it_where_it_lets_go_alone(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        await store.enqueue([unique_job(it) for it in "abc"])
+        for status in ("running", "ready", "running"):
+            assert await self._calls(pg, status) == 0
+        assert await self._calls(pg, "succeeded") == 3
+
+    async def test_a_batch_reads_what_it_has_keys_of_however_many_there_are(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        # Enough calls that plans are kept, from when the tables were empty.
+        for number in range(8):
+            await store.enqueue([unique_job(f"early {number}")], conn=pg)
+        await pg.execute(
+            "INSERT INTO flowstone_unique_keys SELECT 'k' || i, -i FROM generate_series(1, 50000) i"
+        )
+        for number in range(3):
+            jobs = [unique_job(f"early {number}"), unique_job(f"late {number}")]
+            async with pg.transaction():
+                assert [it.created for it in await store.enqueue(jobs, conn=pg)] == [False, True]
+                assert 0 < await pg.fetchval(READ) < 50
+
+
+class TestViolations:
+    async def test_there_are_none_in_the_life_of_jobs(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        await store.enqueue([unique_job("a"), unique_job("b", states=ALL)])
+        await store.enqueue([unique_job("c", states=WAITING, within=timedelta(hours=1))])
+        worker = await new_worker(store)
+        assert await pg.fetch(VIOLATIONS) == []
+        a, b, c = await worker.claims()
+        assert await pg.fetch(VIOLATIONS) == []
+        await worker.settle(succeeded(a), succeeded(b), retried(c))
+        assert await pg.fetch(VIOLATIONS) == []
+        assert await pg.fetchval(
+            "SELECT array_agg(key ORDER BY key) FROM flowstone_unique_keys"
+        ) == [
+            "b",
+            "c",
+        ]
+
+    async def test_a_key_of_a_job_that_has_ended_is_one(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        job_id = await created(store, unique_job())
+        await _behind_the_triggers(pg, "UPDATE flowstone_materializations SET status = 'failed'")
+        [found] = await pg.fetch(VIOLATIONS)
+        assert tuple(found) == ("its holder is failed, which the key does not cover", "k", job_id)
+
+    async def test_a_key_of_a_job_that_is_gone_is_one(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        job_id = await created(store, unique_job())
+        await _behind_the_triggers(pg, "DELETE FROM flowstone_materializations")
+        [found] = await pg.fetch(VIOLATIONS)
+        assert tuple(found) == ("its holder is gone", "k", job_id)
+        # It keeps nobody out.
+        assert await created(store, unique_job()) != job_id
+
+    async def test_a_job_without_its_key_is_one(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        job_id = await created(store, unique_job())
+        await pg.execute("DELETE FROM flowstone_unique_keys")
+        [found] = await pg.fetch(VIOLATIONS)
+        assert tuple(found) == ("it is ready without its key", "k", job_id)
+
+    async def test_a_window_that_has_passed_is_none(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        await created(store, unique_job(within=timedelta(minutes=1)))
+        await pg.execute(EXPIRE)
+        await created(store, unique_job(within=timedelta(minutes=1)))
+        assert await pg.fetch(VIOLATIONS) == []
+
+
+async def _behind_the_triggers(pg: asyncpg.Connection, statement: str) -> None:
+    async with pg.transaction():
+        await pg.execute("SET LOCAL session_replication_role = replica")
+        await pg.execute(statement)
