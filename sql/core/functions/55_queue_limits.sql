@@ -15,7 +15,7 @@ CREATE TYPE flowstone_admitted AS (
 );
 
 -- Lock the rows of the limited queues that a turn may claim from, and return their names. Comes first of all
--- that a turn locks. A paused queue needs none.
+-- that a turn locks. Paused ones too: one that is resumed before the turn claims would be without limits.
 CREATE FUNCTION flowstone_lock_queues(p_queues text[], p_run bigint)
     RETURNS text[]
     LANGUAGE plpgsql
@@ -36,7 +36,6 @@ BEGIN
         SELECT q.name
         FROM flowstone_queues q
         WHERE (q.max_running IS NOT NULL OR q.rate_count IS NOT NULL)
-            AND q.paused_at IS NULL
             AND (v_queues IS NULL OR q.name = ANY (v_queues))
         ORDER BY q.name
         FOR UPDATE
