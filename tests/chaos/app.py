@@ -14,6 +14,7 @@ from tests.chaos.behavior import Body
 from tests.chaos.children import children
 from tests.chaos.dag import end_of, random_dag
 from tests.chaos.jobs import all_jobs, end_of_job
+from tests.chaos.limited import QUEUES, limited_jobs
 
 SEED = "CHAOS_SEED"
 TICK_SECONDS = 0.25
@@ -23,7 +24,7 @@ EVENTS = ["rescue", "settlement.rejected", "worker.start"]
 
 def pipelines(seed: int, audit: Audit) -> list[Pipeline]:
     """Return what the seed stands for."""
-    return [random_dag(seed, audit), probe(audit), children, all_jobs(audit)]
+    return [random_dag(seed, audit), probe(audit), children, all_jobs(audit), limited_jobs(audit)]
 
 
 def probe(audit: Audit) -> Pipeline:
@@ -53,7 +54,7 @@ def fates(app: FlowStone) -> dict[str, str]:
 def application(seed: int, audit: Audit, dsn: str | None) -> FlowStone:
     telemetry = Telemetry()
     telemetry.attach(audit.telemetry, EVENTS)
-    return FlowStone(pipelines(seed, audit), dsn=dsn, telemetry=telemetry)
+    return FlowStone(pipelines(seed, audit), dsn=dsn, telemetry=telemetry, queues=QUEUES)
 
 
 if SEED in os.environ:

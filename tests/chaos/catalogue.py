@@ -30,6 +30,7 @@ from tests.chaos.invariants import (
     endings,
     fates,
     job_fates,
+    limits,
     pointers,
     requests,
     scheduled,
@@ -49,6 +50,8 @@ from tests.chaos.loads import (
     job_transactions,
     job_twins,
     jobs,
+    limited_jobs,
+    queue_orders,
     repeats,
     retries,
     ticks,
@@ -94,6 +97,8 @@ LOADS: dict[str, Drive] = {
     "job_transactions": job_transactions.drive,
     "job_twins": job_twins.drive,
     "job_repeats": job_repeats.drive,
+    "limited_jobs": limited_jobs.drive,
+    "queue_orders": queue_orders.drive,
 }
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -107,4 +112,5 @@ INVARIANTS: tuple[Invariant, ...] = (
     *job_fates.INVARIANTS,
     *unique_jobs.INVARIANTS,
     *scheduled.INVARIANTS,
+    *limits.INVARIANTS,
 )

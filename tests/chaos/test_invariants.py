@@ -17,6 +17,7 @@ from tests.chaos.catalogue import INVARIANTS
 from tests.chaos.client import Asked
 from tests.chaos.jobs import JOBS_QUEUE, SCHEDULE, is_unique
 from tests.chaos.journal import Journal
+from tests.chaos.limited import NAMES, NARROW_QUEUE, PACED_QUEUE
 from tests.scenarios.eventually import eventually
 
 # What each statement does to the rows of a good run, by the claim that it makes untrue.
@@ -99,6 +100,13 @@ HARM = {
     "a cancellation that was acknowledged leaves nothing to start": """
         UPDATE flowstone_runs SET cancel_requested_at = created_at - interval '1 min';
         INSERT INTO chaos.cancelled SELECT id FROM flowstone_runs
+    """,
+    "no more of a queue run at once than its limit says": f"""
+        INSERT INTO procrastinate_events (job_id, type)
+        SELECT id, 'started' FROM procrastinate_jobs WHERE queue_name = '{NARROW_QUEUE}'
+    """,
+    "no more of a queue start within a second than its rate says": f"""
+        UPDATE flowstone_materializations SET started_at = now() WHERE queue = '{PACED_QUEUE}'
     """,
     "no tick of a schedule is lost or doubled": """
         UPDATE flowstone_materializations SET tick_at = tick_at + interval '2 s'
@@ -208,9 +216,13 @@ async def finish_jobs(app: FlowStone, pg: asyncpg.Connection, asked: Asked) -> N
     asked.job_transactions["x"] = "committed"
     once = await app.enqueue(app.definitions.jobs["jobs.plain"].with_(note="y"), dedupe="once")
     asked.same_jobs["y"] = {once.job_id}
-    worker = app.worker(WorkerOptions(queues={JOBS_QUEUE: 20}))
+    limited = await app.enqueue_many(
+        [app.definitions.jobs[name].with_(note=f"{name} {n}") for n in range(10) for name in NAMES]
+    )
+    queues = {JOBS_QUEUE: 20, NARROW_QUEUE: 20, PACED_QUEUE: 20}
+    worker = app.worker(WorkerOptions(queues=queues))
     working = asyncio.create_task(worker.run())
-    for handle in [*handles, committed, once]:
+    for handle in [*handles, committed, once, *limited]:
         record = await handle.wait(60)
         if record.status == "failed":
             asked.heard[handle.job_id] = "failed"

@@ -4,6 +4,7 @@ from flowstone import FlowStone
 from flowstone.core.job import JobCall
 from tests.chaos.client import Client
 from tests.chaos.jobs import is_unique
+from tests.chaos.limited import NAMES
 
 MEAN_SECONDS = 0.3
 DELAYS = (0.0, 0.0, 0.0, 0.3, 1.5, 7.0)
@@ -11,8 +12,9 @@ DELAYS = (0.0, 0.0, 0.0, 0.3, 1.5, 7.0)
 
 def a_call(client: Client, app: FlowStone, note: str) -> JobCall[object]:
     """Return a call of some job of this application, which says what it is for."""
-    jobs = {name: it for name, it in app.definitions.jobs.items() if not is_unique(name)}
-    call: JobCall[object] = jobs[client.chance.choice(sorted(jobs))].with_(note=note)
+    all_jobs = app.definitions.jobs
+    names = [it for it in sorted(all_jobs) if not is_unique(it) and it not in NAMES]
+    call: JobCall[object] = all_jobs[client.chance.choice(names)].with_(note=note)
     return call
 
 
