@@ -1,13 +1,18 @@
 """What ``flowstone top`` shows at one moment: four lists, for people and for machines."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from flowstone.cli.output import cell, columns, seconds_text, time_text
 from flowstone.cli.run_documents import error_text, key_text
-from flowstone.core.contracts.activity import MOST_COUNTED, Activity, WorkerActivity
+from flowstone.core.contracts.activity import (
+    MOST_COUNTED,
+    Activity,
+    QueueActivity,
+    WorkerActivity,
+)
 from flowstone.core.contracts.store import Key
 
 
@@ -76,6 +81,7 @@ def frame_document(activity: Activity) -> dict[str, object]:
                 "later": it.later,
                 "running": it.running,
                 "per_second": round(it.per_second, 3),
+                "is_paused": it.is_paused,
             }
             for it in activity.queues
         ],
@@ -124,9 +130,10 @@ def frame_document(activity: Activity) -> dict[str, object]:
 def _queues(activity: Activity, room: int) -> Part:
     shown = activity.queues[:room]
     served = {queue for worker in activity.workers for queue in worker.queues}
+    states = ["paused" if it.is_paused else _unserved(it, served) for it in shown]
     return Part(
         "queues" if activity.queues else "no queue holds anything",
-        ("queue", "due", "later", "running", "per second"),
+        ("queue", "due", "later", "running", "per second", ""),
         [
             (
                 cell(it.name),
@@ -134,12 +141,17 @@ def _queues(activity: Activity, room: int) -> Part:
                 _counted(it.later),
                 str(it.running),
                 f"{it.per_second:.1f}",
+                state,
             )
-            for it in shown
+            for it, state in zip(shown, states, strict=True)
         ],
         len(activity.queues) - len(shown),
-        [it.due > 0 and it.name not in served for it in shown],
+        [bool(state) for state in states],
     )
+
+
+def _unserved(queue: QueueActivity, served: Collection[str]) -> str:
+    return "nobody serves it" if queue.due and queue.name not in served else ""
 
 
 def _workers(activity: Activity, room: int) -> Part:

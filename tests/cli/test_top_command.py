@@ -37,6 +37,7 @@ def test_one_frame_has_queues_workers_what_runs_and_what_failed(durable: Path) -
     flowstone("run", "broken")
     flowstone("enqueue", "report", "--queue", "far")
     flowstone("enqueue", "slow")
+    flowstone("queue", "pause", "held")
     with Process("worker", "-q", "slow") as worker:
         worker.says("serves slow")
         eventually((durable / "began").exists, "the asset begins")
@@ -47,7 +48,8 @@ def test_one_frame_has_queues_workers_what_runs_and_what_failed(durable: Path) -
     assert ended.exit_code == 0
     lines = [" ".join(it.split()) for it in ended.stdout.splitlines()]
     assert "1 worker 1 due 1 running" in lines[0]
-    assert any(it.startswith("far 1 0 0 ") for it in lines)
+    assert any(it.startswith("far 1 0 0 ") and "nobody serves it" in it for it in lines)
+    assert "held 0 0 0 0.0 paused" in lines
     assert any(it.startswith("slow 0 0 1 ") for it in lines)
     assert any(" other.slow slow 1 " in it for it in lines)
     assert any("other.broken 1 " in it and "ValueError: negative total" in it for it in lines)

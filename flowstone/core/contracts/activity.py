@@ -30,6 +30,7 @@ class QueueActivity:
     later: int
     running: int
     per_second: float
+    is_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Activity:
 
     Attributes:
         seen_at: By the store's clock, as every instant here.
-        queues: Those that hold something, are served, or were lately worked on; by name.
+        queues: Those that hold something, are served, paused, or were lately worked on; by name.
         workers: By id.
         running: What has run the longest first, as many as were asked for.
         failures: The newest first, as many as were asked for.

@@ -21,13 +21,17 @@ WORKED = (Status.SUCCEEDED, Status.FAILED, Status.SKIPPED)
 
 
 def activity(
-    rows: Collection[Row], workers: Sequence[WorkerRow], now: datetime, most: int
+    rows: Collection[Row],
+    workers: Sequence[WorkerRow],
+    paused: Collection[str],
+    now: datetime,
+    most: int,
 ) -> Activity:
     """Return it; ``most`` is how many of what runs and of what failed."""
     running = [_running(row, worker.id) for worker in workers for row in worker.owned.values()]
     return Activity(
         seen_at=now,
-        queues=_queues(rows, workers, now),
+        queues=_queues(rows, workers, paused, now),
         workers=[_worker(it) for it in workers],
         running=sorted(running, key=lambda it: (it.started_at, it.id))[:most],
         failures=nlargest(most, _failures(rows), key=lambda it: (it.failed_at, it.id)),
@@ -35,10 +39,10 @@ def activity(
 
 
 def _queues(
-    rows: Iterable[Row], workers: Iterable[WorkerRow], now: datetime
+    rows: Iterable[Row], workers: Iterable[WorkerRow], paused: Collection[str], now: datetime
 ) -> list[QueueActivity]:
     due, later, running, ended = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    names = {queue for worker in workers for queue in worker.info.queues}
+    names = {queue for worker in workers for queue in worker.info.queues} | set(paused)
     for row in rows:
         is_lately = row.finished_at is not None and now - row.finished_at < LATELY
         if row.status is Status.RUNNING:
@@ -55,6 +59,7 @@ def _queues(
             min(later[name], MOST_COUNTED),
             running[name],
             ended[name] / LATELY.total_seconds(),
+            name in paused,
         )
         for name in sorted(names)
     ]

@@ -116,7 +116,9 @@ class MemoryJobQueue(JobQueue):
 
     async def activity(self, *, most: int = 20) -> Activity:
         rows, workers = self._machine.rows.values(), list(self._workers.values())
-        return memory_activity.activity(rows, workers, self._clock.now(), most)
+        said = self._machine.heads.admission.settings
+        paused = {queue for queue, it in said.items() if it.paused_at is not None}
+        return memory_activity.activity(rows, workers, paused, self._clock.now(), most)
 
     def _change(self, row: Row, change: JobChange, now: datetime, *, dry_run: bool) -> bool:
         machine = self._machine

@@ -61,6 +61,18 @@ class ActivityContract(StoreSuite):
         assert (seen["far"].due, seen["far"].later) == (1, 0)
         assert (seen[QUEUE].due, seen[QUEUE].later) == (5, 0)
 
+    async def test_a_queue_that_is_paused_says_so_though_it_holds_nothing(
+        self, store: Store
+    ) -> None:
+        await enqueued(store)
+        await store.pause_queue("far")
+        assert [(it.name, it.is_paused) for it in (await store.activity()).queues] == [
+            (QUEUE, False),
+            ("far", True),
+        ]
+        await store.resume_queue("far")
+        assert list(await queues(store)) == [QUEUE]
+
     async def test_what_waits_is_for_later(self, store: Store) -> None:
         await enqueued(store, *[new_job()] * 2)
         worker = await new_worker(store)

@@ -150,6 +150,8 @@ BEGIN
         SELECT at_work.name FROM at_work
         UNION
         SELECT rate.queue FROM rate
+        UNION
+        SELECT s.name FROM flowstone_queues s WHERE s.paused_at IS NOT NULL
     )
     SELECT coalesce(json_agg(q ORDER BY q.name COLLATE "C"), '[]')::text INTO queues
     FROM (
@@ -188,7 +190,10 @@ BEGIN
                 ) timed
             ) AS later,
             coalesce((SELECT at_work.running FROM at_work WHERE at_work.name = named.name), 0) AS running,
-            coalesce((SELECT rate.per_second FROM rate WHERE rate.queue = named.name), 0) AS per_second
+            coalesce((SELECT rate.per_second FROM rate WHERE rate.queue = named.name), 0) AS per_second,
+            EXISTS (
+                SELECT FROM flowstone_queues s WHERE s.name = named.name AND s.paused_at IS NOT NULL
+            ) AS is_paused
         FROM named
     ) q;
 
