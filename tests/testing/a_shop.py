@@ -20,6 +20,8 @@ from flowstone import (
     Snooze,
 )
 from flowstone.core.contracts.resource import Resource
+from flowstone.core.worker import Worker
+from flowstone.core.worker_options import WorkerOptions
 
 
 class Mailer:
@@ -126,11 +128,11 @@ def an_app() -> FlowStone:
 
 
 @asynccontextmanager
-async def working(app: FlowStone) -> AsyncIterator[None]:
-    worker = app.worker()
+async def working(app: FlowStone, options: WorkerOptions | None = None) -> AsyncIterator[Worker]:
+    worker = app.worker(options)
     task = asyncio.create_task(worker.run())
     try:
-        yield
+        yield worker
     finally:
         worker.stop()
         await asyncio.wait_for(task, 10)

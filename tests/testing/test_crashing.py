@@ -1,15 +1,18 @@
 """A worker that dies under its work."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from flowstone import FlowStone, JobContext, Pipeline
+from flowstone.core.contracts.store import Capacity, Settlement, Turn, WorkerInfo
+from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.errors import InvalidOptionError
 from flowstone.core.status import Status
 from flowstone.core.worker_options import WorkerOptions
 from flowstone.engine.schema import migrate
-from flowstone.testing import Applications, Drained, crash, drain
+from flowstone.testing import Applications, Drained, OwnedClock, crash, drain
 
 FOUR = WorkerOptions(queues={"default": 4})
 
@@ -116,6 +119,51 @@ class TestACrash:
         async with flowstone_app(Bench().pipeline) as app:
             with pytest.raises(InvalidOptionError, match="does not run"):
                 await crash(app.worker(FOUR))
+
+
+class Held(MemoryStore):
+    """A store whose answers to turns can be held up, and that counts who registers."""
+
+    def __init__(self) -> None:
+        super().__init__(OwnedClock())
+        self.answers, self.asked = asyncio.Event(), asyncio.Event()
+        self.answers.set()
+        self.registered = 0
+
+    async def register_worker(self, info: WorkerInfo) -> int:
+        self.registered += 1
+        return await super().register_worker(info)
+
+    async def turn(
+        self, worker_id: int, settlements: Sequence[Settlement], capacity: Capacity
+    ) -> Turn:
+        if not self.answers.is_set():
+            self.asked.set()
+            await self.answers.wait()
+        return await super().turn(worker_id, settlements, capacity)
+
+
+async def test_the_dead_do_not_come_back_while_a_turn_is_under_way() -> None:
+    bench, store = Bench(), Held()
+    async with FlowStone(bench.pipeline).with_store(store) as app:
+        first = await app.enqueue(bench.work.with_())
+        worker = app.worker(WorkerOptions(queues={"default": 2}))
+        working = asyncio.create_task(worker.run())
+        await asyncio.wait_for(bench.began.wait(), 5)
+        store.answers.clear()
+        second = await app.enqueue(bench.work.with_())
+        await asyncio.wait_for(store.asked.wait(), 5)
+        store.asked.clear()
+
+        assert await crash(worker) == [first.job_id]
+        for _ in range(20):
+            await asyncio.sleep(0)  # for the other lane, which has something to settle
+        assert not store.asked.is_set(), "nothing of the dead reaches the store"
+        store.answers.set()
+        await asyncio.wait_for(working, 5)
+
+        assert store.registered == 1
+        assert {(await it.status()).status for it in (first, second)} == {Status.READY}
 
 
 async def test_no_worker_of_an_unmarked_database_is_killed(bare_dsn: str) -> None:

@@ -1,5 +1,6 @@
 """Time that a test owns."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -9,6 +10,7 @@ from flowstone import FlowStone, Pipeline
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.errors import InvalidOptionError
 from flowstone.core.retention import Retention
+from flowstone.core.worker_options import WorkerOptions
 from flowstone.engine.schema import migrate
 from flowstone.testing import (
     Applications,
@@ -38,11 +40,16 @@ class TestAdvancing:
     async def test_is_heard_by_a_worker_that_sleeps_until_then(
         self, flowstone_app: Applications
     ) -> None:
-        async with flowstone_app(an_app()) as app, working(app):
+        seldom = WorkerOptions(queues={"default": 4}, poll_interval=timedelta(minutes=5))
+        async with flowstone_app(an_app()) as app, working(app, seldom) as worker:
             job = await app.enqueue(ends.with_("well"), delay="1h")
+            # Heard after the first, so that the worker knows of it when it sleeps again.
+            await (await app.enqueue(ends.with_("well"))).result(timeout="10s")
+            await asyncio.wait_for(worker.wait_idle(), 5)
+
             await advance(app, timedelta(hours=1))
 
-            assert await job.result(timeout="5s") == "well"
+            assert await job.result(timeout="10s") == "well"
 
     async def test_keeps_what_was_stored_in_order(self, flowstone_app: Applications) -> None:
         async with flowstone_app(an_app()) as app:
