@@ -32,6 +32,7 @@ if _TYPE_CHECKING:
     from flowstone.testing.owned_clock import OwnedClock
     from flowstone.testing.passing_time import advance, mark_as_test
     from flowstone.testing.performing import perform
+    from flowstone.testing.ticking import tick
 
 __all__ = [
     "Applications",
@@ -47,6 +48,7 @@ __all__ = [
     "memory_app",
     "perform",
     "refute_enqueued",
+    "tick",
 ]
 
 _HOMES = {
@@ -63,6 +65,7 @@ _HOMES = {
     "memory_app": "memory_application",
     "perform": "performing",
     "refute_enqueued": "enqueued_jobs",
+    "tick": "ticking",
 }
 
 

@@ -13,7 +13,7 @@ def test_its_tests_pass_in_memory_and_on_postgres(tmp_path: Path, server_dsn: st
 
     said = run_tests(tmp_path, "\n".join(tests), FLOWSTONE_TEST_DSN=server_dsn)
 
-    assert "12 passed" in said
+    assert "14 passed" in said
 
 
 def test_a_failure_looks_as_it_says(tmp_path: Path) -> None:
