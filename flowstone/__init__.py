@@ -21,6 +21,7 @@ if _TYPE_CHECKING:
     from flowstone.core.job import Job, JobCall
     from flowstone.core.job_context import JobContext
     from flowstone.core.job_handle import JobHandle
+    from flowstone.core.limit import Limit
     from flowstone.core.pipeline import Pipeline
     from flowstone.core.queue import Queue
     from flowstone.core.rate import Rate
@@ -43,6 +44,7 @@ __all__ = [
     "JobCall",
     "JobContext",
     "JobHandle",
+    "Limit",
     "Pipeline",
     "Queue",
     "Rate",
@@ -73,6 +75,7 @@ _HOMES = {
     "JobCall": "job",
     "JobContext": "job_context",
     "JobHandle": "job_handle",
+    "Limit": "limit",
     "Pipeline": "pipeline",
     "Queue": "queue",
     "Rate": "rate",

@@ -57,6 +57,7 @@ class FlowStone(ApplicationJobs):
         sweep_after: How old an orphan in an IO manager has to be before a worker deletes it; None
             leaves it to `sweep`.
         retention: How long what has ended is kept; None is for ever.
+        limits: Limits of the application's own by name, for ``ctx.limit``.
         queues: Limits of queues, by name. A worker writes them when it starts, except where
             somebody has said others at run time (``app.queues.limit``), which stay.
 

@@ -12,6 +12,7 @@ from typing import Self, TypeAlias, TypeVar
 
 from flowstone.core import duration, registries
 from flowstone.core import plugin as plugin_loading
+from flowstone.core.application_limits import ApplicationLimits
 from flowstone.core.application_queues import ApplicationQueues
 from flowstone.core.application_schedules import Schedules
 from flowstone.core.chosen_io import DEFAULT_IO
@@ -28,6 +29,7 @@ from flowstone.core.definitions import build
 from flowstone.core.executor import Executor
 from flowstone.core.job_operations import JobOperations
 from flowstone.core.job_submission import JobSubmissions
+from flowstone.core.limit import Limit, values_of
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.plugin import InstalledPlugin
 from flowstone.core.processes.children import Children
@@ -78,6 +80,7 @@ class Assembly:
         sweep_after: timedelta | str | float | None = GRACE,
         retention: Retention | None = DEFAULT_RETENTION,
         queues: Mapping[str, Queue] | None = None,
+        limits: Mapping[str, Limit] | None = None,
     ) -> None:
         self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
         self.registries = registries.in_memory()
@@ -107,6 +110,7 @@ class Assembly:
         in_processes = any(it.options.executor == "process" for it in bodies)
         self._children = Children(self.codec) if in_processes else None
         self._queue_limits = limits_of(queues)
+        self._limit_values = values_of(limits)
         self._keep_in(dsn, schema)
         self._sweeper = Sweeper(self.definitions, self._values.io)
         if sweep_after is not None and self.registries.io.list():
@@ -151,6 +155,7 @@ class Assembly:
         self._jobs = JobSubmissions(self.definitions, self.store, self.codec)
         self.schedules = Schedules(self.definitions, self.store, self.codec, self._schedule_rows)
         self.queues = ApplicationQueues(self.store, self._queue_limits)
+        self.limits = ApplicationLimits(self.store, self._limit_values)
         self._services = Services(self.registries.services, self._emitter)
 
     def _store(self, dsn: str | None, schema: str) -> Store:
@@ -230,4 +235,5 @@ class Assembly:
             telemetry=self._emitter,
             threads=Threads(slots),
             processes=processes,
+            limits=self.limits,
         )

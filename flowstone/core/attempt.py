@@ -4,8 +4,10 @@ import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from functools import partial
 
+from flowstone.core.application_limits import ApplicationLimits
 from flowstone.core.asset import Asset
 from flowstone.core.attempt_context import Cancellation
 from flowstone.core.attempt_transaction import AttemptTransaction
@@ -40,6 +42,7 @@ class Attempt:
         "_claim",
         "_codec",
         "_inputs",
+        "_limits",
         "_options",
         "_processes",
         "_resources",
@@ -65,6 +68,7 @@ class Attempt:
         threads: Threads,
         processes: Processes | None,
         transactions: WorkerTransactions,
+        limits: ApplicationLimits,
     ) -> None:
         self.asset = asset
         self.cancellation = Cancellation()
@@ -79,6 +83,7 @@ class Attempt:
         self._threads = threads
         self._processes = processes
         self._transactions = transactions
+        self._limits = limits
         self._inputs: dict[str, StoredInput] | None = None
 
     @property
@@ -209,6 +214,7 @@ class Attempt:
                 resources=self._resources.get,
                 cancellation=self.cancellation,
                 transactions=self._begin_transaction,
+                limits=self._hold_limit,
             )
         return Context(
             asset=self.asset.full_name,
@@ -219,7 +225,13 @@ class Attempt:
             resources=self._resources.get,
             cancellation=self.cancellation,
             transactions=self._begin_transaction,
+            limits=self._hold_limit,
         )
+
+    def _hold_limit(
+        self, name: str, max_wait: timedelta | str | float | None
+    ) -> AbstractAsyncContextManager[None]:
+        return self._limits.held(name, (self._claim.id, self._claim.claim), max_wait)
 
     def _begin_transaction(self, driver: str) -> AbstractAsyncContextManager[object]:
         if self.transaction is not None:

@@ -3,8 +3,9 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, MutableMapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal, Protocol, TypeVar
 
 from flowstone.core.errors import NotRegisteredError, TransactionError
@@ -25,6 +26,15 @@ class TransactionGiver(Protocol):
     # Any: a connection of a driver, which core does not know.
     def __call__(self, driver: str, /) -> AbstractAsyncContextManager[Any]:
         """Return a block that gives the connection, or raise `TransactionError`."""
+
+
+class LimitGiver(Protocol):
+    """How a context holds a limit."""
+
+    def __call__(
+        self, name: str, max_wait: timedelta | str | float | None, /
+    ) -> AbstractAsyncContextManager[None]:
+        """Return a block that holds it, or raise `UnknownLimitError`."""
 
 
 class Cancellation:
@@ -48,12 +58,14 @@ class AttemptContext:
     Attributes:
         attempt: 1 for the first; a snooze gives it back.
         transactions: Where `transaction` gets one; in a unit test, whatever gives a connection.
+        limits: Where `limit` asks; in a unit test nobody is asked, and nothing limited.
     """
 
     attempt: int = 1
     resources: ResourceLookup | None = field(default=None, repr=False)
     cancellation: Cancellation | None = field(default=None, repr=False)
     transactions: TransactionGiver | None = field(default=None, repr=False)
+    limits: LimitGiver | None = field(default=None, repr=False)
 
     @abstractmethod
     def _facts(self) -> Mapping[str, object]:
@@ -110,6 +122,30 @@ class AttemptContext:
                 "give it what opens one: transactions=lambda driver: …",
             )
         return self.transactions(driver)
+
+    def limit(
+        self, name: str, *, max_wait: timedelta | str | float | None = "1m"
+    ) -> AbstractAsyncContextManager[None]:
+        """
+        Hold one of the application's limits for as long as the block runs, whatever worker this is.
+
+        ::
+
+            async with ctx.limit("shop-api"):
+                page = await http.get(url)
+
+        It is waited for in this attempt's slot; for waits that are long as a rule, limit the queue.
+        A slot that was not given back is free once this attempt has ended, or its worker died.
+
+        Args:
+            name: Of ``FlowStone(..., limits={name: Limit(slots=5, rate="100/m")})``.
+            max_wait: None waits for ever.
+
+        Raises:
+            LimitTimeoutError: It was not to be had in that time; the attempt may be tried again.
+            UnknownLimitError: There is none of this name.
+        """
+        return nullcontext() if self.limits is None else self.limits(name, max_wait)
 
     def is_cancelled(self) -> bool:
         """

@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 
 from flowstone.core import run_options
+from flowstone.core.application_limits import ApplicationLimits
 from flowstone.core.asset import Asset
 from flowstone.core.attempt import Attempt
 from flowstone.core.chosen_io import DEFAULT_IO
@@ -66,6 +67,7 @@ class Executor:
         telemetry: TelemetryEmitter,
         threads: Threads,
         processes: Processes | None,
+        limits: ApplicationLimits,
     ) -> None:
         self._definitions = definitions
         self._codec = codec
@@ -75,6 +77,7 @@ class Executor:
         self._telemetry = telemetry
         self._threads = threads
         self._processes = processes
+        self._limits = limits
         self._attempts: dict[int, Attempt] = {}
         self.last_error: FlowStoneError | None = None
         """What made the last attempt fail; the cause of what ``app.run`` raises."""
@@ -110,6 +113,7 @@ class Executor:
             threads=self._threads,
             processes=self._processes,
             transactions=transactions,
+            limits=self._limits,
         )
         span, facts = _span(claim)
         if not listens(self._telemetry, span):

@@ -2,12 +2,12 @@
 Who is waiting for what in this process: topics, and events that are set when one is published.
 
 A store publishes ``queue:<name>`` when a job may be claimable, ``run:<id>`` when a run has ended or
-was woken, ``job:<id>`` when a job has ended that somebody waits for, ``schedules`` when one of them
-was changed, ``abort`` when somebody asked for a running job to stop, ``queues`` when settings of a
-queue have changed, and, where that costs nothing, ``moved:<id>`` when anything of a run has
-changed. An application that closes publishes ``closing:<its own>``. A published topic says "look
-again", never what is there: spurious and merged wake-ups are normal, and everybody who waits also
-polls now and then, because a notification can be lost.
+was woken, ``job:<id>`` when a job has ended that somebody waits for, ``schedules`` and ``queues``
+when something was said about one, ``limit:<name>`` when a slot was given back, ``abort`` when
+somebody asked for a running job to stop, and, where that costs nothing, ``moved:<id>`` when
+anything of a run has changed. An application that closes publishes ``closing:<its own>``. A
+published topic says "look again", never what is there: spurious and merged wake-ups are normal, and
+everybody who waits also polls now and then, because a notification can be lost.
 """
 
 import asyncio

@@ -142,6 +142,8 @@ class Listener:
         for topic in ("abort", "intervention", "queues", "schedules"):
             if topic in message:
                 self._wakeups.publish(topic)
+        if "limit" in message:
+            self._wakeups.publish(f"limit:{message['limit']}")
         if "queue" in message:
             self._wakeups.publish(f"queue:{message['queue']}")
         for kind in ("run", "job"):

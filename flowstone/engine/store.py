@@ -43,6 +43,7 @@ from flowstone.engine.database_errors import connection_errors
 from flowstone.engine.diagnosis import answers
 from flowstone.engine.heartbeat import HeartbeatThread
 from flowstone.engine.job_queue import PostgresJobQueue
+from flowstone.engine.limits import PostgresLimits
 from flowstone.engine.listener import Listener
 from flowstone.engine.queues import PostgresQueues
 from flowstone.engine.schedule_store import PostgresScheduleStore
@@ -67,7 +68,12 @@ LARGEST_ID = 2**63 - 1
 
 
 class PostgresStore(
-    PostgresJobQueue, PostgresQueues, PostgresScheduleStore, PostgresTransactions, Store
+    PostgresJobQueue,
+    PostgresQueues,
+    PostgresLimits,
+    PostgresScheduleStore,
+    PostgresTransactions,
+    Store,
 ):
     """
     Runs, materializations and jobs in one schema of a Postgres database.

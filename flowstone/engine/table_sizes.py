@@ -13,6 +13,11 @@ BOUNDS: Mapping[str, str] = {
     "flowstone_errors": "go with their run, or with their job, by retention",
     "flowstone_interventions": "emptied by the next reconciling",
     "flowstone_leases": "a row for each thing that one worker does; pruned a day after it lapsed",
+    "flowstone_limit_slots": "one row for each slot that an attempt holds; those of attempts that "
+    "have ended go when the next one is asked for",
+    "flowstone_limit_uses": "at most a thousand rows for each limit with a rate; deleted when "
+    "their period has passed",
+    "flowstone_limits": "one row for each limit, in code or set by hand",
     "flowstone_lineage": "goes with what was made, by retention",
     "flowstone_materializations": "retention (runs, failed, jobs, failed_jobs); current ones, and "
     "what they were made from, stay",

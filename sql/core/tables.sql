@@ -14,6 +14,8 @@
 -- flowstone_unique_keys come after the materializations whose they are: who enqueues takes
 -- them sorted; who lets go of one never waits, as only its holder does; see 74_unique.sql.
 --
+-- A row of flowstone_limits is taken alone; its slots and uses belong to who holds it.
+--
 -- No foreign keys between these tables: every row is written by the functions beside this file, in the
 -- transaction that makes it true, and a key check per row would cost as much as the row.
 
@@ -303,6 +305,37 @@ COMMENT ON COLUMN flowstone_schedules.last_at IS 'The last tick that a job was e
 COMMENT ON COLUMN flowstone_schedules.last_job_id IS 'That job, or one that was triggered by hand since.';
 -- Serves due: what has fallen due, and what is next.
 CREATE INDEX flowstone_schedules_due ON flowstone_schedules (next_at) WHERE paused_at IS NULL;
+
+CREATE TABLE flowstone_limits (
+    name text PRIMARY KEY,
+    slots integer,
+    rate_count integer,
+    rate_ms bigint,
+    is_by_hand boolean NOT NULL,
+    awaited_at timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE flowstone_limits IS 'Limits of the application''s own, for code inside of jobs and assets.';
+COMMENT ON COLUMN flowstone_limits.is_by_hand IS 'Set at run time: what code says no longer counts.';
+COMMENT ON COLUMN flowstone_limits.awaited_at IS 'When somebody last had to wait for a slot: he is told of one that is given back.';
+
+CREATE TABLE flowstone_limit_slots (
+    id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    limit_name text NOT NULL,
+    materialization_id bigint NOT NULL,
+    claim integer NOT NULL
+);
+COMMENT ON TABLE flowstone_limit_slots IS
+    'Slots that attempts hold; one whose claim does not run any longer counts for nothing.';
+-- Serves take_limit: how many are taken?
+CREATE INDEX flowstone_limit_slots_by_limit ON flowstone_limit_slots (limit_name);
+
+CREATE TABLE flowstone_limit_uses (
+    limit_name text NOT NULL,
+    used_at timestamptz NOT NULL,
+    count integer NOT NULL,
+    PRIMARY KEY (limit_name, used_at)
+);
+COMMENT ON TABLE flowstone_limit_uses IS 'What was used of a limit''s rate within the last period.';
 
 CREATE TABLE flowstone_pruning (
     what text NOT NULL,

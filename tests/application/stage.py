@@ -143,6 +143,7 @@ MOVES = (
     "UPDATE flowstone_leases SET held_until = held_until - %(by)s",
     """UPDATE flowstone_schedules SET next_at = next_at - %(by)s, last_at = last_at - %(by)s""",
     "UPDATE flowstone_rate_uses SET at = at - %(by)s",
+    "UPDATE flowstone_limit_uses SET used_at = used_at - %(by)s",
     "UPDATE flowstone_pruning SET ended_at = ended_at - %(by)s",
     """UPDATE flowstone_runs
         SET created_at = created_at - %(by)s, finished_at = finished_at - %(by)s""",
@@ -156,6 +157,7 @@ TABLES = (
     "flowstone_lineage flowstone_reused flowstone_waits flowstone_workers flowstone_leases "
     "flowstone_pruning flowstone_schedules flowstone_unique_keys "
     "flowstone_queues flowstone_rate_uses "
+    "flowstone_limits flowstone_limit_slots flowstone_limit_uses "
     "procrastinate_events procrastinate_jobs procrastinate_workers"
 ).split()
 

@@ -21,6 +21,7 @@ UPDATE flowstone.procrastinate_jobs SET scheduled_at = scheduled_at - $1::interv
     WHERE scheduled_at < '9999-01-01';
 UPDATE flowstone.flowstone_workers
     SET heartbeat_at = heartbeat_at - $1::interval, started_at = started_at - $1::interval;
+UPDATE flowstone.flowstone_limit_uses SET used_at = used_at - $1::interval;
 UPDATE flowstone.flowstone_pruning SET ended_at = ended_at - $1::interval;
 UPDATE flowstone.flowstone_leases SET held_until = held_until - $1::interval;
 UPDATE flowstone.flowstone_schedules
@@ -49,7 +50,8 @@ async def shift(pg: asyncpg.Connection, delta: timedelta) -> None:
 TABLES = (
     "flowstone_runs flowstone_materializations flowstone_values flowstone_current "
     "flowstone_lineage flowstone_errors flowstone_reused flowstone_waits flowstone_workers "
-    "flowstone_leases flowstone_schedules flowstone_pruning flowstone_unique_keys "
+    "flowstone_leases flowstone_limits flowstone_limit_slots "
+    "flowstone_limit_uses flowstone_schedules flowstone_pruning flowstone_unique_keys "
     "flowstone_queues flowstone_rate_uses "
     "procrastinate_events "
     "procrastinate_jobs procrastinate_workers flowstone_interventions"

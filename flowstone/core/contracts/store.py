@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from flowstone.core.contracts.health import Finding
 from flowstone.core.contracts.job_queue import JobQueue
+from flowstone.core.contracts.limits import Limits
 from flowstone.core.contracts.pruning_records import Prunable, Pruned
 from flowstone.core.contracts.queues import Queues
 from flowstone.core.contracts.schedule_store import ScheduleStore
@@ -86,9 +87,9 @@ class WorkerLostError(FlowStoneError):
     retryable = True
 
 
-class Store(JobQueue, Queues, ScheduleStore, Transactions):
+class Store(JobQueue, Queues, Limits, ScheduleStore, Transactions):
     """
-    Runs, materializations, values and claims; jobs, schedules, queues.
+    Runs, materializations, values and claims; jobs, schedules, queues, limits.
 
     Every method is one atomic step. Methods that take ``conn`` run in the caller's transaction on
     the caller's connection and commit nothing; a store without connections refuses it by name.

@@ -40,6 +40,7 @@ from flowstone.core.defaults import memory_pruning
 from flowstone.core.defaults.clock import Clock, SystemClock
 from flowstone.core.defaults.memory_job_machine import JobMachine
 from flowstone.core.defaults.memory_job_queue import refuse_connection
+from flowstone.core.defaults.memory_limits import MemoryLimits
 from flowstone.core.defaults.memory_queues import MemoryQueues
 from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
 from flowstone.core.defaults.memory_schedules import MemorySchedules
@@ -50,7 +51,7 @@ from flowstone.core.status import RunStatus, Status
 KEPT_RUNS = 10_000
 
 
-class MemoryStore(MemorySchedules, MemoryQueues, Store):
+class MemoryStore(MemorySchedules, MemoryQueues, MemoryLimits, Store):
     """
     Keeps runs in memory; other processes see nothing of them.
 
@@ -75,6 +76,8 @@ class MemoryStore(MemorySchedules, MemoryQueues, Store):
         self._last_id = 0
         self._origin = os.urandom(5).hex()
         self._last_worker_id = 0
+        self._limits = {}
+        self._last_slot_id = 0
 
     @property
     def clock(self) -> Clock:

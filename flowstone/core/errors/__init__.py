@@ -21,6 +21,7 @@ Every error that FlowStone raises.
     ├─ StorageError                     an IO manager or the codec failed
     │  ├─ NotStoredError
     │  └─ ValueNotStorableError  ValueNotReadableError
+    ├─ LimitTimeoutError (retryable)    ctx.limit(…) was not to be had in time
     ├─ ResourceUnavailableError (retryable)
     ├─ JobError                         what became of a job, told to the one who waits for it
     │  ├─ JobFailedError  JobCancelledError  JobNotFoundError
@@ -71,6 +72,7 @@ from flowstone.core.errors.job import (
     JobNotFoundError,
     UnknownJobError,
 )
+from flowstone.core.errors.limit import LimitTimeoutError, UnknownLimitError
 from flowstone.core.errors.queue import QueueNotDrainedError
 from flowstone.core.errors.registration import (
     AlreadyRegisteredError,
@@ -141,6 +143,7 @@ __all__ = [
     "JobFunctionError",
     "JobNotEndedError",
     "JobNotFoundError",
+    "LimitTimeoutError",
     "MaterializationError",
     "MaterializationTimeoutError",
     "MissingExtraError",
@@ -169,6 +172,7 @@ __all__ = [
     "TransactionError",
     "UnknownAssetError",
     "UnknownJobError",
+    "UnknownLimitError",
     "ValidationFailedError",
     "ValueNotReadableError",
     "ValueNotStorableError",

@@ -37,6 +37,7 @@ from flowstone.testing.contracts.store_contract_fence import (
 from flowstone.testing.contracts.store_contract_job_changes import JobChangesContract
 from flowstone.testing.contracts.store_contract_jobs import JobsContract
 from flowstone.testing.contracts.store_contract_leases import LeaseContract
+from flowstone.testing.contracts.store_contract_limits import LimitsContract
 from flowstone.testing.contracts.store_contract_planning import PlanningContract
 from flowstone.testing.contracts.store_contract_propagation import (
     EndWithoutValueContract,
@@ -122,6 +123,7 @@ class StoreContract(
     OutputsContract,
     WakeupsContract,
     JobsContract,
+    LimitsContract,
     JobChangesContract,
     SchedulesContract,
     TicksContract,
