@@ -151,13 +151,29 @@ class TicksContract(StoreSuite):
         await store.pause_schedule("shop.nightly")
         assert await is_left_alone()
         await store.resume_schedule("shop.nightly", next_at)
-        await store.put_schedule(await new_schedule(store, cron="0 9 * * *", first=timedelta(0)))
+        changed_cron = await new_schedule(store, cron="0 9 * * *")
+        changed_cron.next_at = next_at
+        await store.put_schedule(changed_cron)
         changed = await one(store)
+        assert changed.next_at == found.next_at
         assert await is_left_alone()
         assert await one(store) == changed
         await store.remove_schedule("shop.nightly")
         assert await tick(store, found) == []
         assert await (await new_worker(store)).claims() == []
+
+    async def test_who_comes_late_enqueues_nothing_though_the_next_tick_is_due_too(
+        self, store: Store
+    ) -> None:
+        await store.put_schedule(await new_schedule(store, first=-2 * HOUR))
+        [read] = await due(store)
+        step = Advance(read, [read.next_at], read.next_at + HOUR)
+        await store.advance_schedules([step])
+
+        assert await store.advance_schedules([step]) == []
+
+        assert (await one(store)).next_at == read.next_at + HOUR
+        assert len(await (await new_worker(store)).claims()) == 1
 
     async def test_one_that_is_not_due_is_left_alone(self, store: Store) -> None:
         await store.put_schedule(await new_schedule(store, first=HOUR))
