@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from flowstone.core import run_options
 from flowstone.core.application import FlowStone
-from flowstone.core.contracts.store import Capacity, Settlement, WorkerInfo
+from flowstone.core.contracts.store import Capacity, Settlement, Turn, WorkerInfo
 from flowstone.core.errors import InvalidOptionError
 from flowstone.core.planner import DEFAULT_QUEUE
 from flowstone.core.status import Event, RunStatus
@@ -20,7 +20,7 @@ MOST = 10_000
 """Attempts; more than that do not end, but enqueue or snooze themselves again."""
 
 IDLE = 3
-"""Rounds in which nothing that is due could be run: it is held back, by a pause for example."""
+"""Rounds in which time went on and nothing could be run: something else holds it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,15 @@ async def drain(
     """
     Run jobs and assets in this process, as a worker does, until nothing is due.
 
-    What they enqueue meanwhile is run, too. Services of plugins do not run beside.
+    What they enqueue meanwhile is run, too. What a limit of its queue holds back is not due.
+    Services of plugins do not run beside, and schedules do not tick: see `flowstone.testing.tick`.
 
     Args:
         queues: Only these; None is every queue that an asset, a job or something open names.
         limit: Stop after so many attempts; the rest stays as it is.
-        with_scheduled: Also what is due later, retries and the deadlines of waits included: when
-            nothing is due, time is moved to when something is (`flowstone.testing.advance`).
+        with_scheduled: Also what is due later: retries, deadlines of waits, what a rate holds back.
+            Whenever nothing is due, time is moved to when something is, as by
+            `flowstone.testing.advance`.
         raise_on_failure: Raise, at the end, what the first attempt raised that failed, whether or
             not it is tried again.
         concurrency: How many run at once, by queue. With 1 each begins when the one before has
@@ -137,16 +139,24 @@ async def _drain(
             )
         idle = 0 if len(executor.begun) > before else idle + 1
         later = await _next_due(app, served)
-        if later is None or (not later and idle > IDLE):
+        if later is None or idle > IDLE:
             return
         await advance(app, later)
 
 
 async def _work(app: FlowStone, executor: WatchedExecutor, slots: dict[str, int]) -> None:
     options = WorkerOptions(queues=slots, drain=True, shutdown_timeout=timedelta(days=1))
-    worker = Worker(app.store, executor, app._emitter, options)
+    worker = _Impatient(app.store, executor, app._emitter, options)
     executor.at_limit = worker.stop
     await worker.run()
+
+
+class _Impatient(Worker):
+    """A worker that does not wait for what a limit holds back."""
+
+    def _take(self, turn: Turn, offered: dict[str, int]) -> None:
+        turn.held = None
+        super()._take(turn, offered)
 
 
 async def _queues(app: FlowStone, given: str | Iterable[str] | None) -> Sequence[str]:
@@ -169,6 +179,6 @@ async def _next_due(app: FlowStone, slots: dict[str, int]) -> timedelta | None:
             back = [Settlement(it.id, it.claim, Event.HANDED_BACK) for it in turn.claims]
             await store.turn(worker_id, back, Capacity())
             return timedelta()
-        return turn.next_due
+        return min((it for it in (turn.next_due, turn.held) if it is not None), default=None)
     finally:
         await store.unregister_worker(worker_id)

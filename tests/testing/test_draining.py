@@ -1,5 +1,6 @@
 """What is due, run until nothing is."""
 
+import asyncio
 from datetime import timedelta
 from typing import Literal
 
@@ -9,7 +10,7 @@ from flowstone import Dep, FlowStone, JobContext, Pipeline, Retry, Snooze
 from flowstone.core.errors import InvalidOptionError
 from flowstone.core.status import RunStatus, Status
 from flowstone.testing import Applications, Drained, advance, drain
-from tests.testing.a_shop import an_app, ends, send_mail
+from tests.testing.a_shop import an_app, ends, send_mail, working
 
 pytestmark = pytest.mark.flowstone_both
 
@@ -190,6 +191,48 @@ class TestWhatIsScheduled:
             await advance(app, "1m")
             assert await drain(app, "theirs") == Drained(unknown=1)
             assert await drain(app, "default", with_scheduled=True) == Drained(succeeded=1)
+
+
+async def test_a_queue_that_is_paused_is_left_alone(flowstone_app: Applications) -> None:
+    async with flowstone_app(an_app()) as app:
+        await app.enqueue(ends.with_("well"), delay="1h")
+        await app.enqueue(send_mail.with_("Ada"), delay="2h")
+        await app.queues.pause("default")
+
+        assert await drain(app, with_scheduled=True) == Drained(succeeded=1)
+        await app.queues.resume("default")
+        assert await drain(app, with_scheduled=True) == Drained(succeeded=1)
+
+
+async def test_a_rate_is_kept_though_time_is_moved(flowstone_app: Applications) -> None:
+    async with flowstone_app(an_app()) as app:
+        await app.queues.limit("default", rate="2/1h")
+        await app.enqueue_many([ends.with_("well")] * 5)
+
+        assert await drain(app) == Drained(succeeded=2)
+        assert await drain(app, with_scheduled=True) == Drained(succeeded=3)
+
+
+async def test_what_others_hold_back_is_not_waited_for(flowstone_app: Applications) -> None:
+    held = Pipeline("held")
+    began, go = asyncio.Event(), asyncio.Event()
+
+    @held.job
+    async def hold() -> None:
+        began.set()
+        await go.wait()
+
+    async with flowstone_app(held) as app:
+        await app.queues.limit("default", max_running=1)
+        async with working(app):
+            first = await app.enqueue(hold.with_())
+            await asyncio.wait_for(began.wait(), 5)
+            await app.enqueue(hold.with_())
+
+            assert await drain(app) == Drained()
+            assert await drain(app, with_scheduled=True) == Drained()
+            go.set()
+            await first.result(timeout="5s")
 
 
 class TestAFailure:
