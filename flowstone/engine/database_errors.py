@@ -9,7 +9,7 @@ Code  Raised when                                              Becomes
 FS001 a worker was given up; its work went to others           WorkerLostError
 FS002 there is no such run (``DETAIL`` is its id)              RunNotFoundError
 FS003 a function has ended its ``ctx.transaction()`` itself    TransactionError
-FS004 there is no such limit (``DETAIL`` is its name)          UnknownLimitError
+FS005 there is no such limit (``DETAIL`` is its name)          UnknownLimitError
 ===== ======================================================== =======================
 
 ``FS004`` never leaves the database: a unique key is held, and ``flowstone_enqueue_jobs_v1`` says by
@@ -95,7 +95,7 @@ def translated(error: BaseException) -> FlowStoneError:
             "leave the end to FlowStone: no commit and no rollback; for what may fail alone there "
             "are savepoints, `async with conn.transaction():`",
         )
-    if sqlstate == "FS004":
+    if sqlstate == "FS005":
         return UnknownLimitError(detail)
     if sqlstate in _NOT_MIGRATED:
         return SchemaVersionError(f"{told}; was this database migrated? run: flowstone db migrate")

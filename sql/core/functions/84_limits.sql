@@ -75,7 +75,7 @@ DECLARE
 BEGIN
     SELECT * INTO v_limit FROM flowstone_limits l WHERE l.name = p_limit FOR UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no limit %', p_limit USING ERRCODE = 'FS004', DETAIL = p_limit;
+        RAISE EXCEPTION 'there is no limit %', p_limit USING ERRCODE = 'FS005', DETAIL = p_limit;
     END IF;
 
     IF p_id IS NOT NULL AND flowstone_slots_taken(p_limit) >= v_limit.slots THEN
