@@ -225,6 +225,22 @@ async def test_1198_what_depends_on_other_work_is_an_asset(dsn: str) -> None:
             await working
 
 
+async def test_1289_no_more_start_than_a_rate_allows(
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner
+) -> None:
+    """There are no rate limits. Here one holds over all workers, and can be set while they run."""
+    await app.queues.limit("default", rate="5/s")
+    for _ in range(2):
+        spawn.worker(dsn, "errands", slots=10)
+    jobs = await app.enqueue_many([told.with_(what=str(number)) for number in range(16)])
+    for job in jobs:
+        await job.result(timeout=30)
+
+    starts = [row[0] for row in await pg.fetch("SELECT started_at FROM flowstone.jobs ORDER BY 1")]
+    sixth_after = [late - early for early, late in zip(starts, starts[5:], strict=False)]
+    assert min(sixth_after) >= timedelta(seconds=1)
+
+
 async def test_1434_the_tables_are_in_a_schema_of_their_own(
     bare_dsn: str, spawn: Spawner, ledger: Ledger
 ) -> None:

@@ -8,7 +8,7 @@ from tests.chaos.audit import Made
 from tests.chaos.client import Client
 from tests.chaos.loads.jobs import a_call
 
-MEAN_SECONDS = 0.3
+MEAN_SECONDS = 0.6
 SEVERAL = 4
 
 

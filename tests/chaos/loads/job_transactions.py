@@ -11,7 +11,7 @@ from tests.chaos.client import Client
 from tests.chaos.loads.jobs import a_call
 from tests.chaos.loads.transactions import LOST
 
-MEAN_SECONDS = 0.4
+MEAN_SECONDS = 0.6
 INTEND = "INSERT INTO chaos.job_intents (note, job_id) VALUES ({}, {})"
 
 

@@ -5,7 +5,7 @@ import asyncio
 from tests.chaos.client import Client
 from tests.chaos.jobs import UNIQUE
 
-MEAN_SECONDS = 0.3
+MEAN_SECONDS = 0.6
 KEYS = ["a", "b", "c"]
 
 

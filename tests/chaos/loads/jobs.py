@@ -6,7 +6,7 @@ from tests.chaos.client import Client
 from tests.chaos.jobs import is_unique
 from tests.chaos.limited import NAMES
 
-MEAN_SECONDS = 0.3
+MEAN_SECONDS = 0.6
 DELAYS = (0.0, 0.0, 0.0, 0.3, 1.5, 7.0)
 
 
