@@ -8,6 +8,8 @@ Schedules at work: beside every worker; one of all workers enqueues.
 
 That one leads saves the others the looking. That no tick is enqueued twice does not depend on it:
 each step counts only for the tick that it has read.
+
+Source: docs/adr/0020.
 """
 
 import logging
