@@ -17,10 +17,14 @@ from flowstone.cli.run_documents import run_document
 from flowstone.cli.run_outcome import show_outcome, waiting
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
+from flowstone.core.application import FlowStone
+from flowstone.core.asset import Asset
+from flowstone.core.errors import UnknownAssetError, UnknownJobError
 from flowstone.core.handle import RunHandle
 from flowstone.core.job_submission import JobOptions
 from flowstone.core.status import RunStatus
 from flowstone.core.submission import RunArguments
+from flowstone.core.suggestion import suggest
 
 PLAIN: Mapping[str, object] = {
     "partition": None,
@@ -111,7 +115,7 @@ def enqueue_command(
             if delay is not None:
                 raise click.UsageError("--delay is of jobs; an asset's run takes --at")
             handle = await app.enqueue_many(
-                resolve(app, targets),
+                _assets(app, targets),
                 queue=queue,
                 priority=priority,
                 at=at,
@@ -133,6 +137,17 @@ def enqueue_command(
             return await show_outcome(settings, app, handle, values=values)
 
     return run_async(work)
+
+
+def _assets(app: FlowStone, targets: Sequence[str]) -> Sequence[Asset[..., object]]:
+    """Return what `resolve` does; an unknown name that is like a job's is told as one."""
+    try:
+        return resolve(app, targets)
+    except UnknownAssetError as error:
+        jobs = app.definitions.jobs
+        if error.suggestion is None and suggest(error.name, jobs) is not None:
+            raise UnknownJobError(error.name, jobs) from error
+        raise
 
 
 def _refuse_of_assets(given: Mapping[str, object]) -> None:

@@ -134,6 +134,8 @@ class TestEnqueueing:
             (["broken", "--arg", "why"], "expected NAME=VALUE"),
             (["broken", "--arg", "why=a", "--arg", "why=b"], "'why' is given twice"),
             (["send_mial", "--arg", "n=1"], "Did you mean 'shop.send_mail'?"),
+            (["shop.brokne"], "job 'shop.brokne' does not exist. Did you mean 'shop.broken'?"),
+            (["stokc"], "asset 'stokc' does not exist"),
             (["stock", "--arg", "n=1"], "job 'stock' does not exist"),
             (["broken", "stopped"], "a job is enqueued alone"),
             (["broken", "stock"], "a job is enqueued alone"),
