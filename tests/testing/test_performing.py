@@ -12,6 +12,7 @@ from flowstone import (
     Dep,
     FlowStone,
     JobContext,
+    Limit,
     Pipeline,
     Requires,
     Skip,
@@ -24,10 +25,12 @@ from flowstone.core.defaults.memory_io import MemoryIO
 from flowstone.core.errors import (
     InvalidOptionError,
     JobArgumentsError,
+    LimitTimeoutError,
     MaterializationTimeoutError,
     ResourceUnavailableError,
     UnknownAssetError,
     UnknownJobError,
+    UnknownLimitError,
     ValueNotReadableError,
     ValueNotStorableError,
 )
@@ -175,6 +178,23 @@ async def test_what_an_attempt_writes_commits_unless_it_raises(
                 await perform(app, pay.with_(-1))
 
         assert connection.execute("SELECT * FROM payments").fetchall() == [(3,)]
+
+
+@both
+async def test_an_attempt_holds_limits_as_it_does_in_a_worker(flowstone_app: Applications) -> None:
+    shop = Pipeline("shop")
+
+    @shop.job
+    async def ask(ctx: JobContext, name: str, max_wait: str = "10s") -> str:
+        async with ctx.limit(name, max_wait=max_wait):
+            return "asked"
+
+    async with flowstone_app(shop, limits={"api": Limit(slots=1, rate="2/h")}) as app:
+        assert [await perform(app, ask.with_("api")) for _ in range(2)] == ["asked", "asked"]
+        with pytest.raises(LimitTimeoutError):
+            await perform(app, ask.with_("api", "50ms"))
+        with pytest.raises(UnknownLimitError, match="ape"):
+            await perform(app, ask.with_("ape"))
 
 
 class Refuses(MemoryIO):
