@@ -125,6 +125,17 @@ class TestViolations:
         assert await pg.fetch(VIOLATIONS) == []
 
 
+async def test_one_that_is_superseded_is_no_work_of_strangers(
+    store: PostgresStore, pg: asyncpg.Connection
+) -> None:
+    await created(store, unique_job(states=WAITING))
+    worker = await new_worker(store)
+    [claim] = await worker.claims()
+    await created(store, unique_job(states=WAITING))
+    await worker.settle(retried(claim))
+    assert await pg.fetch("SELECT * FROM flowstone_interventions") == []
+
+
 async def _behind_the_triggers(pg: asyncpg.Connection, statement: str) -> None:
     async with pg.transaction():
         await pg.execute("SET LOCAL session_replication_role = replica")

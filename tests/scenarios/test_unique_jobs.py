@@ -15,7 +15,15 @@ from flowstone.core.status import Status
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.locks import behind_a_lock
-from tests.scenarios.pipelines.uniques import beside, refused, returning, synced, uniques
+from tests.scenarios.pipelines.uniques import (
+    beside,
+    lasting,
+    refused,
+    returning,
+    synced,
+    uniques,
+    urged,
+)
 from tests.scenarios.spawned import Spawned, Spawner
 from tests.scenarios.test_callers_transaction import Opening, on_asyncpg, on_every_driver
 
@@ -29,6 +37,10 @@ WHERE (status IN ('ready', 'waiting') OR status = 'running' AND unique_states & 
     AND unique_key IS NOT NULL
     AND (unique_until <= clock_timestamp()) IS NOT TRUE
 GROUP BY unique_key HAVING count(*) > 1
+"""
+EXPIRE = """
+UPDATE flowstone.flowstone_materializations
+SET unique_until = clock_timestamp() - interval '1 s'
 """
 VIOLATIONS = "SELECT * FROM flowstone.flowstone_unique_violations_v1()"
 OPEN = """
@@ -162,3 +174,56 @@ class TestCallersTransaction:
         assert record.status is (Status.CANCELLED if commits else Status.SUCCEEDED)
         assert twin.created
         assert await pg.fetch(VIOLATIONS) == []
+
+    async def test_batches_in_any_order_never_wait_for_each_other(
+        self, app: FlowStone, dsn: str, pg: asyncpg.Connection
+    ) -> None:
+        # As keys are hashes, one of the orders of three is the wrong one for each of two.
+        names = [str(number) for number in range(12)]
+        async with on_asyncpg(dsn) as first, on_asyncpg(dsn) as one, on_asyncpg(dsn) as other:
+            await app.enqueue(synced.with_(names[6]), conn=first.conn)
+            enqueueing = [
+                asyncio.create_task(
+                    app.enqueue_many([synced.with_(it) for it in ordered], conn=caller.conn)
+                )
+                for ordered, caller in [(names, one), (names[::-1], other)]
+            ]
+            await eventually(partial(behind_a_lock, pg, "flowstone_enqueue_jobs_v1", count=2))
+            await first.rollback()
+            done, waiting = await asyncio.wait(
+                enqueueing, return_when=asyncio.FIRST_COMPLETED, timeout=10
+            )
+            assert (len(done), len(waiting)) == (1, 1)
+            await (one if enqueueing[0] in done else other).commit()
+            counts = [sum(it.created for it in await task) for task in enqueueing]
+        assert sorted(counts) == [0, 12]
+
+    async def test_one_that_takes_over_a_key_does_not_hold_up_its_last_holder(
+        self, app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
+    ) -> None:
+        job = await app.enqueue(lasting.with_())
+        spawn.worker(dsn, "uniques")
+        await eventually(partial(ledger.has_starts, 1))
+        await pg.execute(EXPIRE)
+        async with on_asyncpg(dsn) as caller:
+            assert (await app.enqueue(lasting.with_(), conn=caller.conn)).created
+            ledger.open_gate("end")
+            assert await job.result(timeout=10) == 1
+            await caller.rollback()
+
+        # What he did not take is free, as its window has passed.
+        assert await pg.fetch(VIOLATIONS) == []
+        assert (await app.enqueue(lasting.with_())).created
+
+
+async def test_one_that_is_put_forward_is_heard_of_at_once(
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner
+) -> None:
+    job = await app.enqueue(urged.with_("later"), delay="1h")
+    spawn.worker(dsn, "uniques", poll_interval=3600.0, lease=60)
+    await eventually(lambda: pg.fetchval("SELECT count(*) = 1 FROM flowstone.workers"))
+    idle = await app.enqueue(beside.with_())
+    assert await idle.result(timeout=20) == "done"
+
+    assert (await app.enqueue(urged.with_("now"))).replaced
+    assert await job.result(timeout=10) == "now"

@@ -27,6 +27,20 @@ async def returning(ctx: JobContext) -> int:
     return ctx.attempt
 
 
+@uniques.job(unique=Unique(within="1h"))
+async def lasting(ctx: JobContext) -> int:
+    """Return its attempt, once the gate ``end`` is open."""
+    ledger = Ledger.of_this_process()
+    ledger.begin(ctx)
+    await ledger.pass_gate("end")
+    return ctx.attempt
+
+
+@uniques.job(unique=Unique(by=[], on_conflict="replace"))
+async def urged(what: str) -> str:
+    return what
+
+
 @uniques.job
 async def beside() -> str:
     return "done"
