@@ -7,10 +7,12 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from flowstone.core.contracts.job_queue import NewJob
+from flowstone.core.contracts.job_queue import JobChange, JobSelection, NewJob
+from flowstone.core.retention import Retention
 from flowstone.engine.store import PostgresStore
 from flowstone.testing.contracts.store_runs import QUEUE, new_worker, retried, succeeded
 from flowstone.testing.contracts.store_unique_jobs import ALL, WAITING, created, unique_job
+from tests.engine.test_postgres_store import shift
 
 VIOLATIONS = "SELECT violation, key, materialization_id FROM flowstone_unique_violations_v1()"
 MOVE = """
@@ -123,6 +125,22 @@ class TestViolations:
         await pg.execute(EXPIRE)
         await created(store, unique_job(within=timedelta(minutes=1)))
         assert await pg.fetch(VIOLATIONS) == []
+
+
+async def test_one_that_is_deleted_or_pruned_leaves_no_key(
+    store: PostgresStore, pg: asyncpg.Connection
+) -> None:
+    deleted = await created(store, unique_job("a"))
+    await store.change_jobs(JobChange.DELETE, JobSelection([deleted]))
+    assert await pg.fetchval(KEYS) is None
+
+    await created(store, unique_job("b", states=ALL))
+    worker = await new_worker(store)
+    await worker.settle(*map(succeeded, await worker.claims()))
+    assert await pg.fetchval(KEYS) == ["b"]
+    await shift(pg, timedelta(days=8))
+    assert (await store.prune(Retention(jobs="7d"))).jobs == 1
+    assert await pg.fetchval(KEYS) is None
 
 
 async def test_one_that_is_superseded_is_no_work_of_strangers(

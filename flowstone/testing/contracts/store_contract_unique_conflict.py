@@ -5,6 +5,7 @@ import pytest
 from flowstone.core.contracts.job_queue import Enqueued, NewJob
 from flowstone.core.contracts.store import Store
 from flowstone.core.errors import JobExistsError
+from flowstone.core.status import Status
 from flowstone.core.unique_key import OnConflict
 from flowstone.testing.contracts.store_contract_jobs import ids, job
 from flowstone.testing.contracts.store_runs import (
@@ -13,6 +14,7 @@ from flowstone.testing.contracts.store_runs import (
     now,
     retried,
     succeeded,
+    waited,
 )
 from flowstone.testing.contracts.store_suite import StoreSuite
 from flowstone.testing.contracts.store_unique_jobs import (
@@ -76,6 +78,16 @@ class ReplaceContract(StoreSuite):
         await worker.settle(succeeded(claim))
         assert (await job(store, first)).arguments == "[1]"
         assert await worker.claims() == []
+
+    async def test_one_that_is_parked_stays_as_it_is(self, store: Store) -> None:
+        first = await created(store, unique_job(arguments="[1]"))
+        worker = await new_worker(store)
+        [claim] = await worker.claims()
+        await worker.settle(waited(claim))
+        new = unique_job(arguments="[2]", on_conflict=OnConflict.REPLACE)
+        assert await enqueue(store, new) == Enqueued(first, created=False)
+        record = await job(store, first)
+        assert (record.status, record.arguments) == (Status.WAITING, "[1]")
 
     async def test_of_a_batch_the_last_one_counts(self, store: Store) -> None:
         replace = OnConflict.REPLACE
