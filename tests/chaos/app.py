@@ -14,7 +14,7 @@ from tests.chaos.behavior import Body
 from tests.chaos.children import children
 from tests.chaos.dag import end_of, random_dag
 from tests.chaos.jobs import all_jobs, end_of_job
-from tests.chaos.limited import QUEUES, limited_jobs
+from tests.chaos.limited import LIMITS, QUEUES, limited_jobs
 
 SEED = "CHAOS_SEED"
 TICK_SECONDS = 0.25
@@ -54,7 +54,9 @@ def fates(app: FlowStone) -> dict[str, str]:
 def application(seed: int, audit: Audit, dsn: str | None) -> FlowStone:
     telemetry = Telemetry()
     telemetry.attach(audit.telemetry, EVENTS)
-    return FlowStone(pipelines(seed, audit), dsn=dsn, telemetry=telemetry, queues=QUEUES)
+    return FlowStone(
+        pipelines(seed, audit), dsn=dsn, telemetry=telemetry, queues=QUEUES, limits=LIMITS
+    )
 
 
 if SEED in os.environ:

@@ -108,6 +108,10 @@ HARM = {
     "no more of a queue start within a second than its rate says": f"""
         UPDATE flowstone_materializations SET started_at = now() WHERE queue = '{PACED_QUEUE}'
     """,
+    "no more slots of a limit are rows than it has": """
+        INSERT INTO flowstone_limit_slots (limit_name, materialization_id, claim)
+        SELECT 'api', id, 0 FROM flowstone_materializations
+    """,
     "no tick of a schedule is lost or doubled": """
         UPDATE flowstone_materializations SET tick_at = tick_at + interval '2 s'
         WHERE tick_at = (SELECT min(tick_at) FROM flowstone_materializations)

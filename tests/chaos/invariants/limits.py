@@ -33,4 +33,15 @@ INVARIANTS = (
         WHERE apart < interval '1 s'
         """,
     ),
+    Invariant(
+        # Whose claim does not run any longer counts for nothing, and makes room for who comes next.
+        "no more slots of a limit are rows than it has",
+        """
+        SELECT l.name, l.slots, count(*) AS taken
+        FROM flowstone.flowstone_limits l
+        JOIN flowstone.flowstone_limit_slots s ON s.limit_name = l.name
+        GROUP BY l.name
+        HAVING count(*) > l.slots
+        """,
+    ),
 )
