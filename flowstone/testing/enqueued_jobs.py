@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import overload
 
 from flowstone.core import duration
 from flowstone.core.application import FlowStone
+from flowstone.core.asset import Asset
 from flowstone.core.contracts.job_queue import JobRecord
 from flowstone.core.contracts.job_selection import OF_JOBS, JobSelection
-from flowstone.core.contracts.store import JsonText, Store
+from flowstone.core.contracts.store import JsonText, RunRecord, Store
 from flowstone.core.errors import (
     InvalidOptionError,
     JobArgumentsError,
@@ -19,10 +21,12 @@ from flowstone.core.errors import (
 from flowstone.core.job import AnyJob, Job, JobCall
 from flowstone.core.job_submission import checked_at
 from flowstone.core.status import TERMINAL, Status
+from flowstone.testing.enqueued_runs import assert_run, refuse_options_of_jobs, refute_run
 
 OPEN = OF_JOBS - TERMINAL
 PAGE = 1_000
 SHOWN = 20
+TOLERANCE = "1s"
 _ABSENT = object()
 
 
@@ -75,6 +79,7 @@ async def enqueued(
     return [it.shown for it in await _found(app, job, queue, None, conn)]
 
 
+@overload
 async def assert_enqueued(
     app: FlowStone,
     job: AnyJob | JobCall[object],
@@ -85,14 +90,44 @@ async def assert_enqueued(
     priority: int | None = None,
     at: datetime | None = None,
     delay: timedelta | str | float | None = None,
-    tolerance: timedelta | str | float = "1s",
+    tolerance: timedelta | str | float = TOLERANCE,
     conn: object = None,
-) -> EnqueuedJob:
+) -> EnqueuedJob: ...
+
+
+@overload
+async def assert_enqueued(
+    app: FlowStone,
+    asset: Asset[..., object],
+    /,
+    *,
+    partition: object = None,
+    queue: str | None = None,
+) -> RunRecord: ...
+
+
+async def assert_enqueued(
+    app: FlowStone,
+    target: AnyJob | JobCall[object] | Asset[..., object],
+    /,
+    *,
+    partition: object = None,
+    arguments: Mapping[str, object] | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    at: datetime | None = None,
+    delay: timedelta | str | float | None = None,
+    tolerance: timedelta | str | float = TOLERANCE,
+    conn: object = None,
+) -> EnqueuedJob | RunRecord:
     """
-    Fail unless there is a job like this that has not ended; return the first.
+    Fail unless there is a job like this, or a run for this asset, that has not ended.
+
+    Returns the first.
 
     Args:
-        job: Its definition, or a call: then with these arguments, defaults included.
+        target: A job, or its call: then with these arguments, defaults included. Or an asset: then
+            only ``partition`` and ``queue`` can be said.
         arguments: With a definition: some of the arguments; the others may be any.
         at: Not before this instant, give or take ``tolerance``.
         delay: Not before this much later than it was enqueued, give or take ``tolerance``.
@@ -101,21 +136,31 @@ async def assert_enqueued(
     Raises:
         AssertionError: There is none; it says what there is.
         UnknownJobError: The application was not given the job's pipeline.
+        UnknownAssetError: Nor the asset's.
         JobArgumentsError: The arguments are not of the types that the job says.
         InvalidOptionError: An option has a wrong value.
     """
     __tracebackhide__ = True
+    if isinstance(target, Asset):
+        far = None if tolerance == TOLERANCE else tolerance
+        refuse_options_of_jobs(
+            arguments=arguments, priority=priority, at=at, delay=delay, tolerance=far, conn=conn
+        )
+        return await assert_run(app, target, partition, queue)
+    if partition is not None:
+        raise InvalidOptionError("partition= is of assets; a job has none")
     wanted = _Wanted(queue, priority, checked_at(at), _delay(delay), duration.parse(tolerance))
-    of_this = await _found(app, job, None, arguments, conn)
+    of_this = await _found(app, target, None, arguments, conn)
     for it in of_this:
         if wanted.is_met_by(it.shown):
             return it.shown
     others = of_this or await _found(app, None, None, None, conn)
     raise AssertionError(
-        f"no open job is {_text(job, arguments)}{wanted}\n{_listed([it.shown for it in others])}"
+        f"no open job is {_text(target, arguments)}{wanted}\n{_listed([it.shown for it in others])}"
     )
 
 
+@overload
 async def refute_enqueued(
     app: FlowStone,
     job: AnyJob | JobCall[object],
@@ -126,21 +171,59 @@ async def refute_enqueued(
     priority: int | None = None,
     at: datetime | None = None,
     delay: timedelta | str | float | None = None,
-    tolerance: timedelta | str | float = "1s",
+    tolerance: timedelta | str | float = TOLERANCE,
+    conn: object = None,
+) -> None: ...
+
+
+@overload
+async def refute_enqueued(
+    app: FlowStone,
+    asset: Asset[..., object],
+    /,
+    *,
+    partition: object = None,
+    queue: str | None = None,
+) -> None: ...
+
+
+async def refute_enqueued(
+    app: FlowStone,
+    target: AnyJob | JobCall[object] | Asset[..., object],
+    /,
+    *,
+    partition: object = None,
+    arguments: Mapping[str, object] | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    at: datetime | None = None,
+    delay: timedelta | str | float | None = None,
+    tolerance: timedelta | str | float = TOLERANCE,
     conn: object = None,
 ) -> None:
     """
-    Fail if there is a job like this that has not ended; see `assert_enqueued`.
+    Fail if there is a job like this, or a run for this asset, that has not ended.
+
+    Arguments and further errors are those of `assert_enqueued`.
 
     Raises:
         AssertionError: There is one; it says which.
     """
     __tracebackhide__ = True
+    if isinstance(target, Asset):
+        far = None if tolerance == TOLERANCE else tolerance
+        refuse_options_of_jobs(
+            arguments=arguments, priority=priority, at=at, delay=delay, tolerance=far, conn=conn
+        )
+        await refute_run(app, target, partition, queue)
+        return
+    if partition is not None:
+        raise InvalidOptionError("partition= is of assets; a job has none")
     wanted = _Wanted(queue, priority, checked_at(at), _delay(delay), duration.parse(tolerance))
-    found = await _found(app, job, None, arguments, conn)
+    found = await _found(app, target, None, arguments, conn)
     met = [it.shown for it in found if wanted.is_met_by(it.shown)]
     if met:
-        raise AssertionError(f"an open job is {_text(job, arguments)}{wanted}\n{_listed(met)}")
+        raise AssertionError(f"an open job is {_text(target, arguments)}{wanted}\n{_listed(met)}")
 
 
 async def open_jobs(

@@ -3,6 +3,7 @@
 from datetime import date
 
 from flowstone import Cancel, Context, Dep, FlowStone, JobContext, Pipeline, Skip, Snooze
+from flowstone.core.contracts.store import RunRecord
 from flowstone.core.outcome import Waiting
 from flowstone.testing import (
     Applications,
@@ -47,6 +48,8 @@ async def test(flowstone_app: Applications) -> None:
         found: EnqueuedJob = await assert_enqueued(opened, send.with_("Ada"), delay="1h")
         await assert_enqueued(opened, send, arguments={"to": "Ada"})
         await refute_enqueued(opened, send, conn=object())
+        run: RunRecord = await assert_enqueued(opened, total, partition=date(2025, 1, 15))
+        print(run)
         several: list[EnqueuedJob] = await enqueued(opened)
         drained: Drained = await drain(opened, ["mail"], with_scheduled=True)
         await advance(opened, "1h")
@@ -58,6 +61,6 @@ async def test(flowstone_app: Applications) -> None:
         await perform(opened, send.with_("Ada"), partition=1)  # E:
         await perform(opened, total, job_id=1)  # E:
         wrong: str = await perform(opened, send.with_("Ada"))  # E:
-        await assert_enqueued(opened, orders)  # E:
+        await assert_enqueued(opened, orders, conn=object())  # E:
         await drain(opened, limit="3")  # E:
         print(wrong)
