@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from flowstone import FlowStone
+from flowstone import FlowStone, JobContext, Pipeline, Retry
 from flowstone.core.handle import RunHandle
+from flowstone.core.worker_options import WorkerOptions
+from flowstone.engine.caller_connection import fetch
+from flowstone.engine.connecting import connect
 from tests.scenarios import fence
 from tests.scenarios.consistency import assert_completed_once, until_ended
 from tests.scenarios.eventually import eventually
@@ -15,6 +18,7 @@ from tests.scenarios.ledger import Ledger
 from tests.scenarios.locks import behind_a_lock, connected
 from tests.scenarios.lossy_proxy import LossyProxy
 from tests.scenarios.pipelines.paying import TABLE, immediate, payment
+from tests.scenarios.pooler import BINARY, pooler
 from tests.scenarios.spawned import Spawned, Spawner
 
 LONG = 25.0
@@ -257,3 +261,53 @@ class TestALostConnection:
         await handle.cancel()
         await until_ended(pg, handle.run_id)
         assert len(ledger.starts()) == 1
+
+
+@pytest.mark.skipif(BINARY is None, reason="pgbouncer is not installed")
+class TestThroughAPooler:
+    """It lends a server for one transaction; with two, more transactions than servers are open."""
+
+    async def test_each_driver_pays_once_and_leaves_nothing_in_a_servers_session(
+        self, dsn: str, pg: asyncpg.Connection, ledger: Ledger
+    ) -> None:
+        shop = Pipeline("shop")
+        drivers = ("asyncpg", "psycopg", "sqlalchemy")
+        thanked = []
+
+        @shop.job(retry=Retry(2, base="0s"))
+        async def pay_by(ctx: JobContext, number: int) -> None:
+            async with ctx.transaction(drivers[number % 3]) as conn:
+                for step in range(7):  # often enough for psycopg to prepare a statement
+                    await fetch(conn, PAY, f"{number}-{step}", number * 10 + step)
+                await app.enqueue(thank.with_(number), conn=conn)
+            if ctx.attempt == 1 and number < 3:
+                raise RuntimeError("after the block")
+
+        @shop.job
+        async def thank(number: int) -> None:
+            thanked.append(number)
+
+        with pooler(dsn) as pooled:
+            async with FlowStone(shop, dsn=pooled) as app:
+                # The last ones are SQLAlchemy's, which tidies up no session.
+                for numbers in (range(12), (14, 17, 20)):
+                    await app.enqueue_many([pay_by.with_(number) for number in numbers])
+                    await app.worker(WorkerOptions({"default": 20}, drain=True)).run()
+                rest = await connect(pooled)
+                for _ in range(10):  # whichever server is lent
+                    async with rest.transaction():
+                        assert await rest.fetchval(LEFT_IN_SESSION) == ("0", "", 0)
+                await rest.close()
+
+        assert sorted(thanked) == [*range(12), 14, 17, 20]
+        assert await pg.fetchval("SELECT count(*) FROM public.payments") == 15 * 7
+
+
+PAY = "INSERT INTO public.payments VALUES ($1::text, $2::integer) RETURNING step"
+LEFT_IN_SESSION = """
+SELECT (
+    current_setting('idle_in_transaction_session_timeout'),
+    coalesce(current_setting('flowstone_transaction.token', true), ''),
+    (SELECT count(*)::integer FROM pg_prepared_statements)
+)
+"""
