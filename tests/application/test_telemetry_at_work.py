@@ -294,10 +294,11 @@ class TestCatalogue:
                     await app.run(target)
             await _lose_a_worker(app, heard)
             await _settle_behind_the_back_of_its_worker(app, heard, release)
+            await app.schedules.add("daily", "@daily", mail.with_("Ada"))
             async with working(app):
                 await eventually(lambda: heard.of("service.stop"))
                 await stage.advance("365d")
-                await eventually(lambda: heard.of("prune"))
+                await eventually(lambda: heard.of("prune") and heard.of("schedule.tick"))
         await reconcile(Meddled(), telemetry)
 
         assert set(heard.names) == {spec.name for spec in EVENTS}
