@@ -12,6 +12,7 @@ from flowstone import Config, Dep, Pipeline
 from flowstone.core.errors import InvalidOptionError
 from tests.application.conftest import AppOf
 from tests.application.stage import drain
+from tests.opaque import Opaque
 
 NASTY = "a'; DROP TABLE flowstone_runs; -- \" %s {} $1 \\ \n ü 💧"
 
@@ -122,14 +123,14 @@ class TestRefused:
             ({"since": "yesterday"}, "'since' must be date"),
             ({"since": "2024-01-01", "top_n": "3"}, "'top_n' must be int"),
             ({"since": "2024-01-01", "size": "medium"}, "'size'"),
-            ({"since": "2024-01-01", "title": object()}, "'title'"),
+            ({"since": "2024-01-01", "title": Opaque()}, "'title'"),
             ({"since": "2024-01-01", "rates": {"a": float("nan")}}, "'rates'"),
             ({"since": "2024-01-01", "title": "a\0b"}, "'title'"),
             ({"since": "2024-01-01", "title": "\ud800"}, "'title'"),
             ({"top_n": 3}, "'since' is missing: date"),
             ({}, "'since' is missing: date"),
             (ReportConfig(since="2024"), "'since' must be date"),  # type: ignore[arg-type]
-            (ReportConfig(since=object()), "since"),  # type: ignore[arg-type]
+            (ReportConfig(since=Opaque()), "since"),  # type: ignore[arg-type]
             ({1: 2}, "there is no '1'"),
         ],
         ids=repr,

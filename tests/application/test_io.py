@@ -19,6 +19,7 @@ from flowstone.core.json_value import JsonValue
 from flowstone.core.registries import Registries
 from tests.application.conftest import AppOf
 from tests.application.stage import Heard, Stage, drain, steps
+from tests.opaque import Opaque
 
 
 class Shelf(IOManager):
@@ -347,7 +348,7 @@ class TestWithItsOwnConfiguration:
         ("io", "message"),
         [
             (("shelf", {"colour": 1}), "refused its options .*colour"),
-            (("shelf", {"label": object()}), "must be JSON"),
+            (("shelf", {"label": Opaque()}), "must be JSON"),
             (("default", {"label": "x"}), "the store itself takes no configuration"),
             (("box", {"label": "x"}), "registered as an instance"),
         ],
@@ -436,7 +437,7 @@ class TestFailures:
         assert [failure.asset for failure in caught.value.failures] == ["p.total"]
         assert await app.get("apart") == "fine"
 
-    @pytest.mark.parametrize("location", ["a\0b", "\ud800", object()], ids=ascii)
+    @pytest.mark.parametrize("location", ["a\0b", "\ud800", Opaque()], ids=ascii)
     async def test_a_location_that_no_row_can_keep_fails_the_asset(
         self, app_of: AppOf, location: Any
     ) -> None:

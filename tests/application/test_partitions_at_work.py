@@ -9,6 +9,7 @@ from flowstone import Context, Dep, Pipeline
 from flowstone.core.errors import InvalidPartitionError, NotStoredError
 from tests.application.conftest import AppOf
 from tests.application.stage import drain, statuses
+from tests.opaque import Opaque
 
 NASTY = 'a\'; DROP TABLE flowstone_runs; -- "%s" {} $1 \\ \n ü 💧'
 
@@ -119,7 +120,7 @@ async def test_a_number_and_its_text_are_one_partition(app_of: AppOf) -> None:
     assert await app.get("told", partition=1) == "'1'"
 
 
-@pytest.mark.parametrize("partition", [object(), {"a": 1}, ["a"], "\ud800", "a\0b"], ids=repr)
+@pytest.mark.parametrize("partition", [Opaque(), {"a": 1}, ["a"], "\ud800", "a\0b"], ids=repr)
 async def test_what_is_no_partition_is_refused_before_anything_is_written(
     app_of: AppOf, partition: Any
 ) -> None:

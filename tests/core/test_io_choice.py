@@ -6,6 +6,7 @@ from flowstone.core.errors import InvalidOptionError
 from flowstone.core.io_choice import parse, text_of
 from flowstone.core.registry import Registry
 from flowstone.plugins.io_files import FilesIO
+from tests.opaque import Opaque
 
 
 def test_a_name_is_its_own_text() -> None:
@@ -45,7 +46,7 @@ def test_what_is_no_choice_is_refused_with_the_line_to_write(io) -> None:
         text_of(io)
 
 
-@pytest.mark.parametrize("value", [object(), float("nan"), {1, 2}, "\ud800"], ids=ascii)
+@pytest.mark.parametrize("value", [Opaque(), float("nan"), {1, 2}, "\ud800"], ids=ascii)
 def test_a_configuration_that_is_not_json_is_refused(value: object) -> None:
     with pytest.raises(InvalidOptionError, match="'lake' must be JSON"):
         text_of(("lake", {"field": value}))

@@ -245,7 +245,8 @@ class TestEveryTypeComesBack:
             ([Node(label="a", payload=b"x", members={1}, next=Node(label="b"))], list[Node]),
             (Node(label="a", extra="kept"), Node),
         ],
-        ids=lambda value: repr(value)[:40],
+        # A set has no order that two processes agree on.
+        ids=lambda value: "a set" if isinstance(value, set) else repr(value)[:40],
     )
     def test_equal_and_of_its_type(self, value, annotation) -> None:
         again = round_trip(value, annotation)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flowstone.core.errors import InvalidPartitionError
 from flowstone.core.partition import MAX_BYTES, decode, encode
+from tests.opaque import Opaque
 
 NEW_YEAR = date(2024, 1, 1)
 MIDNIGHT = datetime(2024, 1, 1, tzinfo=UTC)
@@ -355,7 +356,7 @@ class TestWhatIsRefused:
             "x" * (MAX_BYTES + 1),
             [],
             {},
-            object(),
+            Opaque(),
         ],
         ids=lambda text: ascii(text)[:24],
     )
