@@ -1,5 +1,5 @@
 """
-Random runs, failures, waits and repeats, pruned at random moments.
+Random runs and jobs, failures, waits and repeats, pruned at random moments.
 
 After each pruning, what is open is as it was and can load its inputs, what is current is current
 and has its value, and exactly those runs are gone whose time was up. In the end nothing is left but
@@ -13,10 +13,12 @@ from random import Random
 
 import pytest
 
+from flowstone.core.contracts.job_queue import JobRecord
 from flowstone.core.contracts.store import Claim, Current, MaterializationRecord, NewRun, Store
 from flowstone.core.errors import RunNotFoundError
 from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus, Status
+from flowstone.testing.contracts.store_contract_jobs import enqueued, new_job
 from flowstone.testing.contracts.store_runs import (
     Settle,
     SmallRun,
@@ -70,6 +72,7 @@ class PruningScenario:
     Attributes:
         runs: Those that were not seen to be gone.
         loads: What each materialization is made from, by id.
+        jobs: All that were ever enqueued.
         held: What was claimed and not settled.
     """
 
@@ -79,13 +82,21 @@ class PruningScenario:
     worker: Worker
     runs: dict[int, SmallRun] = field(default_factory=dict)
     loads: dict[int, list[int]] = field(default_factory=dict)
+    jobs: list[int] = field(default_factory=list)
     held: list[Claim] = field(default_factory=list)
 
     async def move(self) -> None:
         """Let one thing happen."""
         what = self.random.choices(
-            [self._create_run, self._work, self._wake_one, self._let_time_pass, self._prune],
-            weights=[25, 40, 5, 15, 15],
+            [
+                self._create_run,
+                self._enqueue_jobs,
+                self._work,
+                self._wake_one,
+                self._let_time_pass,
+                self._prune,
+            ],
+            weights=[25, 15, 40, 5, 15, 15],
         )[0]
         await what()
 
@@ -104,12 +115,19 @@ class PruningScenario:
             for row in rows:
                 if row.status is Status.WAITING:
                     await self.store.wake(row.id, "null")
-            if all(row.status.is_terminal for row in rows):
+            jobs = (await self.store.jobs(self.jobs)).values()
+            for job in jobs:
+                if job.status is Status.WAITING:
+                    await self.store.wake(job.job_id, "null")
+            statuses = [*(row.status for row in rows), *(job.status for job in jobs)]
+            if all(it.is_terminal for it in statuses):
                 break
         await self.advance(400 * DAY)
         while not (await self.store.prune(POLICY, limit=self.random.choice([2, 5, 1000]))).is_done:
             pass
         assert await self.store.runs(limit=1000) == []
+        assert await self.store.jobs(self.jobs) == {}
+        assert [it for job_id in self.jobs for it in await self.store.failed_attempts(job_id)] == []
         current = {it.materialization_id for it in (await self._current()).values()}
         kept = {row.id for name in NAMES for row in await self._history(name)}
         assert kept == self._made_from(current)
@@ -133,13 +151,16 @@ class PruningScenario:
         ids = {**taken, **run.ids}
         self.loads |= {run[name]: [ids[it] for it in plan[name]] for name in wanted}
 
+    async def _enqueue_jobs(self) -> None:
+        self.jobs += await enqueued(self.store, *[new_job()] * self.random.randint(1, 4))
+
     async def _work(self) -> None:
         self.held += await self.worker.claims(self.random.randint(0, 6))
         self.random.shuffle(self.held)
         some = [self.held.pop() for _ in range(self.random.randint(0, len(self.held)))]
         for claim in some:
             assert sorted(it.materialization_id for it in claim.inputs) == sorted(
-                self.loads[claim.id]
+                self.loads.get(claim.id, [])
             )
             assert None not in [it.value for it in claim.inputs], "an input is gone"
         how: list[Settle] = [succeeded] * 3 + [failed, skipped, waited, snoozed]
@@ -159,6 +180,7 @@ class PruningScenario:
     async def _prune(self) -> None:
         before = {run_id: await self._rows(run_id) for run_id in self.runs}
         records = {run_id: await self.store.run(run_id) for run_id in self.runs}
+        jobs = await self.store.jobs(self.jobs)
         current = await self._current()
         # Its creation is the store's time; the run is gone or young like any other.
         created = await self.store.create_run(NewRun(targets=[], steps=[], reused=[]))
@@ -174,6 +196,7 @@ class PruningScenario:
         assert await self._current() == current
         ids = [it.materialization_id for it in current.values()]
         assert set(await self.store.values(ids)) == set(ids)
+        await self._look_for(jobs, now, is_done=is_done)
         for run_id, record in records.items():
             left = _left(record.status, record.finished_at, now)
             try:
@@ -189,6 +212,20 @@ class PruningScenario:
                     assert reused.materialization_id in await self.store.values(
                         [reused.materialization_id]
                     )
+
+    async def _look_for(
+        self, before: Mapping[int, JobRecord], now: datetime, *, is_done: bool
+    ) -> None:
+        """Check which of the jobs are gone: those whose time was up, and no other."""
+        jobs = await self.store.jobs(list(before))
+        for job_id, job in before.items():
+            period = POLICY.of_queue(job.queue)[job.status is Status.FAILED]
+            assert period is not None
+            left = 1000 * DAY if job.finished_at is None else job.finished_at + period - now
+            if left > CLOSE:
+                assert jobs[job_id] == job
+            elif left < -CLOSE and is_done:
+                assert job_id not in jobs, "its time was up"
 
     async def _rows(self, run_id: int) -> list[MaterializationRecord]:
         return list(await self.store.materializations(run_id))
