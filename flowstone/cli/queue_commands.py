@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from typing import cast
 
 import click
 
@@ -12,7 +13,9 @@ from flowstone.cli.output import columns, print_document, print_items, time_text
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
 from flowstone.core.application_queues import MOST_SLOTS, ApplicationQueues
-from flowstone.core.contracts.queues import UNCHANGED, QueueRecord
+from flowstone.core.contracts.queues import QueueRecord
+from flowstone.core.queue import GivenLimits
+from flowstone.core.rate import Rate
 
 queue_argument = click.argument("queue", metavar="QUEUE")
 worker_option = click.option(
@@ -82,22 +85,26 @@ def resume_command(settings: Settings, queue: str) -> None:
 @click.option(
     "--rate", metavar="N/PERIOD", help="How many start in any period (100/m); none removes it."
 )
+@click.option("--max-running-per-key", metavar="N", help="How many with one key run at once.")
+@click.option("--rate-per-key", metavar="N/PERIOD", help="How many with one key start.")
 @click.option(
     "--reset", is_flag=True, help="Give the limits back to code: what queues= says counts again."
 )
 @pass_settings
-def limit_command(
-    settings: Settings, queue: str, max_running: str | None, rate: str | None, *, reset: bool
-) -> None:
-    """Limit a queue over all workers together; what is not said stays as it is."""
-    if reset == (max_running is not None or rate is not None):
+def limit_command(settings: Settings, /, queue: str, *, reset: bool, **given: str | None) -> None:
+    """
+    Limit a queue over all workers together; what is not said stays as it is.
+
+    What the key is, an argument of its jobs, code says: Queue(key="tenant").
+    """
+    limits = {name: text for name, text in given.items() if text is not None}
+    if reset == bool(limits):
         raise click.UsageError("give --max-running, --rate, or both; or --reset alone")
     if reset:
         _change(settings, queue, lambda queues: queues.reset(queue), by_rows=False)
         return
-    most = UNCHANGED if max_running is None else _read_number(max_running)
-    allowed = UNCHANGED if rate is None else None if rate == NONE else rate
-    _change(settings, queue, lambda queues: queues.limit(queue, max_running=most, rate=allowed))
+    read = cast("GivenLimits", {name: _read_limit(name, text) for name, text in limits.items()})
+    _change(settings, queue, lambda queues: queues.limit(queue, **read))
 
 
 @click.command(cls=Command)
@@ -149,7 +156,9 @@ def queue_document(record: QueueRecord) -> dict[str, object]:
         "paused_at": time_text(record.paused_at),
         "slots": record.slots,
         "max_running": record.limits.max_running,
-        "rate": None if record.limits.rate is None else str(record.limits.rate),
+        "rate": _text(record.limits.rate),
+        "max_running_per_key": record.limits.max_running_per_key,
+        "rate_per_key": _text(record.limits.rate_per_key),
         "limits_from": record.limits_from,
         "due": record.due,
         "later": record.later,
@@ -178,6 +187,8 @@ def _told(record: QueueRecord) -> str:
     limits = [
         f"at most {record.limits.max_running} at once" if record.limits.max_running else "",
         f"{record.limits.rate}" if record.limits.rate else "",
+        f"{most} of a key at once" if (most := record.limits.max_running_per_key) else "",
+        f"{rate} of a key" if (rate := record.limits.rate_per_key) else "",
         f"{record.slots} slots a worker" if record.slots is not None else "",
     ]
     said = ", ".join(it for it in limits if it) or "no limits"
@@ -188,11 +199,18 @@ def _told(record: QueueRecord) -> str:
     )
 
 
-def _read_number(text: str) -> int | None:
+def _text(rate: Rate | None) -> str | None:
+    return None if rate is None else str(rate)
+
+
+def _read_limit(name: str, text: str) -> int | str | None:
     if text == NONE:
         return None
+    if name.startswith("rate"):
+        return text
     if not text.isdecimal():
-        raise click.BadParameter(f"{text!r} is not a number or none", param_hint="--max-running")
+        option = f"--{name.replace('_', '-')}"
+        raise click.BadParameter(f"{text!r} is not a number or none", param_hint=option)
     return int(text)
 
 

@@ -5,14 +5,14 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from typing import Unpack
 
 from flowstone.core import duration
 from flowstone.core.backoff import Backoff
-from flowstone.core.contracts.queues import UNCHANGED, QueueLimits, QueueRecord, Unchanged
+from flowstone.core.contracts.queues import QueueLimits, QueueRecord
 from flowstone.core.contracts.store import Store
 from flowstone.core.errors import DatabaseError, InvalidOptionError, QueueNotDrainedError
-from flowstone.core.queue import checked_max_running, checked_name, checked_rate
-from flowstone.core.rate import Rate
+from flowstone.core.queue import GivenLimits, checked_limits, checked_name
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +54,7 @@ class ApplicationQueues:
         """End a pause; nothing happens where there is none."""
         await self._store.resume_queue(checked_name(name))
 
-    async def limit(
-        self,
-        name: str,
-        *,
-        max_running: int | Unchanged | None = UNCHANGED,
-        rate: Rate | str | Unchanged | None = UNCHANGED,
-    ) -> None:
+    async def limit(self, name: str, **limits: Unpack[GivenLimits]) -> None:
         """
         Limit a queue, over all workers together; what is not given stays as it is.
 
@@ -70,19 +64,15 @@ class ApplicationQueues:
         Args:
             max_running: How many of it may run at once; None removes the limit.
             rate: How many of it may start in any period, such as ``"100/m"``; None removes it.
+            max_running_per_key: How many with one value of ``Queue(key=…)`` may run at once.
+            rate_per_key: How many with one value of it may start in any period.
 
         Raises:
             InvalidOptionError: Nothing is given, or a value is no limit.
         """
-        if isinstance(max_running, Unchanged) and isinstance(rate, Unchanged):
+        if not limits:
             raise InvalidOptionError("limit: give max_running=, rate=, or both; None removes one")
-        await self._store.limit_queue(
-            checked_name(name),
-            max_running=max_running
-            if isinstance(max_running, Unchanged)
-            else checked_max_running(max_running),
-            rate=rate if isinstance(rate, Unchanged) else checked_rate(rate),
-        )
+        await self._store.limit_queue(checked_name(name), **checked_limits(limits))
 
     async def reset(self, name: str) -> None:
         """Give the limits back to code: what ``FlowStone(queues=…)`` says counts again."""

@@ -96,7 +96,9 @@ class Assembly:
         configured = {**self.registries.resources.entries, **(resources or {})}
         named_codec = self.registries.codecs.instance(codec) if isinstance(codec, str) else codec
         self.codec = named_codec or self.registries.codecs.instance(DEFAULT)
-        self._schedule_rows = ScheduleRows(self.codec, self._cron_parser)
+        self._queue_limits = limits_of(queues)
+        self._limit_keys = {name: it.key for name, it in (queues or {}).items() if it.key}
+        self._schedule_rows = ScheduleRows(self.codec, self._cron_parser, self._limit_keys)
         self.definitions = build(
             self.pipelines, resources=configured, of_schedule=self._schedule_rows.objections
         )
@@ -109,7 +111,6 @@ class Assembly:
         bodies = [*self.definitions, *(job.body for job in self.definitions.jobs.values())]
         in_processes = any(it.options.executor == "process" for it in bodies)
         self._children = Children(self.codec) if in_processes else None
-        self._queue_limits = limits_of(queues)
         self._limit_values = values_of(limits)
         self._keep_in(dsn, schema)
         self._sweeper = Sweeper(self.definitions, self._values.io)
@@ -152,7 +153,7 @@ class Assembly:
             self.definitions, self.store, self._values, self.codec, self._emitter
         )
         self.jobs = JobOperations(self.store)
-        self._jobs = JobSubmissions(self.definitions, self.store, self.codec)
+        self._jobs = JobSubmissions(self.definitions, self.store, self.codec, self._limit_keys)
         self.schedules = Schedules(self.definitions, self.store, self.codec, self._schedule_rows)
         self.queues = ApplicationQueues(self.store, self._queue_limits)
         self.limits = ApplicationLimits(self.store, self._limit_values)

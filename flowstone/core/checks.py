@@ -16,6 +16,7 @@ from flowstone.core.schedule import Schedule
 from flowstone.core.signature import Missing, Signature
 from flowstone.core.suggestion import suggest
 from flowstone.core.type_fit import fits
+from flowstone.core.unique_key import OnConflict
 
 _SUGGESTIONS = 25
 """Comparing a name with twenty thousand others takes a second; after so many nobody reads them."""
@@ -120,6 +121,7 @@ class Checks:
                 yield _problem(body, "a job is a plain function; decorators are for assets")
             yield from (_problem(body, objection) for objection in body.signature.objections)
             yield from self._of_unique(body)
+            yield from self._of_lane(body)
             yield from self._of_executor(body)
             yield from self._of_resources(body)
 
@@ -135,6 +137,19 @@ class Checks:
                     f"unique by '{name}', which is no argument of it.{question} It takes: {takes}"
                 )
                 yield _problem(body, message)
+
+    def _of_lane(self, body: AnyAsset) -> Iterator[Problem]:
+        lane, unique = body.options.lane, body.options.unique
+        known = [it.parameter for it in body.signature.own_arguments]
+        if lane is not None and lane not in known:
+            takes = ", ".join(known) or "none"
+            yield _problem(body, f"lane='{lane}' is no argument of it. It takes: {takes}")
+        if lane is not None and unique is not None and unique.on_conflict is OnConflict.REPLACE:
+            yield _problem(
+                body,
+                "a job in a lane keeps its place: leave lane= out, or let Unique(on_conflict=…) be "
+                '"existing" or "raise"',
+            )
 
     def _of_schedules(self) -> Iterator[Problem]:
         jobs = [job for pipeline in self._pipelines for job in pipeline.jobs]

@@ -116,6 +116,15 @@ class JobArguments:
         chosen = unique.chosen(self.decode(text, codec))
         return unique.key_of(self._job, codec.encode(chosen, max_bytes=2 * MAX_BYTES))
 
+    def full(self, text: JsonText, codec: Codec) -> JsonText:
+        """
+        Return all arguments as JSON, those that were left to their defaults too.
+
+        Raises:
+            JobArgumentsError: They are not what the function takes.
+        """
+        return codec.encode(self.decode(text, codec), max_bytes=2 * MAX_BYTES)
+
     def _are_plain(self, given: Mapping[str, object]) -> bool:
         """Return whether JSON brings back just what is given, so that nobody need look."""
         types = {name: type(value) for name, value in given.items()}

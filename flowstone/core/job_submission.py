@@ -1,6 +1,7 @@
 """From a job with arguments to a row that waits: options checked, arguments encoded."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
@@ -11,6 +12,7 @@ from flowstone.core.contracts.store import Store
 from flowstone.core.definitions import Definitions
 from flowstone.core.errors import InvalidOptionError, UnknownJobError
 from flowstone.core.job import JobCall
+from flowstone.core.limit_key import limit_key, text_of
 from flowstone.core.options import OptionReader
 from flowstone.core.planner import DEFAULT_QUEUE
 from flowstone.core.unique import dedupe_key
@@ -31,12 +33,24 @@ class JobOptions(TypedDict, total=False):
 
 
 class JobSubmissions:
-    """Enqueues the jobs of one application."""
+    """
+    Enqueues the jobs of one application.
 
-    def __init__(self, definitions: Definitions, store: Store, codec: Codec) -> None:
+    Args:
+        limit_keys: By queue the argument that its limits per key go by.
+    """
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        store: Store,
+        codec: Codec,
+        limit_keys: Mapping[str, str],
+    ) -> None:
         self._definitions = definitions
         self._store = store
         self._codec = codec
+        self._limit_keys = limit_keys
 
     async def enqueue(
         self,
@@ -85,15 +99,23 @@ class JobSubmissions:
             raise UnknownJobError(job.full_name, self._definitions.jobs)
         arguments = job.arguments.encode(call.arguments, self._codec)
         unique = job.options.unique
-        return NewJob(
+        queue = queue or job.options.queue or DEFAULT_QUEUE
+        new = NewJob(
             job.full_name,
             arguments,
-            queue or job.options.queue or DEFAULT_QUEUE,
+            queue,
             job.options.priority if priority is None else priority,
             at,
             delay,
             None if unique is None else job.arguments.key(arguments, unique, self._codec),
         )
+        key, lane = self._limit_keys.get(queue), job.options.lane
+        if key is not None or lane is not None:
+            known = json.loads(job.arguments.full(arguments, self._codec))
+            new.limit_key = limit_key(job.full_name, known, key, unique)
+            value = None if lane is None else text_of(known[lane])
+            new.lane = None if value is None else f"{job.full_name}:{value}"
+        return new
 
 
 def _mark(jobs: Sequence[NewJob], dedupe: str) -> None:

@@ -41,6 +41,7 @@ class Options:
         version: What the author calls this version of the code; None is the hash of the code.
         executor: Where a plain function runs; None is a thread.
         unique: Of a job: which others are the same; None is none.
+        lane: Of a job: the argument whose value says which serial lane it is in.
     """
 
     io: str | None = None
@@ -55,6 +56,7 @@ class Options:
     version: str | None = None
     executor: Literal["thread", "process"] | None = None
     unique: Unique | None = None
+    lane: str | None = None
 
 
 class OptionReader:

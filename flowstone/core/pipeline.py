@@ -240,6 +240,7 @@ class Pipeline:
         aliases: Sequence[str] = (),
         executor: Literal["thread", "process"] | None = None,
         unique: Unique | None = None,
+        lane: str | None = None,
     ) -> JobDecorator: ...
 
     def job(
@@ -258,6 +259,7 @@ class Pipeline:
         aliases: Sequence[str] = (),
         executor: Literal["thread", "process"] | None = None,
         unique: Unique | None = None,
+        lane: str | None = None,
     ) -> object:
         """
         Make a job of the function below; with or without parentheses.
@@ -270,6 +272,8 @@ class Pipeline:
                 `flowstone.core.job.JOB_RETRY`: twenty attempts over a week, whatever the
                 function raised.
             unique: Which others are the same, so that one of them is enqueued.
+            lane: An argument: of this job's calls with one value of it one runs at a time, in the
+                order in which they were enqueued, also while the first waits for its retry.
 
         The other options are those of `asset`.
 
@@ -288,6 +292,7 @@ class Pipeline:
             aliases=tuple(full_name(it, self.name) for it in read.texts("aliases", aliases)),
             executor=read.executor(executor),
             unique=read.unique(unique),
+            lane=read.text("lane", lane),
         )
         draft = Draft("job", self.name, name, options, read.objections, self._kept_job)
         return draft if function is None else draft(function)

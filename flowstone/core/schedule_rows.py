@@ -1,6 +1,6 @@
 """From a schedule to a row: what it means is checked, its arguments encoded, its time read."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -23,11 +23,15 @@ class ScheduleRows:
 
     Args:
         cron: Gives the parser; it is asked for when there is something to parse.
+        limit_keys: By queue the argument that its limits per key go by.
     """
 
-    def __init__(self, codec: Codec, cron: Callable[[], CronParser]) -> None:
+    def __init__(
+        self, codec: Codec, cron: Callable[[], CronParser], limit_keys: Mapping[str, str]
+    ) -> None:
         self._codec = codec
         self._cron = cron
+        self._limit_keys = limit_keys
 
     def objections(self, schedule: Schedule) -> Sequence[str]:
         """Return what is wrong with a schedule; nothing when all is well."""
@@ -44,6 +48,13 @@ class ScheduleRows:
             schedule.call.job.arguments.encode(schedule.call.arguments, self._codec)
         except JobArgumentsError as error:
             found.append(str(error))
+        job = schedule.call.job
+        if job.options.lane is not None:
+            found.append(f"'{job.full_name}' is in a lane; schedules know none")
+        queue = schedule.queue or job.options.queue or DEFAULT_QUEUE
+        key = self._limit_keys.get(queue)
+        if key in {it.parameter for it in job.body.signature.own_arguments}:
+            found.append(f"it goes to '{queue}', which has limits per {key}; schedules know none")
         return found
 
     def row(self, schedule: Schedule, now: datetime) -> NewSchedule:

@@ -24,7 +24,7 @@ from flowstone.engine.store_calls import StoreCalls
 
 ENQUEUE_TYPES = (
     "text[]", "text[]", "text[]", "integer[]", "timestamptz[]", "bigint[]",
-    "text[]", "smallint[]", "bigint[]", "text[]",
+    "text[]", "smallint[]", "bigint[]", "text[]", "text[]", "text[]",
 )  # fmt: skip
 
 STATE_BITS = {state: 1 << place for place, state in enumerate(JobState)}
@@ -46,6 +46,8 @@ class PostgresJobQueue(StoreCalls, JobQueue):
             [it.at for it in jobs],
             [milliseconds(it.delay) for it in jobs],
             *unique_arrays([it.unique for it in jobs]),
+            [it.limit_key for it in jobs] if any(it.limit_key for it in jobs) else None,
+            [it.lane for it in jobs] if any(it.lane for it in jobs) else None,
             conn=conn,
             is_bulk=True,
         )

@@ -3,17 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Unpack
 
-from flowstone.core.contracts.queues import (
-    UNCHANGED,
-    QueueLimits,
-    QueueRecord,
-    Queues,
-    Unchanged,
-)
+from flowstone.core.contracts.queues import LimitChanges, QueueLimits, QueueRecord, Queues
 from flowstone.core.rate import Rate
 from flowstone.engine.rows import Row, milliseconds
 from flowstone.engine.store_calls import StoreCalls
+
+LIMITS = tuple(LimitChanges.__annotations__)
+RATES = ("rate", "rate_per_key")
 
 
 class PostgresQueues(StoreCalls, Queues):
@@ -25,19 +23,8 @@ class PostgresQueues(StoreCalls, Queues):
     async def resume_queue(self, queue: str) -> None:
         await self._fetch("flowstone_pause_queue_v1", ("text", "boolean"), queue, False)
 
-    async def limit_queue(
-        self,
-        queue: str,
-        *,
-        max_running: int | Unchanged | None = UNCHANGED,
-        rate: Rate | Unchanged | None = UNCHANGED,
-    ) -> None:
-        changes: dict[str, int | None] = {}
-        if not isinstance(max_running, Unchanged):
-            changes["max_running"] = max_running
-        if not isinstance(rate, Unchanged):
-            changes |= _columns(rate)
-        await self._limit(queue, json.dumps(changes))
+    async def limit_queue(self, queue: str, **changes: Unpack[LimitChanges]) -> None:
+        await self._limit(queue, json.dumps(_columns(changes)))
 
     async def reset_queue_limits(self, queue: str) -> None:
         await self._limit(queue, None)
@@ -47,7 +34,7 @@ class PostgresQueues(StoreCalls, Queues):
 
     async def declare_queues(self, limits: Mapping[str, QueueLimits]) -> None:
         said = [
-            {"name": name, "max_running": it.max_running, **_columns(it.rate)}
+            {"name": name, **_columns({each: getattr(it, each) for each in LIMITS})}
             for name, it in limits.items()
         ]
         await self._fetch("flowstone_declare_queues_v1", ("json",), json.dumps(said))
@@ -68,22 +55,36 @@ class PostgresQueues(StoreCalls, Queues):
         return bool(await self._value("flowstone_is_drained_v1", ("text",), queue))
 
 
-def _columns(rate: Rate | None) -> dict[str, int | None]:
-    return {
-        "rate_count": None if rate is None else rate.count,
-        "rate_ms": None if rate is None else milliseconds(rate.per),
-    }
+def _columns(limits: Mapping[str, object]) -> dict[str, object]:
+    """Return limits as columns: a rate is two."""
+    columns: dict[str, object] = {}
+    for name, limit in limits.items():
+        if name in RATES:
+            rate = limit if isinstance(limit, Rate) else None
+            columns[f"{name}_count"] = rate and rate.count
+            columns[f"{name}_ms"] = rate and milliseconds(rate.per)
+        else:
+            columns[name] = limit
+    return columns
+
+
+def _rate(row: Row, name: str) -> Rate | None:
+    count, ms = row[f"{name}_count"], row[f"{name}_ms"]
+    return None if count is None else Rate(count, timedelta(milliseconds=ms))
 
 
 def _record(row: Row) -> QueueRecord:
-    rate = None
-    if row["rate_count"] is not None:
-        rate = Rate(row["rate_count"], timedelta(milliseconds=row["rate_ms"]))
+    limits = QueueLimits(
+        row["max_running"],
+        _rate(row, "rate"),
+        row["max_running_per_key"],
+        _rate(row, "rate_per_key"),
+    )
     return QueueRecord(
         row["name"],
         row["paused_at"],
         row["slots"],
-        QueueLimits(row["max_running"], rate),
+        limits,
         row["limits_from"],
         row["due"],
         row["later"],

@@ -82,6 +82,8 @@ CREATE TABLE flowstone_materializations (
     started_at timestamptz,
     finished_at timestamptz,
     arguments json,
+    limit_key text,
+    lane text,
     schedule text,
     tick_at timestamptz,
     unique_key text COLLATE "C",
@@ -114,6 +116,8 @@ COMMENT ON COLUMN flowstone_materializations.unique_key IS
 COMMENT ON COLUMN flowstone_materializations.unique_states IS
     'In which states it holds its key, added up: 1 waits, 2 runs, 4 succeeded or was skipped, 8 failed, 16 cancelled.';
 COMMENT ON COLUMN flowstone_materializations.unique_until IS 'Until when it holds its key at most; null is no limit.';
+COMMENT ON COLUMN flowstone_materializations.limit_key IS 'Of a job in a queue with limits per key: its key; null: none.';
+COMMENT ON COLUMN flowstone_materializations.lane IS 'Of a job in a serial lane: which; null: none.';
 COMMENT ON COLUMN flowstone_materializations.is_awaited IS 'Somebody waits for the end of this job: notify it.';
 COMMENT ON COLUMN flowstone_materializations.enqueued_at IS 'Of a job; a run has its own.';
 COMMENT ON COLUMN flowstone_materializations.unmet IS 'Upstreams of its run that have not ended well; zero makes it ready.';
@@ -237,11 +241,21 @@ CREATE TABLE flowstone_queues (
     max_running integer,
     rate_count integer,
     rate_ms bigint,
+    max_running_per_key integer,
+    rate_per_key_count integer,
+    rate_per_key_ms bigint,
     limits_from text,
+    has_keys boolean NOT NULL DEFAULT false,
+    key_cursor text[],
     CONSTRAINT queue_names_fit_a_channel CHECK (name <> '' AND octet_length(name) <= 40),
     CONSTRAINT queue_slots_are_not_negative CHECK (slots >= 0),
-    CONSTRAINT queue_limits_let_something_run CHECK (max_running > 0 AND rate_count > 0 AND rate_ms > 0),
-    CONSTRAINT queue_rates_have_a_period CHECK ((rate_count IS NULL) = (rate_ms IS NULL)),
+    CONSTRAINT queue_limits_let_something_run CHECK (
+        max_running > 0 AND rate_count > 0 AND rate_ms > 0
+        AND max_running_per_key > 0 AND rate_per_key_count > 0 AND rate_per_key_ms > 0
+    ),
+    CONSTRAINT queue_rates_have_a_period CHECK (
+        (rate_count IS NULL) = (rate_ms IS NULL) AND (rate_per_key_count IS NULL) = (rate_per_key_ms IS NULL)
+    ),
     CONSTRAINT queue_limits_come_from_code_or_hand CHECK (limits_from IN ('code', 'hand'))
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE flowstone_queues IS
@@ -249,6 +263,8 @@ COMMENT ON TABLE flowstone_queues IS
 COMMENT ON COLUMN flowstone_queues.slots IS 'How many run at once on each worker that serves it; null: as it was started.';
 COMMENT ON COLUMN flowstone_queues.max_running IS 'How many may run at once on all workers together.';
 COMMENT ON COLUMN flowstone_queues.rate_count IS 'How many may start within any rate_ms milliseconds.';
+COMMENT ON COLUMN flowstone_queues.has_keys IS 'Whether jobs with a key or a lane have ever been enqueued in it.';
+COMMENT ON COLUMN flowstone_queues.key_cursor IS 'The (key, lane) at which the last turn stopped; see 52_claim_keyed.sql.';
 COMMENT ON COLUMN flowstone_queues.limits_from IS 'Whether code or somebody at run time said the limits; what was said by hand stays.';
 
 CREATE TABLE flowstone_rate_uses (
@@ -260,6 +276,8 @@ CREATE TABLE flowstone_rate_uses (
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE flowstone_rate_uses IS
     'Starts that a rate limit has to remember: at most a thousand rows for each, deleted when their period has passed.';
+-- Serves use_rates: of keys that are not heard of any longer, what has passed.
+CREATE INDEX flowstone_rate_uses_passed ON flowstone_rate_uses (queue, at) WHERE key <> '';
 COMMENT ON COLUMN flowstone_rate_uses.at IS 'Not before the start: a thousandth of the period, rounded up.';
 
 CREATE TABLE flowstone_leases (
@@ -379,9 +397,18 @@ CREATE INDEX flowstone_jobs_for_claim ON procrastinate_jobs (queue_name, (-prior
 -- Serves claim: timed, retried, snoozed and parked jobs.
 CREATE INDEX flowstone_jobs_timed ON procrastinate_jobs (queue_name, scheduled_at, id)
     WHERE status = 'todo' AND scheduled_at IS NOT NULL AND task_name = 'flowstone:materialize';
+-- Serve claim: jobs with a key or a lane, see 52_claim_keyed.sql; those that are due, by both; those that are
+-- timed; those that have begun, and keep their lane while they are timed.
+CREATE INDEX flowstone_keyed_for_claim
+    ON procrastinate_jobs (queue_name, (args ->> 'key'), (args ->> 'lane'), (-priority::bigint), id)
+    WHERE task_name = 'flowstone:keyed' AND status = 'todo' AND scheduled_at IS NULL;
+CREATE INDEX flowstone_keyed_timed ON procrastinate_jobs (queue_name, scheduled_at, id)
+    WHERE task_name = 'flowstone:keyed' AND status = 'todo' AND scheduled_at IS NOT NULL;
+CREATE INDEX flowstone_keyed_begun ON procrastinate_jobs (queue_name, (args ->> 'lane'))
+    WHERE task_name = 'flowstone:keyed' AND status = 'todo' AND scheduled_at IS NOT NULL AND attempts > 0;
 -- Serve fetch_task: procrastinate's jobs in its order, and who is before whom in a lock.
 CREATE INDEX flowstone_tasks_for_fetch ON procrastinate_jobs (priority DESC, id)
-    WHERE status = 'todo' AND task_name <> 'flowstone:materialize';
+    WHERE status = 'todo' AND task_name <> 'flowstone:materialize' AND task_name <> 'flowstone:keyed';
 CREATE INDEX flowstone_tasks_by_lock ON procrastinate_jobs (lock)
     WHERE lock IS NOT NULL AND status IN ('todo', 'doing');
 -- Serves the foreign key when a worker's row goes: without it that reads every job there ever was

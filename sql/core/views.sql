@@ -170,6 +170,7 @@ COMMENT ON VIEW queue_depth IS 'How much each queue holds: due, later (timed or 
 CREATE VIEW queues AS
 SELECT
     known.queue, q.paused_at, q.slots, q.max_running, q.rate_count AS rate, q.rate_ms * interval '1 ms' AS per,
+    q.max_running_per_key, q.rate_per_key_count AS rate_per_key, q.rate_per_key_ms * interval '1 ms' AS per_key,
     q.limits_from, coalesce(depth.due, 0) AS due, coalesce(depth.later, 0) AS later,
     coalesce(depth.running, 0) AS running, coalesce(served.workers, 0) AS workers
 FROM (

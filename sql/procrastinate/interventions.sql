@@ -30,7 +30,7 @@ CREATE OR REPLACE TRIGGER flowstone_job_moved
     FOR EACH ROW WHEN (
         OLD.status IN ('todo', 'doing')
         AND NEW.status <> OLD.status
-        AND NEW.task_name = 'flowstone:materialize'
+        AND NEW.task_name IN ('flowstone:materialize', 'flowstone:keyed')
         AND CASE
             WHEN OLD.status = 'todo' THEN NEW.status <> 'doing'
             ELSE NEW.worker_id IS NOT NULL OR OLD.worker_id IS NULL
@@ -43,7 +43,7 @@ CREATE OR REPLACE TRIGGER flowstone_job_deleted
     AFTER DELETE ON procrastinate_jobs
     FOR EACH ROW WHEN (
         OLD.status IN ('todo', 'doing')
-        AND OLD.task_name = 'flowstone:materialize'
+        AND OLD.task_name IN ('flowstone:materialize', 'flowstone:keyed')
         AND coalesce(current_setting('flowstone_job.is_own', true), '') = ''
     )
     EXECUTE FUNCTION flowstone_note_intervention_v1();

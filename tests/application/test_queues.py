@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from flowstone import FlowStone, JobContext, Pipeline, Queue
+from flowstone import FlowStone, JobContext, Pipeline, Queue, Retry, Unique
 from flowstone.core.contracts.queues import QueueLimits
-from flowstone.core.errors import InvalidOptionError, QueueNotDrainedError
+from flowstone.core.errors import DefinitionError, InvalidOptionError, QueueNotDrainedError
 from flowstone.core.rate import Rate
 from flowstone.core.status import Status
 from flowstone.core.worker_options import WorkerOptions
@@ -264,3 +264,123 @@ class TestInSQL:
 
 async def _is_due(app: FlowStone) -> bool:
     return (await app.queues.status("mail")).due == 1
+
+
+class Tenants:
+    """Who is at work for whom, and in which order it was begun."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.inside: Counter[str] = Counter()
+        self.order: list[tuple[str, int]] = []
+
+    async def serve(self, tenant: str, number: int) -> None:
+        self.order.append((tenant, number))
+        self.inside[tenant] += 1
+        await self.open.wait()
+        self.inside[tenant] -= 1
+
+
+tenants = Tenants()
+many = Pipeline("many")
+
+
+@many.job(queue="api")
+async def call(number: int, tenant: str | None = "default") -> None:
+    await tenants.serve(tenant or "none", number)
+
+
+@many.job(queue="orders", lane="order", retry=Retry(3, base="50ms"))
+async def change(ctx: JobContext, order: str, number: int, fails: bool = False) -> None:
+    tenants.order.append((order, number))
+    tenants.inside[order] += 1
+    try:
+        assert tenants.inside[order] == 1
+        await asyncio.sleep(0)
+        if fails and ctx.attempt == 1:
+            raise ConnectionError("not yet")
+    finally:
+        tenants.inside[order] -= 1
+
+
+@pytest.fixture(autouse=True)
+def new_tenants() -> None:
+    tenants.__init__()  # type: ignore[misc]
+
+
+class TestKeys:
+    async def test_limits_go_by_an_argument_and_its_default(self, stage: Stage) -> None:
+        queues = {"api": Queue(key="tenant", max_running_per_key=2)}
+        app = await stage.app(many, queues=queues)
+        for tenant in ("a", "b"):
+            await app.enqueue_many([call.with_(number, tenant) for number in range(5)])
+        await app.enqueue_many([call.with_(number) for number in range(5)])
+        await app.enqueue_many([call.with_(number, None) for number in range(5)])
+
+        async with working(app, api=30):
+            expected = {"a": 2, "b": 2, "default": 2, "none": 5}
+            await eventually(lambda: +tenants.inside == expected)
+            await app.queues.limit("api", max_running_per_key=3)
+            expected = {"a": 3, "b": 3, "default": 3, "none": 5}
+            await eventually(lambda: +tenants.inside == expected, seconds=2)
+            tenants.open.set()
+            await app.queues.drain("api", timeout=10)
+        assert len(tenants.order) == 20
+
+    async def test_a_rate_of_each(self, stage: Stage) -> None:
+        app = await stage.app(many, queues={"api": Queue(key="tenant", rate_per_key="2/h")})
+        tenants.open.set()
+        await app.enqueue_many([call.with_(number, "a") for number in range(3)])
+        await app.enqueue(call.with_(0, "b"))
+        async with working(app, api=30):
+            await eventually(lambda: len(tenants.order) == 3)
+            await stage.advance("1h1m")
+            await eventually(lambda: len(tenants.order) == 4)
+
+    def test_a_limit_without_a_key_is_refused(self) -> None:
+        with pytest.raises(InvalidOptionError, match='key="tenant"'):
+            FlowStone(many, queues={"api": Queue(max_running_per_key=2)})
+
+    async def test_a_schedule_into_such_a_queue_is_refused(self) -> None:
+        timed = Pipeline("timed")
+        job = timed.job(name="tick")(_with_tenant)
+        timed.schedule("hourly", "@hourly", job.with_("a"), queue="api")
+        with pytest.raises(DefinitionError, match="limits per tenant"):
+            FlowStone(timed, queues={"api": Queue(key="tenant")})
+
+
+async def _with_tenant(tenant: str) -> None: ...
+
+
+class TestLanes:
+    async def test_one_at_a_time_in_order_also_over_a_retry(self, stage: Stage) -> None:
+        app = await stage.app(many)
+        calls = [
+            change.with_(order, number, fails=number == 1) for number in range(4) for order in "xyz"
+        ]
+        await app.enqueue_many(calls)
+        async with working(app, orders=10), working(app, orders=10):
+            await eventually(lambda: len(tenants.order) == 15)
+            await app.queues.drain("orders", timeout=10)
+        for order in "xyz":
+            own = [number for name, number in tenants.order if name == order]
+            assert own == [0, 1, 1, 2, 3]
+
+    def test_a_lane_that_is_no_argument_is_refused(self) -> None:
+        wrong = Pipeline("wrong")
+        wrong.job(name="it", lane="orders")(_with_tenant)
+        with pytest.raises(DefinitionError, match="lane='orders' is no argument of it"):
+            FlowStone(wrong)
+
+    def test_a_lane_and_a_replacement_are_refused(self) -> None:
+        wrong = Pipeline("wrong")
+        wrong.job(name="it", lane="tenant", unique=Unique(on_conflict="replace"))(_with_tenant)
+        with pytest.raises(DefinitionError, match="keeps its place"):
+            FlowStone(wrong)
+
+    async def test_a_replacement_in_a_queue_with_keys_is_refused(self, stage: Stage) -> None:
+        replacing = Pipeline("replacing")
+        job = replacing.job(name="it", unique=Unique(on_conflict="replace"))(_with_tenant)
+        app = await stage.app(replacing, queues={"default": Queue(key="tenant")})
+        with pytest.raises(InvalidOptionError, match="limits per tenant"):
+            await app.enqueue(job.with_("a"))

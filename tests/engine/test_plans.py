@@ -51,6 +51,8 @@ STEPS = {
     "settle": turn(slots=0, settles=CLAIMS),
     "claim within limits": turn(),
     "claim beside a limited queue": turn(),
+    "claim beside a key without room": turn(queue="keys"),
+    "claim from lanes": turn(queue="lanes"),
     "say that a queue is drained": "flowstone_is_drained_v1('default')",
     "slots": "flowstone_slots_v1(1)",
     "heartbeat": "flowstone_heartbeat_v1(1)",
@@ -83,7 +85,36 @@ SELECT flowstone_limit_queue_v1(
     '{}', json_build_object('max_running', 500, 'rate_count', 500, 'rate_ms', 1000)
 )
 """
+KEY_LIMITS = """
+SELECT flowstone_limit_queue_v1(
+    'keys', json_build_object(
+        'max_running_per_key', 2, 'rate_per_key_count', 5, 'rate_per_key_ms', 1000
+    )
+)
+"""
+
+# All of one tenant but for a few; and lanes that are one behind the other.
+KEYED = """
+SELECT count(*) FROM flowstone_enqueue_jobs_v1(
+    array_fill('bench.job'::text, ARRAY[$1::integer]),
+    array_fill('{}'::text, ARRAY[$1::integer]),
+    array_fill($2::text, ARRAY[$1::integer]), array_fill(0, ARRAY[$1::integer]),
+    array_fill(NULL::timestamptz, ARRAY[$1::integer]), array_fill(NULL::bigint, ARRAY[$1::integer]),
+    NULL, NULL, NULL, NULL,
+    CASE WHEN $2::text = 'keys' THEN
+        ARRAY(
+            SELECT CASE WHEN i % 50 = 0 THEN 'small' ELSE 'big' END
+            FROM generate_series(1, $1::integer) i
+        )
+    END,
+    CASE WHEN $2::text = 'lanes' THEN
+        ARRAY(SELECT 'lane-' || i % 20 FROM generate_series(1, $1::integer) i)
+    END
+)
+"""
+
 BEFORE = {
+    "claim beside a key without room": KEY_LIMITS,
     "claim within limits": LIMITS.format("default"),
     "claim beside a limited queue": LIMITS.format("timed"),
 }
@@ -166,6 +197,8 @@ async def put_in_the_way(rows: Rows, pg: asyncpg.Connection, count: int) -> None
     await rows.plan(count, queue="timed", at=now - timedelta(hours=1))
     await rows.plan(count, queue="timed", at=now + timedelta(days=365))
     await rows.plan(count, queue="later", at=now + timedelta(days=365))
+    for queue in ("keys", "lanes"):
+        await pg.execute(KEYED, count, queue)
     await rows.finish(count)
     await pg.execute(OLD_RUNS, count)
     await pg.execute(FINISHED_RUNS, count)

@@ -1,15 +1,18 @@
 """Limits hold exactly while four processes race for the same queues, and when one is killed."""
 
 import asyncio
+import itertools
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import asyncpg
 
 from flowstone import FlowStone
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
-from tests.scenarios.pipelines.limited import paced, quick, staying
+from tests.scenarios.pipelines.limited import laned, paced, quick, staying
 from tests.scenarios.spawned import Spawned, Spawner
 
 PROCESSES = 4
@@ -19,6 +22,12 @@ RATE, PERIOD, PACED_JOBS = 20, timedelta(milliseconds=400), 150
 TIMES = """
 SELECT started_at, finished_at FROM flowstone.flowstone_materializations
 WHERE queue = $1 AND status = 'succeeded' ORDER BY started_at
+"""
+
+
+LANES = """
+SELECT arguments, started_at, finished_at FROM flowstone.flowstone_materializations
+WHERE queue = 'lanes' AND status = 'succeeded' ORDER BY started_at
 """
 
 
@@ -84,6 +93,38 @@ async def test_a_killed_worker_gives_its_room_back(
 async def running_on(pg: asyncpg.Connection, pid: int, count: int) -> bool:
     found = await pg.fetchval("SELECT running FROM flowstone.workers WHERE pid = $1", pid)
     return bool(found == count)
+
+
+async def test_lanes_keep_their_order_while_workers_are_killed(
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner
+) -> None:
+    def begin() -> Spawned:
+        return spawn.worker(dsn, "limited", slots=8, queues=["lanes"], lease=1, max_rescues=1000)
+
+    workers = [begin() for _ in range(PROCESSES)]
+    calls = [laned.with_(lane, number) for number in range(40) for lane in range(8)]
+    await app.enqueue_many(calls)
+    for killed in range(1, 4):
+        await eventually(partial(have_succeeded, pg, 60 * killed))
+        workers.pop(0).kill()
+        workers.append(begin())
+    await app.queues.drain("lanes", timeout=60)
+
+    rows = await pg.fetch(LANES)
+    assert len(rows) == len(calls)
+    for lane in range(8):
+        own = [row for row in rows if json.loads(row["arguments"])["lane"] == lane]
+        assert [json.loads(row["arguments"])["number"] for row in own] == list(range(40))
+        assert all(
+            early["finished_at"] <= late["started_at"] for early, late in itertools.pairwise(own)
+        )
+
+
+async def have_succeeded(pg: asyncpg.Connection, count: int) -> bool:
+    found = await pg.fetchval(
+        "SELECT count(*) FROM flowstone.flowstone_materializations WHERE status = 'succeeded'"
+    )
+    return bool(found >= count)
 
 
 async def test_a_paused_queue_is_quiet_on_all_processes(

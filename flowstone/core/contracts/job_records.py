@@ -19,6 +19,10 @@ class NewJob:
         at: Not before this instant.
         delay: Not before this much later, by the store's clock; of both the later counts.
         unique: What keeps others out; None is nothing.
+        limit_key: Whose limits per key count for it; None: nobody's.
+        lane: The serial lane that it is in: of one lane in one queue one runs at a time, by
+            priority, then in the order of their ids. One that has begun keeps its place while it
+            waits for its next attempt. None: it is in none.
     """
 
     name: str
@@ -28,6 +32,8 @@ class NewJob:
     at: datetime | None = None
     delay: timedelta | None = None
     unique: UniqueKey | None = None
+    limit_key: str | None = None
+    lane: str | None = None
 
 
 @dataclass(slots=True)

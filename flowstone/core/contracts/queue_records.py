@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypedDict
 
 from flowstone.core.rate import Rate
 
@@ -15,10 +15,23 @@ class QueueLimits:
     Attributes:
         max_running: How many may run at once.
         rate: How many may start within any period.
+        max_running_per_key: How many of one key (`NewJob.limit_key`) may run at once.
+        rate_per_key: How many of one key may start within any period.
     """
 
     max_running: int | None = None
     rate: Rate | None = None
+    max_running_per_key: int | None = None
+    rate_per_key: Rate | None = None
+
+
+class LimitChanges(TypedDict, total=False):
+    """Limits to set; None removes one, and what is not there stays."""
+
+    max_running: int | None
+    rate: Rate | None
+    max_running_per_key: int | None
+    rate_per_key: Rate | None
 
 
 @dataclass(frozen=True, slots=True)

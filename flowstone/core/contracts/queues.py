@@ -7,23 +7,11 @@ workers, and for ``app.run`` too: whoever claims.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Unpack
 
-from flowstone.core.contracts.queue_records import QueueLimits, QueueRecord
-from flowstone.core.rate import Rate
+from flowstone.core.contracts.queue_records import LimitChanges, QueueLimits, QueueRecord
 
-__all__ = ["UNCHANGED", "QueueLimits", "QueueRecord", "Queues", "Unchanged"]
-
-
-class Unchanged:
-    """The type of `UNCHANGED`."""
-
-    def __repr__(self) -> str:
-        return "UNCHANGED"
-
-
-UNCHANGED: Final = Unchanged()
-"""A limit that stays as it is; None is one that is removed."""
+__all__ = ["LimitChanges", "QueueLimits", "QueueRecord", "Queues"]
 
 
 class Queues(ABC):
@@ -42,18 +30,14 @@ class Queues(ABC):
         """End the pause; nothing happens where there is none."""
 
     @abstractmethod
-    async def limit_queue(
-        self,
-        queue: str,
-        *,
-        max_running: int | Unchanged | None = UNCHANGED,
-        rate: Rate | Unchanged | None = UNCHANGED,
-    ) -> None:
+    async def limit_queue(self, queue: str, **changes: Unpack[LimitChanges]) -> None:
         """
         Set limits by hand; those that code says do not count from then on.
 
         They hold exactly over all workers: never more than ``max_running`` are running, a worker's
-        death gives back what it held, and never more than ``rate`` are started in any period.
+        death gives back what it held, and never more than ``rate`` are started in any period; the
+        same for each key. Keys are served in turn: one without room is passed over, and however
+        much of it waits, others do not wait for it.
         """
 
     @abstractmethod

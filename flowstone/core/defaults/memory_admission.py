@@ -2,11 +2,14 @@
 
 import math
 from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from flowstone.core.contracts.queues import QueueLimits
+from flowstone.core.defaults.memory_rows import Row
+from flowstone.core.rate import Rate
 
 NO_LIMITS = QueueLimits()
 
@@ -41,7 +44,7 @@ class Admission:
     def __init__(self) -> None:
         self.settings: dict[str, Settings] = {}
         self.running: Counter[str] = Counter()
-        self._uses: defaultdict[str, deque[tuple[datetime, int]]] = defaultdict(deque)
+        self._uses: defaultdict[tuple[str, str], deque[datetime]] = defaultdict(deque)
 
     def room(self, queue: str, slots: int, now: datetime) -> tuple[int, timedelta | None]:
         """Return how many of the slots may be used, and when to look again for the others."""
@@ -57,20 +60,46 @@ class Admission:
             waits.append(LOOK_AGAIN)
         rate = settings.limits.rate
         if rate is not None and room > 0:
-            uses = self._uses[queue]
-            while uses and uses[0][0] <= now - rate.per:
-                uses.popleft()
-            left = rate.count - sum(count for _, count in uses)
+            left, wait = self._left(queue, "", rate, now)
             if left < room:
                 room = left
-                waits.append((uses[0][0] - now if uses else timedelta()) + rate.per)
+                waits.append(wait)
         return max(0, room), min(waits, default=None)
 
-    def use(self, queue: str, count: int, now: datetime) -> None:
-        """Remember starts of a queue with a rate limit."""
+    def room_of_key(
+        self, queue: str, key: str, running: int, slots: int, now: datetime
+    ) -> tuple[int, timedelta | None]:
+        """Return how many of the slots one key may use, of which so many run, as `room` does."""
+        limits = self._limits(queue)
+        most = limits.max_running_per_key
+        room = slots if most is None else min(slots, most - running)
+        if room <= 0:
+            return 0, LOOK_AGAIN
+        if limits.rate_per_key is not None:
+            left, wait = self._left(queue, key, limits.rate_per_key, now)
+            if left < room:
+                return max(0, left), wait if left <= 0 else None
+        return room, None
+
+    def use(self, rows: Sequence[Row], now: datetime) -> None:
+        """Remember starts in queues with a rate limit."""
+        for row in rows:
+            limits = self._limits(row.queue)
+            if limits.rate is not None:
+                self._uses[row.queue, ""].append(_rounded_up(now, limits.rate.per / 1000))
+            if limits.rate_per_key is not None and row.limit_key:
+                at = _rounded_up(now, limits.rate_per_key.per / 1000)
+                self._uses[row.queue, row.limit_key].append(at)
+
+    def _limits(self, queue: str) -> QueueLimits:
         settings = self.settings.get(queue)
-        if count and settings is not None and (rate := settings.limits.rate) is not None:
-            self._uses[queue].append((_rounded_up(now, rate.per / 1000), count))
+        return NO_LIMITS if settings is None else settings.limits
+
+    def _left(self, queue: str, key: str, rate: Rate, now: datetime) -> tuple[int, timedelta]:
+        uses = self._uses[queue, key]
+        while uses and uses[0] <= now - rate.per:
+            uses.popleft()
+        return rate.count - len(uses), (uses[0] - now if uses else timedelta()) + rate.per
 
     def said(self, queue: str) -> Settings:
         """Return the settings of a queue, to change them; `settle` comes after that."""
@@ -79,8 +108,10 @@ class Admission:
     def settle(self, queue: str) -> None:
         """Forget what says nothing any longer."""
         settings = self.settings[queue]
-        if settings.limits.rate is None:
-            self._uses.pop(queue, None)
+        for used in [it for it in self._uses if it[0] == queue]:
+            limits = settings.limits
+            if (limits.rate_per_key if used[1] else limits.rate) is None:
+                del self._uses[used]
         if settings.is_empty:
             del self.settings[queue]
 

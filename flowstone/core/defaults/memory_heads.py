@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from flowstone.core.contracts.store import Capacity
 from flowstone.core.defaults.memory_admission import LOOK_AGAIN, Admission
 from flowstone.core.defaults.memory_jobs import Jobs
+from flowstone.core.defaults.memory_keyed import Keyed
 from flowstone.core.defaults.memory_rows import Row, RunRow
 from flowstone.core.status import Status
 
@@ -27,21 +28,31 @@ class Heads:
     def __init__(self) -> None:
         self.admission = Admission()
         self._queues: defaultdict[str, Jobs[Row]] = defaultdict(Jobs)
+        self._keyed: dict[str, Keyed] = {}
 
     def add(self, row: Row, due: datetime | None) -> None:
         """Queue a row under its present ticket."""
+        if row.limit_key is not None or row.lane is not None:
+            if row.queue not in self._keyed:
+                self._keyed[row.queue] = Keyed(row.queue, self.admission)
+            self._keyed[row.queue].add(row, due)
+            return
         self._queues[row.queue].add(row, due)
         if row.run.jobs is not None:
             row.run.jobs.add(row, due)
 
     def has_due(self, queue: str, now: datetime) -> bool:
         """Return whether a queue has something that is due."""
-        return queue in self._queues and self._queues[queue].has_due(now)
+        return (queue in self._queues and self._queues[queue].has_due(now)) or (
+            queue in self._keyed and self._keyed[queue].has_due(now)
+        )
 
     def waiting(self) -> Iterator[Row]:
         """Return all that waits, of all queues."""
         for jobs in self._queues.values():
             yield from jobs
+        for keyed in self._keyed.values():
+            yield from keyed
 
     def take(self, capacity: Capacity, run: RunRow | None, now: datetime) -> Taken:
         """Remove and return what is next, up to the capacity; of a run, what is its own."""
@@ -55,19 +66,35 @@ class Heads:
         taken = Taken()
         dues, held = [], {}
         for queue, slots in capacity.queues.items():
-            if slots <= 0 or queue not in self._queues:
+            if slots <= 0:
                 continue
-            jobs = self._queues[queue]
             room, wait = self.admission.room(queue, slots, now)
-            rows = list(jobs.take_several(room, now))
-            self.admission.use(queue, len(rows), now)
-            taken.rows += rows
+            waits = [] if wait is None else [wait]
             if room > 0:
-                dues.append(jobs.next_due())
-            if wait is not None:
-                held[queue] = wait
+                rows, wait = self._take_of_queue(queue, room, now)
+                waits += [] if wait is None else [wait]
+                taken.rows += rows
+                self.admission.use(rows, now)
+                dues += [self._queues[queue].next_due()] if queue in self._queues else []
+                dues += [self._keyed[queue].next_due(now)] if queue in self._keyed else []
+            if waits:
+                held[queue] = min(waits)
         self._look_again(taken, dues, held, now)
         return taken
+
+    def _take_of_queue(
+        self, queue: str, room: int, now: datetime
+    ) -> tuple[list[Row], timedelta | None]:
+        """Where there are both, those with a key or a lane have half, and what the others leave."""
+        plain = self._queues[queue] if queue in self._queues else Jobs()
+        if queue not in self._keyed:
+            return list(plain.take_several(room, now)), None
+        keyed = self._keyed[queue]
+        rows, wait = keyed.take(room, now)
+        others = list(plain.take_several(room - min(len(rows), (room + 1) // 2), now))
+        kept = room - len(others)
+        keyed.give_back(rows[kept:])
+        return [*rows[:kept], *others], wait
 
     def _take_of_run(self, run: RunRow, slots: int, now: datetime) -> Taken:
         jobs = run.jobs or _jobs_of(run)
@@ -82,7 +109,7 @@ class Heads:
             if rooms[row.queue] > 0:
                 rooms[row.queue] -= 1
                 taken.rows.append(row)
-                self.admission.use(row.queue, 1, now)
+                self.admission.use([row], now)
             else:
                 closed.append(row)
         for row in closed:

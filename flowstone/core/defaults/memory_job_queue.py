@@ -181,4 +181,6 @@ def _row(id_: int, job: NewJob, now: datetime) -> Row:
         optional_dependents=(),
         arguments=job.arguments,
         unique=job.unique,
+        limit_key=job.limit_key,
+        lane=job.lane,
     )

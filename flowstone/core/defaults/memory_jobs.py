@@ -80,6 +80,13 @@ class Jobs(Generic[J]):
             heappop(self._timed)
         return None
 
+    def promote(self, now: datetime) -> None:
+        """Give what was timed and is due its place among the others."""
+        while self._timed and self._timed[0][0] <= now:
+            *_, ticket, job = heappop(self._timed)
+            if job.ticket == ticket:
+                self.add(job, None)
+
     def has_due(self, now: datetime) -> bool:
         """Return whether `take` would give a job."""
         due = self.next_due()

@@ -2,19 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Unpack
 
-from flowstone.core.contracts.queues import (
-    UNCHANGED,
-    QueueLimits,
-    QueueRecord,
-    Queues,
-    Unchanged,
-)
+from flowstone.core.contracts.queues import LimitChanges, QueueLimits, QueueRecord, Queues
 from flowstone.core.defaults.clock import Clock
 from flowstone.core.defaults.memory_admission import Admission, Settings
 from flowstone.core.defaults.memory_job_machine import JobMachine
 from flowstone.core.defaults.memory_rows import WorkerRow
-from flowstone.core.rate import Rate
 from flowstone.core.wakeups import Wakeups
 
 
@@ -35,19 +30,9 @@ class MemoryQueues(Queues):
         self._admission.said(queue).paused_at = None
         self._changed(queue)
 
-    async def limit_queue(
-        self,
-        queue: str,
-        *,
-        max_running: int | Unchanged | None = UNCHANGED,
-        rate: Rate | Unchanged | None = UNCHANGED,
-    ) -> None:
+    async def limit_queue(self, queue: str, **changes: Unpack[LimitChanges]) -> None:
         settings = self._admission.said(queue)
-        old = settings.limits
-        settings.limits = QueueLimits(
-            old.max_running if isinstance(max_running, Unchanged) else max_running,
-            old.rate if isinstance(rate, Unchanged) else rate,
-        )
+        settings.limits = replace(settings.limits, **changes)
         settings.limits_from = "hand"
         self._changed(queue)
 

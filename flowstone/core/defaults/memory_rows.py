@@ -89,6 +89,8 @@ class Row:
         superseded_at: When another became current instead; None while it is, or never was.
         outlives_run: Whether its run was pruned.
         arguments: Of a job; None is an asset's materialization.
+        limit_key: Of a job; see `NewJob`.
+        lane: Of a job; see `NewJob`.
         schedule: Which schedule has enqueued the job, ``tick_at`` for which of its ticks.
         unique: Of a unique job.
     """
@@ -128,6 +130,8 @@ class Row:
     superseded_at: datetime | None = None
     outlives_run: bool = False
     arguments: JsonText | None = None
+    limit_key: str | None = None
+    lane: str | None = None
     schedule: str | None = None
     tick_at: datetime | None = None
     unique: UniqueKey | None = None

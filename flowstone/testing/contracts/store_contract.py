@@ -36,6 +36,7 @@ from flowstone.testing.contracts.store_contract_fence import (
 )
 from flowstone.testing.contracts.store_contract_job_changes import JobChangesContract
 from flowstone.testing.contracts.store_contract_jobs import JobsContract
+from flowstone.testing.contracts.store_contract_keys import KeysContract
 from flowstone.testing.contracts.store_contract_leases import LeaseContract
 from flowstone.testing.contracts.store_contract_limits import LimitsContract
 from flowstone.testing.contracts.store_contract_planning import PlanningContract
@@ -130,6 +131,7 @@ class StoreContract(
     UniqueJobsContract,
     QueuesContract,
     ActivityContract,
+    KeysContract,
     RaceContract,
     ScenarioContract,
     PruningScenarioContract,

@@ -11,7 +11,8 @@ CREATE TYPE flowstone_admitted AS (
     slots integer[],
     closed text[],   -- those without
     held text[],     -- those whose limits may hold something back, beside `held_ms`
-    held_ms bigint[] -- until it may be let go
+    held_ms bigint[], -- until it may be let go
+    keyed text[]     -- those of `queues` that have jobs with keys or lanes
 );
 
 -- Lock the rows of the limited queues that a turn may claim from, and return their names. Comes first of all
@@ -35,7 +36,7 @@ BEGIN
     RETURN ARRAY(
         SELECT q.name
         FROM flowstone_queues q
-        WHERE (q.max_running IS NOT NULL OR q.rate_count IS NOT NULL)
+        WHERE (q.max_running IS NOT NULL OR q.rate_count IS NOT NULL OR q.has_keys)
             AND (v_queues IS NULL OR q.name = ANY (v_queues))
         ORDER BY q.name
         FOR UPDATE
@@ -70,6 +71,20 @@ AS $$
             LIMIT 1
         ),
         false
+    ) OR EXISTS (
+        SELECT
+        FROM procrastinate_jobs j
+        WHERE j.task_name = 'flowstone:keyed'
+            AND j.status = 'todo'
+            AND j.queue_name = p_queue
+            AND j.scheduled_at IS NULL
+    ) OR EXISTS (
+        SELECT
+        FROM procrastinate_jobs j
+        WHERE j.task_name = 'flowstone:keyed'
+            AND j.status = 'todo'
+            AND j.queue_name = p_queue
+            AND j.scheduled_at <= clock_timestamp()
     );
 $$;
 
@@ -86,7 +101,7 @@ DECLARE
     v_queue flowstone_queues;
     v_room integer;
     v_wait_ms bigint;
-    v_admitted flowstone_admitted := ('{}', '{}', '{}', '{}', '{}');
+    v_admitted flowstone_admitted := ('{}', '{}', '{}', '{}', '{}', '{}');
 BEGIN
     IF p_run IS NOT NULL THEN
         v_queues := ARRAY(
@@ -119,6 +134,9 @@ BEGIN
         IF v_room > 0 THEN
             v_admitted.queues := v_admitted.queues || v_queues[q];
             v_admitted.slots := v_admitted.slots || v_room;
+            IF v_queue.has_keys AND v_queue.name = ANY (p_locked) THEN
+                v_admitted.keyed := v_admitted.keyed || v_queues[q];
+            END IF;
         ELSE
             v_admitted.closed := v_admitted.closed || v_queues[q];
         END IF;
@@ -178,38 +196,95 @@ CREATE FUNCTION flowstone_use_rates(p_picked bigint[], p_locked text[])
     RETURNS void
     LANGUAGE sql
 AS $$
-    INSERT INTO flowstone_rate_uses AS u (queue, at, count)
+    INSERT INTO flowstone_rate_uses AS u (queue, key, at, count)
     SELECT
-        q.name,
+        use.queue,
+        use.key,
         to_timestamp(ceil(extract(epoch FROM clock_timestamp()) * 1000 / step.ms) * step.ms / 1000),
         count(*)
     FROM procrastinate_jobs j
-    JOIN flowstone_queues q ON q.name = j.queue_name AND q.rate_count IS NOT NULL AND q.name = ANY (p_locked)
-    CROSS JOIN LATERAL (SELECT greatest(1, q.rate_ms / 1000) AS ms) step
+    JOIN flowstone_queues q ON q.name = j.queue_name AND q.name = ANY (p_locked)
+    CROSS JOIN LATERAL (
+        SELECT q.name AS queue, '' AS key, q.rate_ms AS ms WHERE q.rate_count IS NOT NULL
+        UNION ALL
+        SELECT q.name, j.args ->> 'key', q.rate_per_key_ms
+        WHERE q.rate_per_key_count IS NOT NULL AND j.task_name = 'flowstone:keyed' AND j.args ->> 'key' <> ''
+    ) use
+    CROSS JOIN LATERAL (SELECT greatest(1, use.ms / 1000) AS ms) step
     WHERE j.id = ANY (p_picked) AND j.status = 'doing'
-    GROUP BY q.name, step.ms
+    GROUP BY use.queue, use.key, step.ms
     ON CONFLICT (queue, key, at) DO UPDATE SET count = u.count + excluded.count;
+
+    -- Of keys that nobody has heard of since: more than are written here.
+    DELETE FROM flowstone_rate_uses u
+    WHERE u.ctid = ANY (ARRAY(
+        SELECT old.ctid
+        FROM flowstone_queues q
+        CROSS JOIN LATERAL (
+            SELECT o.ctid
+            FROM flowstone_rate_uses o
+            WHERE o.queue = q.name
+                AND o.key <> ''
+                AND o.at <= clock_timestamp() - q.rate_per_key_ms * interval '1 ms'
+            ORDER BY o.at
+            LIMIT 2 * cardinality(p_picked)
+        ) old
+        WHERE q.name = ANY (p_locked) AND q.rate_per_key_count IS NOT NULL
+    ));
 $$;
 
--- Pick from the queues with room; see flowstone_pick.
-CREATE FUNCTION flowstone_pick_admitted(p_admitted flowstone_admitted, p_run bigint, p_slots integer)
-    RETURNS bigint[]
-    LANGUAGE sql
+-- Pick from the queues with room; see flowstone_pick. What a key or a lane holds back is added to p_admitted.
+--
+-- Where there are both, jobs with a key or a lane have half of the room, and what the others leave.
+CREATE FUNCTION flowstone_pick_admitted(
+    INOUT p_admitted flowstone_admitted, p_run bigint, p_slots integer, OUT picked bigint[]
+)
+    LANGUAGE plpgsql
 AS $$
-    SELECT CASE
-        WHEN p_run IS NULL THEN flowstone_pick(p_admitted.queues, p_admitted.slots, NULL)
-        ELSE ARRAY(
-            SELECT picked.id
+DECLARE
+    v_keyed record;
+    v_others bigint[];
+    v_room integer;
+    v_kept integer;
+BEGIN
+    IF p_run IS NOT NULL THEN
+        picked := ARRAY(
+            SELECT own.id
             FROM (
                 SELECT p.id, p.place, j.queue_name, row_number() OVER (PARTITION BY j.queue_name ORDER BY p.place) AS nth
                 FROM unnest(flowstone_pick_of_run(p_run, p_slots, p_admitted.closed)) WITH ORDINALITY p(id, place)
                 JOIN procrastinate_jobs j ON j.id = p.id
-            ) picked
-            JOIN unnest(p_admitted.queues, p_admitted.slots) room(queue, slots) ON room.queue = picked.queue_name
-            WHERE picked.nth <= room.slots
-            ORDER BY picked.place
-        )
-    END;
+            ) own
+            JOIN unnest(p_admitted.queues, p_admitted.slots) room(queue, slots) ON room.queue = own.queue_name
+            WHERE own.nth <= room.slots
+            ORDER BY own.place
+        );
+        RETURN;
+    ELSIF p_admitted.keyed = '{}' THEN
+        picked := flowstone_pick(p_admitted.queues, p_admitted.slots, NULL);
+        RETURN;
+    END IF;
+
+    picked := '{}';
+    FOR q IN 1 .. cardinality(p_admitted.queues) LOOP
+        v_room := p_admitted.slots[q];
+        IF p_admitted.queues[q] <> ALL (p_admitted.keyed) THEN
+            picked := picked || flowstone_pick(p_admitted.queues[q:q], p_admitted.slots[q:q], NULL);
+            CONTINUE;
+        END IF;
+        SELECT * INTO v_keyed FROM flowstone_pick_keyed(p_admitted.queues[q], v_room);
+        v_kept := least(cardinality(v_keyed.picked), (v_room + 1) / 2);
+        v_others := CASE WHEN v_room > v_kept
+            THEN flowstone_pick(p_admitted.queues[q:q], ARRAY[v_room - v_kept], NULL)
+            ELSE '{}'
+        END;
+        picked := picked || v_keyed.picked[1 : v_room - cardinality(v_others)] || v_others;
+        IF v_keyed.wait_ms IS NOT NULL THEN
+            p_admitted.held := p_admitted.held || p_admitted.queues[q];
+            p_admitted.held_ms := p_admitted.held_ms || v_keyed.wait_ms;
+        END IF;
+    END LOOP;
+END;
 $$;
 
 -- Milliseconds until limits may let go of what is due and was held back; null: nothing is. Comes after the

@@ -70,6 +70,7 @@ DECLARE
     v_has_settings boolean;
     v_locked text[];
     v_admitted flowstone_admitted;
+    v_pick record;
     v_held bigint;
 BEGIN
     SELECT pw.id, EXISTS (SELECT FROM flowstone_queues) INTO v_procrastinate_worker, v_has_settings
@@ -102,7 +103,9 @@ BEGIN
 
     IF v_has_settings THEN
         v_admitted := flowstone_admit(p_queues, p_slots, p_run, v_locked);
-        v_picked := flowstone_pick_admitted(v_admitted, p_run, p_slots[1]);
+        SELECT * INTO v_pick FROM flowstone_pick_admitted(v_admitted, p_run, p_slots[1]);
+        v_admitted := v_pick.p_admitted;
+        v_picked := v_pick.picked;
     ELSIF cardinality(p_slots) > 0 THEN
         v_picked := flowstone_pick(p_queues, p_slots, p_run);
     END IF;
@@ -185,6 +188,9 @@ BEGIN
     END IF;
     IF v_claimed = 0 AND cardinality(p_slots) > 0 THEN
         v_due := flowstone_next_due(CASE WHEN v_has_settings THEN v_admitted.queues ELSE p_queues END, p_run);
+        IF v_has_settings AND v_admitted.keyed <> '{}' THEN
+            v_due := least(v_due, flowstone_next_keyed_due(v_admitted.keyed));
+        END IF;
         -- A run's next one may be due already, in a queue that is closed.
         IF v_has_settings AND v_admitted.closed <> '{}' AND p_run IS NOT NULL THEN
             v_due := greatest(v_due, 1000);

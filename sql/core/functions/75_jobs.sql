@@ -1,9 +1,30 @@
 -- Jobs below the assets: materializations without a run.
 
+-- What procrastinate calls a job: those with a key or a lane are found in another way; see 52_claim_keyed.sql.
+CREATE FUNCTION flowstone_task_of_job(p_key text, p_lane text)
+    RETURNS text
+    LANGUAGE sql
+    IMMUTABLE
+AS $$
+    SELECT CASE WHEN p_key IS NULL AND p_lane IS NULL THEN 'flowstone:materialize' ELSE 'flowstone:keyed' END;
+$$;
+
+CREATE FUNCTION flowstone_args_of_job(p_name text, p_key text, p_lane text)
+    RETURNS jsonb
+    LANGUAGE sql
+    STABLE
+AS $$
+    SELECT CASE WHEN p_key IS NULL AND p_lane IS NULL
+        THEN jsonb_build_object('job', p_name)
+        ELSE jsonb_build_object('job', p_name, 'key', coalesce(p_key, ''), 'lane', coalesce(p_lane, ''))
+    END;
+$$;
+
 -- Enqueue jobs, all in one statement, in the caller's transaction. Arrays run in parallel.
 --
 -- p_arguments: JSON texts. p_at, p_delays (milliseconds): not before; of the two the later, null is at once.
 -- p_keys, p_states, p_windows (milliseconds), p_conflicts: of unique jobs, see 74_unique.sql; null when none is.
+-- p_limit_keys, p_lanes: of jobs with a key or in a lane; null when none is.
 -- Returns their ids, in the order given, each with what became of it: created; existing or replaced, when
 -- another holds its key. One that is not to be enqueued then comes as conflict, and nothing was written: the
 -- caller's transaction can go on.
@@ -17,7 +38,9 @@ CREATE FUNCTION flowstone_enqueue_jobs_v1(
     p_keys text[],
     p_states smallint[],
     p_windows bigint[],
-    p_conflicts text[]
+    p_conflicts text[],
+    p_limit_keys text[],
+    p_lanes text[]
 )
     RETURNS TABLE (id bigint, outcome text)
     LANGUAGE plpgsql
@@ -31,6 +54,9 @@ DECLARE
     v_fate flowstone_unique_fate;
     v_conflict text;
 BEGIN
+    IF p_limit_keys IS NOT NULL OR p_lanes IS NOT NULL THEN
+        PERFORM flowstone_expect_keys(p_queues, p_limit_keys, p_lanes);
+    END IF;
     IF p_keys IS NOT NULL THEN
         v_due := ARRAY(
             SELECT greatest(s.at, v_now + s.delay_ms * interval '1 ms')
@@ -65,27 +91,27 @@ BEGIN
             CASE WHEN p_keys IS NULL THEN nextval(v_sequence) ELSE s.id END AS id,
             s.name, s.arguments, s.queue, s.priority,
             greatest(s.at, v_now + s.delay_ms * interval '1 ms') AS scheduled_at,
-            s.key, s.states, v_now + s.window_ms * interval '1 ms' AS unique_until
+            s.key, s.states, v_now + s.window_ms * interval '1 ms' AS unique_until, s.limit_key, s.lane
         FROM unnest(
             p_names, p_arguments, p_queues, p_priorities, p_at, p_delays, p_keys, p_states, p_windows,
-            v_fate.entered
-        ) AS s(name, arguments, queue, priority, at, delay_ms, key, states, window_ms, id)
+            v_fate.entered, p_limit_keys, p_lanes
+        ) AS s(name, arguments, queue, priority, at, delay_ms, key, states, window_ms, id, limit_key, lane)
         WHERE p_keys IS NULL OR s.id IS NOT NULL
     ),
     entered AS (
         INSERT INTO flowstone_materializations
             (id, asset, queue, priority, status, unmet, enqueued_at, arguments, reason, unique_key,
-             unique_states, unique_until)
+             unique_states, unique_until, limit_key, lane)
         SELECT
             job.id, job.name, job.queue, job.priority, 'ready'::flowstone_status, 0, v_now,
-            job.arguments::json, 'enqueued', job.key, job.states, job.unique_until
+            job.arguments::json, 'enqueued', job.key, job.states, job.unique_until, job.limit_key, job.lane
         FROM job
     ),
     queued AS (
         INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args, scheduled_at)
         SELECT
-            job.id, job.queue, 'flowstone:materialize', job.priority, jsonb_build_object('job', job.name),
-            job.scheduled_at
+            job.id, job.queue, flowstone_task_of_job(job.limit_key, job.lane), job.priority,
+            flowstone_args_of_job(job.name, job.limit_key, job.lane), job.scheduled_at
         FROM job
         RETURNING id
     )
@@ -93,6 +119,20 @@ BEGIN
     UNION ALL
     SELECT fate.id, fate.outcome FROM unnest(v_fate.ids, v_fate.outcomes) AS fate(id, outcome);
 END;
+$$;
+
+-- Note that queues have jobs with keys or lanes. Only the first of a queue writes.
+CREATE FUNCTION flowstone_expect_keys(p_queues text[], p_limit_keys text[], p_lanes text[])
+    RETURNS void
+    LANGUAGE sql
+AS $$
+    INSERT INTO flowstone_queues AS q (name, has_keys)
+    SELECT DISTINCT s.queue, true
+    FROM unnest(p_queues, p_limit_keys, p_lanes) AS s(queue, limit_key, lane)
+    WHERE (s.limit_key IS NOT NULL OR s.lane IS NOT NULL)
+        AND NOT EXISTS (SELECT FROM flowstone_queues known WHERE known.name = s.queue AND known.has_keys)
+    ORDER BY s.queue
+    ON CONFLICT (name) DO UPDATE SET has_keys = true;
 $$;
 
 CREATE TYPE flowstone_job_record AS (

@@ -300,7 +300,8 @@ BEGIN
         CASE WHEN given.are_unique THEN given.keys END,
         CASE WHEN given.are_unique THEN given.states END,
         CASE WHEN given.are_unique THEN given.windows END,
-        CASE WHEN given.are_unique THEN given.conflicts END
+        CASE WHEN given.are_unique THEN given.conflicts END,
+        NULL, NULL
     ) WITH ORDINALITY AS e(id, outcome, place)
     WHERE given.jobs IS NOT NULL;
 

@@ -82,7 +82,7 @@ BEGIN
         RETURN ARRAY(
             SELECT j.id
             FROM procrastinate_jobs j
-            WHERE j.status IN ('todo', 'doing') AND j.task_name = 'flowstone:materialize' AND j.id < p_before
+            WHERE j.status IN ('todo', 'doing') AND j.task_name IN ('flowstone:materialize', 'flowstone:keyed') AND j.id < p_before
             ORDER BY j.id DESC
             LIMIT p_limit
         );

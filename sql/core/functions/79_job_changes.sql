@@ -26,8 +26,8 @@ BEGIN
         -- procrastinate's pruning may have deleted its own row.
         INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args, attempts)
         SELECT
-            m.id, m.queue, 'flowstone:materialize', m.priority, jsonb_build_object('job', m.asset),
-            coalesce(m.claim + 1, 0)
+            m.id, m.queue, flowstone_task_of_job(m.limit_key, m.lane), m.priority,
+            flowstone_args_of_job(m.asset, m.limit_key, m.lane), coalesce(m.claim + 1, 0)
         FROM flowstone_materializations m
         WHERE m.id = ANY (v_ended) AND NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.id = m.id);
         UPDATE flowstone_materializations m

@@ -11,7 +11,8 @@ CREATE FUNCTION flowstone_queues_changed(p_queue text)
 AS $$
 BEGIN
     DELETE FROM flowstone_queues q
-    WHERE q.name = p_queue AND q.paused_at IS NULL AND q.slots IS NULL AND q.limits_from IS NULL;
+    WHERE q.name = p_queue AND q.paused_at IS NULL AND q.slots IS NULL AND q.limits_from IS NULL
+        AND NOT q.has_keys;
     PERFORM pg_notify('flowstone#' || current_schema(), '{"queues": true}');
 END;
 $$;
@@ -44,45 +45,79 @@ DECLARE
 BEGIN
     IF v_changes IS NULL THEN
         UPDATE flowstone_queues q
-        SET max_running = NULL, rate_count = NULL, rate_ms = NULL, limits_from = NULL
+        SET max_running = NULL, rate_count = NULL, rate_ms = NULL, max_running_per_key = NULL,
+            rate_per_key_count = NULL, rate_per_key_ms = NULL, limits_from = NULL
         WHERE q.name = p_queue;
     ELSE
-        INSERT INTO flowstone_queues AS q (name, max_running, rate_count, rate_ms, limits_from)
-        SELECT p_queue, c.max_running, c.rate_count, c.rate_ms, 'hand'
-        FROM jsonb_to_record(v_changes) AS c(max_running integer, rate_count integer, rate_ms bigint)
+        INSERT INTO flowstone_queues AS q (
+            name, max_running, rate_count, rate_ms, max_running_per_key, rate_per_key_count, rate_per_key_ms,
+            limits_from
+        )
+        SELECT
+            p_queue, c.max_running, c.rate_count, c.rate_ms, c.max_running_per_key, c.rate_per_key_count,
+            c.rate_per_key_ms, 'hand'
+        FROM jsonb_to_record(v_changes) AS c(
+            max_running integer, rate_count integer, rate_ms bigint, max_running_per_key integer,
+            rate_per_key_count integer, rate_per_key_ms bigint
+        )
         ON CONFLICT (name) DO UPDATE
         SET max_running = CASE WHEN v_changes ? 'max_running' THEN excluded.max_running ELSE q.max_running END,
             rate_count = CASE WHEN v_changes ? 'rate_count' THEN excluded.rate_count ELSE q.rate_count END,
             rate_ms = CASE WHEN v_changes ? 'rate_ms' THEN excluded.rate_ms ELSE q.rate_ms END,
+            max_running_per_key = CASE WHEN v_changes ? 'max_running_per_key'
+                THEN excluded.max_running_per_key ELSE q.max_running_per_key END,
+            rate_per_key_count = CASE WHEN v_changes ? 'rate_per_key_count'
+                THEN excluded.rate_per_key_count ELSE q.rate_per_key_count END,
+            rate_per_key_ms = CASE WHEN v_changes ? 'rate_per_key_ms'
+                THEN excluded.rate_per_key_ms ELSE q.rate_per_key_ms END,
             limits_from = 'hand';
     END IF;
     DELETE FROM flowstone_rate_uses u
     WHERE u.queue = p_queue
-        AND NOT EXISTS (SELECT FROM flowstone_queues q WHERE q.name = p_queue AND q.rate_count IS NOT NULL);
+        AND NOT EXISTS (
+            SELECT FROM flowstone_queues q
+            WHERE q.name = p_queue
+                AND CASE WHEN u.key = '' THEN q.rate_count ELSE q.rate_per_key_count END IS NOT NULL
+        );
     PERFORM flowstone_queues_changed(p_queue);
 END;
 $$;
 
 -- Write the limits that code says, where nobody has said others at run time.
--- p_limits: [{"name", "max_running", "rate_count", "rate_ms"}].
+-- p_limits: [{"name"}], each with the columns that are not null.
 CREATE FUNCTION flowstone_declare_queues_v1(p_limits json)
     RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    INSERT INTO flowstone_queues AS q (name, max_running, rate_count, rate_ms, limits_from)
-    SELECT l.name, l.max_running, l.rate_count, l.rate_ms, 'code'
-    FROM json_to_recordset(p_limits) AS l(name text, max_running integer, rate_count integer, rate_ms bigint)
+    INSERT INTO flowstone_queues AS q (
+        name, max_running, rate_count, rate_ms, max_running_per_key, rate_per_key_count, rate_per_key_ms, limits_from
+    )
+    SELECT
+        l.name, l.max_running, l.rate_count, l.rate_ms, l.max_running_per_key, l.rate_per_key_count,
+        l.rate_per_key_ms, 'code'
+    FROM json_to_recordset(p_limits) AS l(
+        name text, max_running integer, rate_count integer, rate_ms bigint, max_running_per_key integer,
+        rate_per_key_count integer, rate_per_key_ms bigint
+    )
     ORDER BY l.name
     ON CONFLICT (name) DO UPDATE
     SET max_running = excluded.max_running,
         rate_count = excluded.rate_count,
         rate_ms = excluded.rate_ms,
+        max_running_per_key = excluded.max_running_per_key,
+        rate_per_key_count = excluded.rate_per_key_count,
+        rate_per_key_ms = excluded.rate_per_key_ms,
         limits_from = 'code'
     WHERE q.limits_from IS DISTINCT FROM 'hand'
-        AND (q.limits_from, q.max_running, q.rate_count, q.rate_ms)
-            IS DISTINCT FROM ('code', excluded.max_running, excluded.rate_count, excluded.rate_ms);
+        AND (
+            q.limits_from, q.max_running, q.rate_count, q.rate_ms, q.max_running_per_key, q.rate_per_key_count,
+            q.rate_per_key_ms
+        ) IS DISTINCT FROM (
+            'code', excluded.max_running, excluded.rate_count, excluded.rate_ms, excluded.max_running_per_key,
+            excluded.rate_per_key_count, excluded.rate_per_key_ms
+        );
     IF FOUND THEN
         PERFORM pg_notify('flowstone#' || current_schema(), '{"queues": true}');
     END IF;
@@ -132,7 +167,7 @@ $$;
 CREATE FUNCTION flowstone_queues_v1(p_queue text)
     RETURNS TABLE (
         name text, paused_at timestamptz, slots integer, max_running integer, rate_count integer, rate_ms bigint,
-        limits_from text, due bigint, later bigint, running bigint, workers bigint
+        max_running_per_key integer, rate_per_key_count integer, rate_per_key_ms bigint, limits_from text, due bigint, later bigint, running bigint, workers bigint
     )
     LANGUAGE plpgsql
     STABLE
@@ -142,7 +177,8 @@ BEGIN
     RETURN QUERY
     SELECT
         coalesce(q.queue, p_queue), q.paused_at, q.slots, q.max_running, q.rate,
-        (extract(epoch FROM q.per) * 1000)::bigint, q.limits_from, coalesce(q.due, 0), coalesce(q.later, 0),
+        (extract(epoch FROM q.per) * 1000)::bigint, q.max_running_per_key, q.rate_per_key,
+        (extract(epoch FROM q.per_key) * 1000)::bigint, q.limits_from, coalesce(q.due, 0), coalesce(q.later, 0),
         coalesce(q.running, 0), coalesce(q.workers, 0)
     FROM queues q
     FULL JOIN (SELECT p_queue AS queue WHERE p_queue IS NOT NULL) asked ON asked.queue = q.queue
@@ -191,7 +227,8 @@ $$;
 COMMENT ON FUNCTION resume_queue IS 'End a pause.';
 
 CREATE FUNCTION limit_queue(
-    queue text, max_running integer DEFAULT NULL, rate integer DEFAULT NULL, per interval DEFAULT '1 second'
+    queue text, max_running integer DEFAULT NULL, rate integer DEFAULT NULL, per interval DEFAULT '1 second',
+    max_running_per_key integer DEFAULT NULL, rate_per_key integer DEFAULT NULL, per_key interval DEFAULT '1 second'
 )
     RETURNS void
     LANGUAGE sql
@@ -202,12 +239,15 @@ AS $$
         json_build_object(
             'max_running', max_running,
             'rate_count', rate,
-            'rate_ms', CASE WHEN rate IS NOT NULL THEN (extract(epoch FROM per) * 1000)::bigint END
+            'rate_ms', CASE WHEN rate IS NOT NULL THEN (extract(epoch FROM per) * 1000)::bigint END,
+            'max_running_per_key', max_running_per_key,
+            'rate_per_key_count', rate_per_key,
+            'rate_per_key_ms', CASE WHEN rate_per_key IS NOT NULL THEN (extract(epoch FROM per_key) * 1000)::bigint END
         )
     );
 $$;
 COMMENT ON FUNCTION limit_queue IS
-    'Set both limits of a queue: how many run at once on all workers, how many start within any period. Null: no limit.';
+    'Set all limits of a queue: how many run at once on all workers, how many start within any period, in all and per key. Null: no limit.';
 
 CREATE FUNCTION scale_queue(queue text, slots integer, worker_id bigint DEFAULT NULL)
     RETURNS boolean

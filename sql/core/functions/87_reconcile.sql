@@ -47,7 +47,7 @@ BEGIN
     LEFT JOIN flowstone_materializations m ON m.id = j.id
     WHERE j.id = ANY (flowstone_doing())
         AND j.status = 'doing'
-        AND j.task_name = 'flowstone:materialize'
+        AND j.task_name IN ('flowstone:materialize', 'flowstone:keyed')
         AND (m.status = 'running' AND m.claim = j.attempts) IS NOT TRUE
         -- Workers of procrastinate beat every 10 s; it calls one dead after 30.
         AND NOT EXISTS (
@@ -147,9 +147,9 @@ BEGIN
     -- A worker of procrastinate that deletes what it has finished leaves nothing to put back.
     INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args, attempts, scheduled_at)
     SELECT
-        m.id, m.queue, 'flowstone:materialize', m.priority,
+        m.id, m.queue, flowstone_task_of_job(m.limit_key, m.lane), m.priority,
         CASE WHEN m.run_id IS NULL
-            THEN jsonb_build_object('job', m.asset)
+            THEN flowstone_args_of_job(m.asset, m.limit_key, m.lane)
             ELSE jsonb_build_object('run_id', m.run_id, 'asset', m.asset, 'partition', m.partition)
         END,
         coalesce(m.claim + 1, 0),

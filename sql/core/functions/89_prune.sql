@@ -85,7 +85,7 @@ BEGIN
         DELETE FROM procrastinate_events e
         USING old
         JOIN procrastinate_jobs j ON j.id = old.job_id
-        WHERE e.id = old.id AND j.task_name = 'flowstone:materialize' AND j.status IN ('todo', 'doing')
+        WHERE e.id = old.id AND j.task_name IN ('flowstone:materialize', 'flowstone:keyed') AND j.status IN ('todo', 'doing')
     )
     SELECT count(*), max(old.id) INTO v_count, v_last FROM old;
     IF v_count > 0 THEN

@@ -18,6 +18,7 @@ BEGIN
         FROM procrastinate_jobs j
         WHERE j.status = 'todo'
             AND j.task_name <> 'flowstone:materialize'
+            AND j.task_name <> 'flowstone:keyed'
             AND (p_queues IS NULL OR j.queue_name = ANY (p_queues))
             AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
             -- CASE keeps the planner from joining every job with every other.

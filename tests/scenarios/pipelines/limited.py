@@ -19,6 +19,12 @@ async def paced(number: int) -> int:
     return number
 
 
+@limited.job(queue="lanes", lane="lane")
+async def laned(lane: int, number: int) -> int:
+    await asyncio.sleep(0.001 * (number % 2))
+    return number
+
+
 @limited.job(queue="narrow")
 async def staying(ctx: JobContext) -> None:
     await Ledger.of_this_process().pass_gate("go")
