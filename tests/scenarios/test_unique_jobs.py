@@ -14,7 +14,7 @@ from flowstone.core.errors import JobExistsError
 from flowstone.core.status import Status
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
-from tests.scenarios.locks import behind_a_lock
+from tests.scenarios.locks import behind_a_lock, connected
 from tests.scenarios.pipelines.uniques import (
     beside,
     lasting,
@@ -197,6 +197,22 @@ class TestCallersTransaction:
             await (one if enqueueing[0] in done else other).commit()
             counts = [sum(it.created for it in await task) for task in enqueueing]
         assert sorted(counts) == [0, 12]
+
+    async def test_one_whose_snapshot_lasts_takes_what_is_free_by_now(
+        self, app: FlowStone, dsn: str, pg: asyncpg.Connection
+    ) -> None:
+        free, held = await app.enqueue_many([synced.with_(it) for it in "ab"])
+        async with connected(dsn) as own, own.transaction(isolation="repeatable_read"):
+            assert await own.fetchval("SELECT count(*) FROM flowstone.flowstone_unique_keys") == 2
+            await free.cancel()
+            calls = [synced.with_(it) for it in "ab"]
+            async with asyncio.timeout(10):
+                taken, found = await app.enqueue_many(calls, conn=own)
+            assert taken.created
+            assert (found.job_id, found.created) == (held.job_id, False)
+
+        assert (await app.enqueue(synced.with_("a"))).job_id == taken.job_id
+        assert await pg.fetch(VIOLATIONS) == []
 
     async def test_one_that_takes_over_a_key_does_not_hold_up_its_last_holder(
         self, app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger

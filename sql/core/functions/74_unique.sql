@@ -66,13 +66,16 @@ BEGIN
         FROM free
         WHERE k.key = free.key;
 
+        -- Own ones are looked for apart: a snapshot that lasts (repeatable read) also shows who had a key
+        -- before it was free and was taken just now.
         SELECT
-            count(*),
-            array_agg(k.key) FILTER (WHERE k.materialization_id <> wanted.id),
-            array_agg(k.materialization_id) FILTER (WHERE k.materialization_id <> wanted.id)
+            count(coalesce(own.key, other.key)),
+            array_agg(other.key) FILTER (WHERE own.key IS NULL AND other.key IS NOT NULL),
+            array_agg(other.materialization_id) FILTER (WHERE own.key IS NULL AND other.key IS NOT NULL)
         INTO v_known, v_keys, v_holders
         FROM unnest(p_keys, p_ids) AS wanted(key, id)
-        JOIN flowstone_unique_keys k ON k.key = wanted.key;
+        LEFT JOIN flowstone_unique_keys own ON own.key = wanted.key AND own.materialization_id = wanted.id
+        LEFT JOIN flowstone_unique_keys other ON other.key = wanted.key AND own.key IS NULL;
         -- One that is missing was let go of in between.
         EXIT WHEN v_known = cardinality(p_keys);
     END LOOP;
