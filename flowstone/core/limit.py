@@ -106,13 +106,13 @@ async def _taken(
     store: Store, name: str, holder: tuple[int, int], max_wait: timedelta | str | float | None
 ) -> int | None:
     patience = None if max_wait is None else duration.parse(max_wait, option="max_wait")
-    try:
-        async with asyncio.timeout(None if patience is None else patience.total_seconds()):
-            with store.wakeups.watch([f"limit:{name}"]) as watch:
-                while True:
-                    taken = await store.take_limit(name, holder)
-                    if taken.wait is None:
-                        return taken.slot_id
+    with store.wakeups.watch([f"limit:{name}"]) as watch:
+        taken = await store.take_limit(name, holder)  # once, however short the patience
+        try:
+            async with asyncio.timeout(None if patience is None else patience.total_seconds()):
+                while taken.wait is not None:
                     await watch.wait(taken.wait.total_seconds() * random.uniform(1.0, 1.2))
-    except TimeoutError:
-        raise LimitTimeoutError(name, patience or timedelta()) from None
+                    taken = await store.take_limit(name, holder)
+        except TimeoutError:
+            raise LimitTimeoutError(name, patience or timedelta()) from None
+    return taken.slot_id
