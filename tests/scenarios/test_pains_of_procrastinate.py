@@ -154,14 +154,14 @@ async def test_1108_1116_a_blip_of_the_database_does_not_end_a_worker(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     """There it is the worker's end. Here it backs off, connects anew and asks what it owns."""
-    worker = spawn.worker(dsn, "errands")
+    worker = spawn.worker(dsn, "errands", slots=1)
     before = await app.enqueue(held.with_(gate="blip"))
     await eventually(partial(ledger.has_starts, 1))
+    after = await app.enqueue(told.with_(what="afterwards"))
     for _ in range(3):
         await pg.execute(CUT_ALL)
         await asyncio.sleep(0)
     ledger.open_gate("blip")
-    after = await app.enqueue(told.with_(what="afterwards"))
 
     assert await before.result(timeout=20) == 1, "it was run again, although nobody died"
     assert await after.result(timeout=20) == "told afterwards"
