@@ -18,6 +18,11 @@ CREATE OR REPLACE FUNCTION flowstone_note_intervention_v1() RETURNS trigger
     SET search_path FROM CURRENT
 AS $$
 BEGIN
+    IF OLD.task_name NOT IN ('flowstone:materialize', 'flowstone:keyed')
+        OR coalesce(current_setting('flowstone_job.is_own', true), '') <> ''
+    THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO flowstone_interventions (job_id, was, by_role, by_application)
     VALUES (OLD.id, OLD.status, session_user, current_setting('application_name'));
     PERFORM pg_notify('flowstone#' || current_schema(), '{"intervention": true}');
@@ -25,27 +30,23 @@ BEGIN
 END;
 $$;
 
+-- The conditions are short, as every statement that updates jobs reads and plans them anew, and each turn
+-- has two: what turns need not ask is asked in the function.
 CREATE OR REPLACE TRIGGER flowstone_job_moved
     AFTER UPDATE OF status ON procrastinate_jobs
     FOR EACH ROW WHEN (
-        OLD.status IN ('todo', 'doing')
-        AND NEW.status <> OLD.status
-        AND NEW.task_name IN ('flowstone:materialize', 'flowstone:keyed')
-        AND CASE
-            WHEN OLD.status = 'todo' THEN NEW.status <> 'doing'
-            ELSE NEW.worker_id IS NOT NULL OR OLD.worker_id IS NULL
+        NEW.status <> 'doing'
+        AND CASE OLD.status
+            WHEN 'doing' THEN NEW.worker_id IS NOT NULL OR OLD.worker_id IS NULL
+            WHEN 'todo' THEN NEW.status <> 'todo'
+            ELSE false
         END
-        AND coalesce(current_setting('flowstone_job.is_own', true), '') = ''
     )
     EXECUTE FUNCTION flowstone_note_intervention_v1();
 
 CREATE OR REPLACE TRIGGER flowstone_job_deleted
     AFTER DELETE ON procrastinate_jobs
-    FOR EACH ROW WHEN (
-        OLD.status IN ('todo', 'doing')
-        AND OLD.task_name IN ('flowstone:materialize', 'flowstone:keyed')
-        AND coalesce(current_setting('flowstone_job.is_own', true), '') = ''
-    )
+    FOR EACH ROW WHEN (OLD.status IN ('todo', 'doing'))
     EXECUTE FUNCTION flowstone_note_intervention_v1();
 
 ALTER TABLE procrastinate_jobs

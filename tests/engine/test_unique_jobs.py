@@ -49,13 +49,28 @@ class TestCosts:
         for status in ("running", "ready", "running", "succeeded"):
             assert await self._calls(pg, status) == 0
 
-    async def test_one_with_a_key_calls_it_where_it_lets_go_alone(
+    async def test_one_with_a_key_calls_it_and_lets_go_where_its_state_is_not_covered(
         self, store: PostgresStore, pg: asyncpg.Connection
     ) -> None:
+        # What it covers is asked in the function: in the condition all others would pay for it.
+        held = "SELECT count(*) FROM flowstone_unique_keys"
         await store.enqueue([unique_job(it) for it in "abc"])
         for status in ("running", "ready", "running"):
-            assert await self._calls(pg, status) == 0
-        assert await self._calls(pg, "succeeded") == 3
+            assert (await self._calls(pg, status), await pg.fetchval(held)) == (3, 3)
+        assert (await self._calls(pg, "succeeded"), await pg.fetchval(held)) == (3, 0)
+
+    async def test_the_conditions_of_triggers_call_no_function_of_ours(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        # Each statement plans them anew, and reads an SQL function in them from its source.
+        triggers = await pg.fetch(
+            "SELECT tgname FROM pg_trigger"
+            " WHERE tgrelid IN"
+            "     ('procrastinate_jobs'::regclass, 'flowstone_materializations'::regclass)"
+            "   AND NOT tgisinternal AND tgqual IS NOT NULL"
+            "   AND pg_get_triggerdef(oid) ~ 'WHEN .*flowstone_[a-z_]+\\(.*EXECUTE'"
+        )
+        assert [it["tgname"] for it in triggers] == []
 
     async def test_a_batch_reads_what_it_has_keys_of_however_many_there_are(
         self, store: PostgresStore, pg: asyncpg.Connection

@@ -286,6 +286,13 @@ AS $$
 DECLARE
     v_holder bigint;
 BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF (OLD.unique_states & flowstone_unique_state(OLD.status) = 0)
+            = (NEW.unique_states & flowstone_unique_state(NEW.status) = 0)
+        THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     IF TG_OP = 'UPDATE' AND NEW.unique_states & flowstone_unique_state(NEW.status) <> 0 THEN
         IF NEW.unique_until <= clock_timestamp() THEN
             RETURN NULL;
@@ -338,13 +345,11 @@ BEGIN
 END;
 $$;
 
+-- The condition is short, as every statement that updates materializations reads and plans it anew: what
+-- those without a key need not know is asked in the function.
 CREATE TRIGGER flowstone_unique_key_moved
     AFTER UPDATE OF status ON flowstone_materializations
-    FOR EACH ROW WHEN (
-        OLD.unique_key IS NOT NULL
-        AND (OLD.unique_states & flowstone_unique_state(OLD.status) = 0)
-            <> (NEW.unique_states & flowstone_unique_state(NEW.status) = 0)
-    )
+    FOR EACH ROW WHEN (OLD.unique_key IS NOT NULL)
     EXECUTE FUNCTION flowstone_keep_unique();
 
 CREATE TRIGGER flowstone_unique_key_deleted
