@@ -30,6 +30,7 @@ class JobMachine(Machine):
     def replace(self, row: Row, by: NewJob, due: datetime | None) -> None:
         """Let a job that is ready be what another would have been."""
         row.arguments, row.queue, row.priority = by.arguments, by.queue, by.priority
+        row.limit_key, row.lane = by.limit_key, by.lane
         self._queue(row, due)
 
     def forget(self, row: Row) -> None:

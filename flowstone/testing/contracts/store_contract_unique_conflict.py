@@ -1,5 +1,7 @@
 """What becomes of a unique job that meets another: it replaces that one, or is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from flowstone.core.contracts.job_queue import Enqueued, NewJob
@@ -88,6 +90,19 @@ class ReplaceContract(StoreSuite):
         assert await enqueue(store, new) == Enqueued(first, created=False)
         record = await job(store, first)
         assert (record.status, record.arguments) == (Status.WAITING, "[1]")
+
+    async def test_it_replaces_the_lane_and_the_key_of_limits(self, store: Store) -> None:
+        first = await created(store, unique_job(delay=MINUTE))
+        before = await created(store, replace(unique_job("before"), lane="one"))
+        worker = await new_worker(store)
+        assert ids(await worker.claims()) == [before]
+
+        # Behind what runs in its lane, until it leaves it again.
+        new = unique_job(on_conflict=OnConflict.REPLACE)
+        assert (await enqueue(store, replace(new, lane="one", limit_key="a"))).replaced
+        assert await worker.claims() == []
+        assert (await enqueue(store, new)).replaced
+        assert ids(await worker.claims()) == [first]
 
     async def test_of_a_batch_the_last_one_counts(self, store: Store) -> None:
         replace = OnConflict.REPLACE

@@ -91,7 +91,9 @@ CREATE FUNCTION flowstone_replace_waiting(
     p_arguments text[],
     p_queues text[],
     p_priorities integer[],
-    p_due timestamptz[]
+    p_due timestamptz[],
+    p_limit_keys text[],
+    p_lanes text[]
 )
     RETURNS TABLE (key text, holder bigint)
     LANGUAGE plpgsql
@@ -120,19 +122,27 @@ BEGIN
     RETURN QUERY
     WITH replaced AS (
         UPDATE flowstone_materializations m
-        SET arguments = given.arguments::json, queue = given.queue, priority = given.priority
-        FROM unnest(p_keys, p_arguments, p_queues, p_priorities, p_due)
-            AS given(key, arguments, queue, priority, due)
+        SET arguments = given.arguments::json,
+            queue = given.queue,
+            priority = given.priority,
+            limit_key = given.limit_key,
+            lane = given.lane
+        FROM unnest(p_keys, p_arguments, p_queues, p_priorities, p_due, p_limit_keys, p_lanes)
+            AS given(key, arguments, queue, priority, due, limit_key, lane)
         JOIN flowstone_unique_keys k ON k.key = given.key
         WHERE m.id = k.materialization_id
             AND m.id = ANY (v_waiting)
             AND m.status = 'ready'
             AND (m.unique_until <= clock_timestamp()) IS NOT TRUE
-        RETURNING m.id, given.key, given.queue, given.priority, given.due
+        RETURNING m.id, m.asset, given.key, given.queue, given.priority, given.due, given.limit_key, given.lane
     ),
     job AS (
         UPDATE procrastinate_jobs j
-        SET queue_name = replaced.queue, priority = replaced.priority, scheduled_at = replaced.due
+        SET queue_name = replaced.queue,
+            priority = replaced.priority,
+            scheduled_at = replaced.due,
+            task_name = flowstone_task_of_job(replaced.limit_key, replaced.lane),
+            args = flowstone_args_of_job(replaced.asset, replaced.limit_key, replaced.lane)
         FROM replaced
         WHERE j.id = replaced.id
     )
@@ -155,7 +165,9 @@ CREATE FUNCTION flowstone_resolve_unique(
     p_priorities integer[],
     p_due timestamptz[],
     p_keys text[],
-    p_conflicts text[]
+    p_conflicts text[],
+    p_limit_keys text[],
+    p_lanes text[]
 )
     RETURNS flowstone_unique_fate
     LANGUAGE plpgsql
@@ -205,14 +217,17 @@ BEGIN
             FROM (
                 SELECT
                     array_agg(own.key) AS keys, array_agg(s.arguments) AS arguments, array_agg(s.queue) AS queues,
-                    array_agg(s.priority) AS priorities, array_agg(s.due) AS due
+                    array_agg(s.priority) AS priorities, array_agg(s.due) AS due,
+                    array_agg(s.limit_key) AS limit_keys, array_agg(s.lane) AS lanes
                 FROM unnest(v_keys, v_places) AS own(key, place)
-                JOIN unnest(p_arguments, p_queues, p_priorities, p_due)
-                    WITH ORDINALITY AS s(arguments, queue, priority, due, place) ON s.place = own.place
+                JOIN unnest(p_arguments, p_queues, p_priorities, p_due, p_limit_keys, p_lanes)
+                    WITH ORDINALITY AS s(arguments, queue, priority, due, limit_key, lane, place)
+                    ON s.place = own.place
                 WHERE own.key = ANY (v_replacing)
             ) given
             CROSS JOIN LATERAL flowstone_replace_waiting(
-                given.keys, given.arguments, given.queues, given.priorities, given.due
+                given.keys, given.arguments, given.queues, given.priorities, given.due, given.limit_keys,
+                given.lanes
             ) done;
             v_replacing := ARRAY(SELECT unnest(v_replacing) EXCEPT SELECT unnest(v_replaced_keys));
         END IF;

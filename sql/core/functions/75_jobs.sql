@@ -66,7 +66,7 @@ BEGIN
         IF 'raise' = ANY (p_conflicts) THEN
             BEGIN
                 v_fate := flowstone_resolve_unique(
-                    p_arguments, p_queues, p_priorities, v_due, p_keys, p_conflicts
+                    p_arguments, p_queues, p_priorities, v_due, p_keys, p_conflicts, p_limit_keys, p_lanes
                 );
             EXCEPTION WHEN SQLSTATE 'FS004' THEN
                 GET STACKED DIAGNOSTICS v_conflict = PG_EXCEPTION_DETAIL;
@@ -80,7 +80,7 @@ BEGIN
             END;
         ELSE
             v_fate := flowstone_resolve_unique(
-                p_arguments, p_queues, p_priorities, v_due, p_keys, p_conflicts
+                p_arguments, p_queues, p_priorities, v_due, p_keys, p_conflicts, p_limit_keys, p_lanes
             );
         END IF;
     END IF;
