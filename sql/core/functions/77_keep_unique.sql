@@ -1,0 +1,116 @@
+-- A unique job holds its key where its state is covered: the triggers that see to it, and who looks after them.
+-- 74_unique.sql says what a key is.
+
+-- Let a job keep its key where its state is covered, and no further.
+--
+-- One that is to do again finds its key taken if it had let go of it when it ran: then there are two, and
+-- this one is ended as cancelled, with the code "superseded". Whoever settled it hears nothing of it.
+CREATE FUNCTION flowstone_keep_unique() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_holder bigint;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF (OLD.unique_states & flowstone_unique_state(OLD.status) = 0)
+            = (NEW.unique_states & flowstone_unique_state(NEW.status) = 0)
+        THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    IF TG_OP = 'UPDATE' AND NEW.unique_states & flowstone_unique_state(NEW.status) <> 0 THEN
+        IF NEW.unique_until <= clock_timestamp() THEN
+            RETURN NULL;
+        END IF;
+        SELECT lost.holder INTO v_holder
+        FROM flowstone_take_unique_keys(ARRAY[NEW.unique_key], ARRAY[NEW.id]) lost;
+        IF FOUND AND NEW.status IN ('ready', 'waiting') THEN
+            PERFORM flowstone_supersede(NEW.id, v_holder, NEW.is_awaited);
+        END IF;
+    ELSIF OLD.unique_until <= clock_timestamp() THEN
+        -- Who has locked it is taking it over, and may be waiting for something that we have locked.
+        DELETE FROM flowstone_unique_keys k
+        WHERE k.key = (
+            SELECT own.key
+            FROM flowstone_unique_keys own
+            WHERE own.key = OLD.unique_key AND own.materialization_id = OLD.id
+            FOR UPDATE SKIP LOCKED
+        );
+    ELSE
+        DELETE FROM flowstone_unique_keys k WHERE k.key = OLD.unique_key AND k.materialization_id = OLD.id;
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+-- End a job that waits, as another has taken its key while it ran. Its rows are locked by whoever put it back.
+CREATE FUNCTION flowstone_supersede(p_id bigint, p_holder bigint, p_is_awaited boolean)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_before text := coalesce(current_setting('flowstone_job.is_own', true), '');
+BEGIN
+    PERFORM set_config('flowstone_job.is_own', 'yes', true);
+    UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = p_id AND j.status = 'todo';
+    PERFORM set_config('flowstone_job.is_own', v_before, true);
+    UPDATE flowstone_materializations m
+    SET status = 'cancelled',
+        finished_at = clock_timestamp(),
+        error = json_build_object(
+            'code', 'superseded',
+            'message', 'job ' || p_holder || ' has taken its unique key meanwhile',
+            'job_id', p_holder
+        )
+    WHERE m.id = p_id;
+    DELETE FROM flowstone_waits w WHERE w.materialization_id = p_id;
+    IF p_is_awaited THEN
+        PERFORM flowstone_notify_jobs(ARRAY[p_id]);
+    END IF;
+END;
+$$;
+
+-- The condition is short, as every statement that updates materializations reads and plans it anew: what
+-- those without a key need not know is asked in the function.
+CREATE TRIGGER flowstone_unique_key_moved
+    AFTER UPDATE OF status ON flowstone_materializations
+    FOR EACH ROW WHEN (OLD.unique_key IS NOT NULL)
+    EXECUTE FUNCTION flowstone_keep_unique();
+
+CREATE TRIGGER flowstone_unique_key_deleted
+    AFTER DELETE ON flowstone_materializations
+    FOR EACH ROW WHEN (OLD.unique_key IS NOT NULL)
+    EXECUTE FUNCTION flowstone_keep_unique();
+
+-- Where keys and jobs contradict each other; no row: nowhere. It reads all jobs, for tests and doubts.
+CREATE FUNCTION flowstone_unique_violations_v1()
+    RETURNS TABLE (violation text, key text, materialization_id bigint)
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT
+        CASE
+            WHEN m.id IS NULL THEN 'its holder is gone'
+            WHEN m.unique_key IS DISTINCT FROM k.key THEN 'its holder has another key'
+            ELSE 'its holder is ' || m.status || ', which the key does not cover'
+        END,
+        k.key, k.materialization_id
+    FROM flowstone_unique_keys k
+    LEFT JOIN flowstone_materializations m ON m.id = k.materialization_id
+    WHERE m.id IS NULL
+        OR m.unique_key IS DISTINCT FROM k.key
+        OR (m.unique_states & flowstone_unique_state(m.status) = 0
+            AND (m.unique_until <= clock_timestamp()) IS NOT TRUE)
+    UNION ALL
+    SELECT 'it is ' || m.status || ' without its key', m.unique_key, m.id
+    FROM flowstone_materializations m
+    WHERE m.unique_key IS NOT NULL
+        AND m.status IN ('ready', 'waiting', 'running')
+        AND m.unique_states & flowstone_unique_state(m.status) <> 0
+        AND (m.unique_until <= clock_timestamp()) IS NOT TRUE
+        AND NOT EXISTS (
+            SELECT FROM flowstone_unique_keys k WHERE k.key = m.unique_key AND k.materialization_id = m.id
+        );
+$$;
