@@ -27,6 +27,8 @@ UNIQUE: dict[str, tuple[Literal["waiting", "running"], ...]] = {
 }
 """Unique by a key: one at a time, or one that waits, which may meet a twin when tried again."""
 
+KEYED = [*UNIQUE, "laned"]
+
 WRITE = "INSERT INTO chaos.written (job_id, token) VALUES ($1, $2)"
 
 
@@ -37,6 +39,12 @@ def all_jobs(audit: Audit) -> Pipeline:
         _add(pipeline, name, behavior, Body(name, audit, 0.005 + number / 200))
     for name, states in UNIQUE.items():
         _add_unique(pipeline, name, Body("flaky", audit, 0.05), Unique(by=["key"], states=states))
+    laned_body = Body("flaky", audit, 0.03)
+
+    @pipeline.job(queue=JOBS_QUEUE, retry=RETRY, lane="key")
+    async def laned(ctx: JobContext, note: str, key: str) -> Returned:
+        return await laned_body.job(ctx, note)
+
     ticking = Body("plain", audit, 0.005)
 
     @pipeline.job(queue=JOBS_QUEUE, retry=RETRY)
@@ -53,9 +61,9 @@ def end_of_job(full_name: str) -> str:
     return JOBS.get(full_name.partition(".")[2], Behavior()).ends
 
 
-def is_unique(full_name: str) -> bool:
+def takes_key(full_name: str) -> bool:
     """Whether a job takes a key beside its note."""
-    return full_name.partition(".")[2] in UNIQUE
+    return full_name.partition(".")[2] in KEYED
 
 
 def _add(pipeline: Pipeline, name: str, behavior: Behavior, body: Body) -> None:

@@ -15,7 +15,7 @@ from tests.chaos.app import application, fates
 from tests.chaos.audit import Audit
 from tests.chaos.catalogue import INVARIANTS
 from tests.chaos.client import Asked
-from tests.chaos.jobs import JOBS_QUEUE, SCHEDULE, is_unique
+from tests.chaos.jobs import JOBS_QUEUE, SCHEDULE, takes_key
 from tests.chaos.journal import Journal
 from tests.chaos.limited import NAMES, NARROW_QUEUE, PACED_QUEUE
 from tests.scenarios.eventually import eventually
@@ -157,6 +157,12 @@ HARM = {
         UPDATE flowstone_materializations
         SET unique_key = 'x', started_at = finished_at - interval '1 min' WHERE run_id IS NULL
     """,
+    "of the jobs of a lane one has ended when another begins": """
+        UPDATE flowstone_materializations
+        SET asset = 'jobs.laned', arguments = '{"key": "a"}',
+            started_at = finished_at - interval '1 min'
+        WHERE run_id IS NULL
+    """,
     "a job that is asked for again with the same dedupe is one job": """
         UPDATE chaos.same_jobs SET job_ids = '{1,2}'
     """,
@@ -208,7 +214,7 @@ async def finish_jobs(app: FlowStone, pg: asyncpg.Connection, asked: Asked) -> N
     jobs = {name: it for name, it in app.definitions.jobs.items() if name.startswith("jobs.")}
     names = list(jobs)
     calls = [
-        job.with_(note=name, key="a") if is_unique(name) else job.with_(note=name)
+        job.with_(note=name, key="a") if takes_key(name) else job.with_(note=name)
         for name, job in jobs.items()
     ]
     handles: list[JobHandle[object]] = await app.enqueue_many(calls, delay="1ms")

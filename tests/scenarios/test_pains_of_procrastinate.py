@@ -24,7 +24,16 @@ from flowstone.testing.contracts.store_runs import QUEUE, new_worker, succeeded
 from tests.engine.test_plans import blocks_of, turn
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
-from tests.scenarios.pipelines.errands import broken, errands, held, lone, spinning, stubborn, told
+from tests.scenarios.pipelines.errands import (
+    broken,
+    errands,
+    held,
+    lone,
+    orderly,
+    spinning,
+    stubborn,
+    told,
+)
 from tests.scenarios.spawned import Spawner
 
 DAY = timedelta(days=1)
@@ -75,6 +84,15 @@ class TestFetching:
         record = await tomorrow.status()
         assert (record.status, record.attempt) == ("ready", 0)
         assert record.not_before is not None
+
+    async def test_1599_nor_any_of_its_lane(self, app: FlowStone, dsn: str, spawn: Spawner) -> None:
+        """There its lock is held by the future. Here a job takes its place when it is due."""
+        tomorrow = await app.enqueue(orderly.with_(order=1, what="the end"), delay=DAY)
+        today = await app.enqueue(orderly.with_(order=1, what="the begin"))
+        spawn.worker(dsn, "errands")
+
+        assert await today.result(timeout=20) == "the begin of 1"
+        assert (await tomorrow.status()).status == "ready"
 
     @pytest.mark.parametrize("delay", [None, DAY], ids=["ended", "for tomorrow"])
     async def test_1242_fetching_costs_what_the_batch_does(

@@ -1,4 +1,4 @@
-"""A unique key has one holder, which lets go of it; nothing that is the same is there twice."""
+"""A unique key has one holder, which lets go of it; a lane has one job at a time."""
 
 from tests.chaos.invariants.invariant import Invariant
 
@@ -32,6 +32,19 @@ INVARIANTS = (
         FROM flowstone.flowstone_materializations a
         JOIN flowstone.flowstone_materializations b ON b.unique_key = a.unique_key AND b.id > a.id
         WHERE a.asset = 'jobs.single'
+            AND tstzrange(a.started_at, a.finished_at) && tstzrange(b.started_at, b.finished_at)
+            AND a.started_at IS NOT NULL AND b.started_at IS NOT NULL
+        """,
+    ),
+    Invariant(
+        "of the jobs of a lane one has ended when another begins",
+        """
+        SELECT a.id, b.id AS other, a.started_at, a.finished_at, b.started_at AS at
+        FROM flowstone.flowstone_materializations a
+        JOIN flowstone.flowstone_materializations b
+            ON b.asset = a.asset AND b.id > a.id
+            AND b.arguments ->> 'key' = a.arguments ->> 'key'
+        WHERE a.asset = 'jobs.laned'
             AND tstzrange(a.started_at, a.finished_at) && tstzrange(b.started_at, b.finished_at)
             AND a.started_at IS NOT NULL AND b.started_at IS NOT NULL
         """,

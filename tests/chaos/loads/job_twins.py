@@ -1,16 +1,20 @@
-"""Unique jobs, asked for by several at once: one is enqueued, the others are told of that one."""
+"""
+Jobs with a key, asked for by several at once.
+
+Of unique ones one is enqueued, and the others are told of it; those of a lane go one by one.
+"""
 
 import asyncio
 
 from tests.chaos.client import Client
-from tests.chaos.jobs import UNIQUE
+from tests.chaos.jobs import KEYED
 
 MEAN_SECONDS = 0.6
 KEYS = ["a", "b", "c"]
 
 
 async def drive(client: Client) -> None:
-    name, key = client.chance.choice(sorted(UNIQUE)), client.chance.choice(KEYS)
+    name, key = client.chance.choice(KEYED), client.chance.choice(KEYS)
 
     async def ask() -> None:
         app, note = client.app, client.text("job_twins")

@@ -3,7 +3,7 @@
 from flowstone import FlowStone
 from flowstone.core.job import JobCall
 from tests.chaos.client import Client
-from tests.chaos.jobs import is_unique
+from tests.chaos.jobs import takes_key
 from tests.chaos.limited import NAMES
 
 MEAN_SECONDS = 0.6
@@ -13,7 +13,7 @@ DELAYS = (0.0, 0.0, 0.0, 0.3, 1.5, 7.0)
 def a_call(client: Client, app: FlowStone, note: str) -> JobCall[object]:
     """Return a call of some job of this application, which says what it is for."""
     all_jobs = app.definitions.jobs
-    names = [it for it in sorted(all_jobs) if not is_unique(it) and it not in NAMES]
+    names = [it for it in sorted(all_jobs) if not takes_key(it) and it not in NAMES]
     call: JobCall[object] = all_jobs[client.chance.choice(names)].with_(note=note)
     return call
 

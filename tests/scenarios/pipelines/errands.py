@@ -15,6 +15,11 @@ async def told(what: str) -> str:
     return f"told {what}"
 
 
+@errands.job(lane="order")
+async def orderly(order: int, what: str) -> str:
+    return f"{what} of {order}"
+
+
 @errands.job
 async def held(ctx: JobContext, gate: str) -> int:
     """Return its attempt, once the gate is open."""
