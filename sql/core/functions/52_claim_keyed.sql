@@ -101,6 +101,7 @@ $$;
 -- back; null: nothing is, or it is timed.
 CREATE FUNCTION flowstone_pick_keyed(p_queue text, p_slots integer, OUT picked bigint[], OUT wait_ms bigint)
     LANGUAGE plpgsql
+    SET enable_bitmapscan = off
 AS $$
 DECLARE
     v_queue flowstone_queues;
