@@ -10,7 +10,17 @@ from bench.runner import OURS, Contestant, Phase
 PEERS = ("procrastinate", "pgqueuer", "oban", "graphile-worker")
 METRICS = ("jobs_per_s", "enqueued_per_s", "start_ms_p50")
 
-RATIOS = tuple(Ratio(metric, peer, metric) for metric in METRICS for peer in PEERS)
+RATIOS = (
+    *(Ratio(metric, peer, metric) for metric in METRICS for peer in PEERS),
+    *(
+        Ratio(metric, OURS, plain, label=f"kept/{metric}")
+        for metric, plain in (
+            ("unique_enqueued_per_s", "enqueued_per_s"),
+            ("unique_jobs_per_s", "jobs_per_s"),
+            ("limited_jobs_per_s", "jobs_per_s"),
+        )
+    ),
+)
 
 
 def contestants(*, quick: bool) -> tuple[Contestant, ...]:
@@ -28,7 +38,18 @@ def contestants(*, quick: bool) -> tuple[Contestant, ...]:
         (Phase("start", started),),
     )
     return (
-        Contestant(OURS, "bench.ours.jobs", all_of_them),
+        Contestant(
+            OURS,
+            "bench.ours.jobs",
+            episodes=(
+                *all_of_them,
+                (Phase("enqueue-unique", drained), Phase("drain-unique", drained)),
+                (
+                    Phase("enqueue-limited", drained, is_counted=False),
+                    Phase("drain-limited", drained),
+                ),
+            ),
+        ),
         Contestant(
             "procrastinate",
             "bench.peers.procrastinate_jobs",

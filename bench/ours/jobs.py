@@ -13,13 +13,16 @@ import asyncpg
 
 from bench.start_times import measure_starts, tell_start
 from bench.trial import Measurement, peak_rss, report, require_count, trial_arguments
-from flowstone import FlowStone, Pipeline
+from flowstone import FlowStone, Pipeline, Unique
+from flowstone.core.job import Job
 from flowstone.core.worker_options import WorkerOptions
 from flowstone.engine.dsn import for_asyncpg
 from flowstone.engine.schema import migrate
 
 CONCURRENCY = 500
 QUEUES = {"default": CONCURRENCY}
+RATE = "1000000/s"
+"""A limit that is counted, and never reached."""
 
 SUCCEEDED = """
 SELECT count(*) AS succeeded, max(finished_at) AS ended
@@ -33,36 +36,48 @@ pipeline = Pipeline("bench")
 async def noop(number: int) -> None: ...
 
 
+@pipeline.job(unique=Unique())
+async def once(number: int) -> None: ...
+
+
 @pipeline.job
 async def told(number: int) -> None:
     tell_start(number)
 
 
-async def enqueue(dsn: str, count: int) -> list[Measurement]:
+async def enqueue(
+    dsn: str,
+    count: int,
+    job: Job[[int], [int], None, object],
+    metric: str,
+    *,
+    is_limited: bool = False,
+) -> list[Measurement]:
     """Make the calls and enqueue them all; that the arguments are bound and checked counts."""
     migrate(dsn)
     async with FlowStone(pipeline, dsn=dsn) as app:
+        if is_limited:
+            await app.queues.limit("default", max_running=CONCURRENCY, rate=RATE)
         started = perf_counter()
-        await app.enqueue_many([noop.with_(number=number) for number in range(count)])
+        await app.enqueue_many([job.with_(number) for number in range(count)])
         seconds = perf_counter() - started
     connection = await asyncpg.connect(**for_asyncpg(dsn))
     ready = await connection.fetchval("SELECT count(*) FROM flowstone.jobs WHERE status = 'ready'")
     await connection.close()
     require_count(ready, count, "ready")
-    return [Measurement("enqueued_per_s", count / seconds, "jobs/s")]
+    return [Measurement(metric, count / seconds, "jobs/s")]
 
 
-async def drain(dsn: str, count: int) -> list[Measurement]:
+async def drain(dsn: str, count: int, metric: str) -> list[Measurement]:
     """Drain with one worker; the time ends with the last job's end, by the database."""
     connection = await asyncpg.connect(**for_asyncpg(dsn))
     async with FlowStone(pipeline, dsn=dsn) as app:
         started: datetime = await connection.fetchval("SELECT clock_timestamp()")
         await app.worker(WorkerOptions(queues=QUEUES, drain=True)).run()
-    memory = peak_rss()
     [(succeeded, ended)] = await connection.fetch(SUCCEEDED)
     await connection.close()
     require_count(succeeded, count, "succeeded")
-    return [Measurement("jobs_per_s", count / (ended - started).total_seconds(), "jobs/s"), memory]
+    return [Measurement(metric, count / (ended - started).total_seconds(), "jobs/s")]
 
 
 async def start(dsn: str, count: int) -> list[Measurement]:
@@ -94,16 +109,27 @@ async def work(dsn: str) -> list[Measurement]:
 async def run_phase(phase: str, dsn: str, count: int) -> list[Measurement]:
     match phase:
         case "enqueue":
-            return await enqueue(dsn, count)
+            return await enqueue(dsn, count, noop, "enqueued_per_s")
         case "drain":
-            return await drain(dsn, count)
+            return [*await drain(dsn, count, "jobs_per_s"), peak_rss()]
+        case "enqueue-unique":
+            return await enqueue(dsn, count, once, "unique_enqueued_per_s")
+        case "drain-unique":
+            return await drain(dsn, count, "unique_jobs_per_s")
+        case "enqueue-limited":
+            return await enqueue(dsn, count, noop, "limited_enqueued_per_s", is_limited=True)
+        case "drain-limited":
+            return await drain(dsn, count, "limited_jobs_per_s")
         case "start":
             return await start(dsn, count)
         case _:
             return await work(dsn)
 
 
-PHASES = ("enqueue", "drain", "start", "work")
+PHASES = (
+    "enqueue", "drain", "enqueue-unique", "drain-unique", "enqueue-limited", "drain-limited",
+    "start", "work",
+)  # fmt: skip
 
 
 def main() -> None:
