@@ -13,7 +13,7 @@ from datetime import timedelta
 from random import Random
 
 from flowstone.core.contracts.job_queue import JobSelection, NewJob
-from flowstone.core.contracts.store import Claim, Settlement
+from flowstone.core.contracts.store import Claim, Settlement, WorkerLostError
 from flowstone.core.status import Status
 from flowstone.core.unique_key import JobState, OnConflict, UniqueKey
 from flowstone.engine.store import PostgresStore
@@ -67,8 +67,12 @@ async def work(store: PostgresStore, random: Random, ledger: Ledger) -> None:
         is_last = ledger.is_open("no-more")
         if random.random() < 0.02:
             worker, held = await _given_up(store, worker), []
-        await worker.beat()
-        held = await worker_turn(worker, held, random, is_last=is_last)
+        try:
+            await worker.beat()
+            held = await worker_turn(worker, held, random, is_last=is_last)
+        except WorkerLostError:
+            # The machine was busy for longer than the lease: the other one has what it had.
+            worker, held = await new_worker(store, lease=LEASE), []
         await store.rescue(max_rescues=3)
         if is_last and not held and not await _is_left(store):
             return
