@@ -25,7 +25,7 @@ def sql_root() -> Path:
 
 @lru_cache
 def script(name: str) -> str:
-    """Return the text of one SQL file, such as ``core/tables.sql``."""
+    """Return the text of one SQL file, such as ``core/views.sql``."""
     return (sql_root() / name).read_text(encoding="utf-8")
 
 
@@ -34,12 +34,14 @@ def truth(feature: str) -> tuple[str, ...]:
     """
     Name the files that define one feature, in the order in which they load.
 
-    Tables first, then one file per function in the order of their names, then views.
+    Tables first, then functions, each in the order of the files' names, then views.
     """
     folder = sql_root() / feature
-    functions = sorted(folder.glob("functions/*.sql"))
-    views = [folder / "views.sql"] if (folder / "views.sql").exists() else []
-    files = [folder / "tables.sql", *functions, *views]
+    files = [
+        *sorted(folder.glob("tables/*.sql")),
+        *sorted(folder.glob("functions/*.sql")),
+        *folder.glob("views.sql"),
+    ]
     return tuple(file.relative_to(sql_root()).as_posix() for file in files)
 
 

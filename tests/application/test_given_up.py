@@ -1,13 +1,15 @@
-"""A worker that was given up while both of its turns were under way registers once."""
+"""What a worker does that was given up, or that has lost a single claim to others."""
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 from flowstone import FlowStone, Pipeline
 from flowstone.core.contracts.store import Capacity, Settlement, Turn, WorkerInfo
 from flowstone.core.defaults.memory_store import MemoryStore
+from flowstone.core.status import Event
 from flowstone.core.worker_options import WorkerOptions
-from tests.application.stage import OneMemory, eventually
+from tests.application.stage import OneMemory, Stage, eventually, working
 
 
 class SlowStore(MemoryStore):
@@ -53,3 +55,27 @@ async def test_the_second_turn_to_hear_of_it_hears_nothing_new() -> None:
     assert len(store.registered) == 2
     worker.stop()
     await asyncio.wait_for(working, 5)
+
+
+async def test_a_body_whose_claim_has_gone_to_others_is_stopped(stage: Stage) -> None:
+    pipeline, begun, stopped = Pipeline("p"), asyncio.Event(), asyncio.Event()
+
+    @pipeline.job
+    async def endless() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    async with stage.build(pipeline) as app:
+        await app.enqueue(endless.with_())
+        async with working(app) as worker:
+            await asyncio.wait_for(begun.wait(), 10)
+            [(id_, claim)] = await app.store.owned(worker._worker_id)
+            behind = Settlement(id_, claim, Event.HANDED_BACK, delay=timedelta(hours=1))
+            await app.store.turn(worker._worker_id, [behind], Capacity())
+            app.store.wakeups.publish("intervention")  # somebody has moved a job: look what is ours
+
+            await asyncio.wait_for(stopped.wait(), 10)
+            await asyncio.wait_for(worker.wait_idle(), 10)
