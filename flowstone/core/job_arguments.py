@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -104,17 +105,24 @@ class JobArguments:
             raise JobArgumentsError(self._job, f"at {error.path}: {error.why}") from error
         return {it.parameter: getattr(read, it.parameter) for it in self._wanted}
 
-    def key(self, text: JsonText, unique: Unique, codec: Codec) -> UniqueKey:
+    def key(
+        self, given: Mapping[str, object], text: JsonText, unique: Unique, codec: Codec
+    ) -> UniqueKey:
         """
         Return what makes a job with these arguments the same as another.
+
+        Args:
+            text: What `encode` made of them.
 
         Raises:
             JobArgumentsError: They are not what the function takes.
         """
+        if self._defaults is not None and self._are_plain(given):
+            return unique.key_of(self._job, unique.chosen({**self._defaults, **given}))
         # Decoded and encoded again, what was left to a default, or given as another type that
         # fits, is the same.
-        chosen = unique.chosen(self.decode(text, codec))
-        return unique.key_of(self._job, codec.encode(chosen, max_bytes=2 * MAX_BYTES))
+        chosen = codec.encode(unique.chosen(self.decode(text, codec)), max_bytes=2 * MAX_BYTES)
+        return unique.key_of(self._job, json.loads(chosen))
 
     def full(self, text: JsonText, codec: Codec) -> JsonText:
         """

@@ -107,7 +107,9 @@ class JobSubmissions:
             job.options.priority if priority is None else priority,
             at,
             delay,
-            None if unique is None else job.arguments.key(arguments, unique, self._codec),
+            None
+            if unique is None
+            else job.arguments.key(call.arguments, arguments, unique, self._codec),
         )
         key, lane = self._limit_keys.get(queue), job.options.lane
         if key is not None or lane is not None:

@@ -80,7 +80,7 @@ class ScheduleRows:
         unique = call.job.options.unique
         if unique is None:
             return None
-        key = call.job.arguments.key(arguments, unique, self._codec)
+        key = call.job.arguments.key(call.arguments, arguments, unique, self._codec)
         # There is nobody to raise to: then the job that is there is the tick's, too.
         raises = key.on_conflict is OnConflict.RAISE
         return replace(key, on_conflict=OnConflict.EXISTING) if raises else key

@@ -16,7 +16,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, cast
 
 from flowstone.core import duration
 from flowstone.core.errors import InvalidOptionError
@@ -64,19 +64,18 @@ class Unique:
             )
         object.__setattr__(self, "on_conflict", OnConflict(self.on_conflict))
 
-    def key_of(self, job: str, chosen: str) -> UniqueKey:
+    def key_of(self, job: str, chosen: Mapping[str, object]) -> UniqueKey:
         """
         Return the key of one job.
 
         Args:
             job: Its full name.
-            chosen: The arguments that count, as JSON.
+            chosen: The arguments that count, as JSON has them.
         """
-        within = None if self.within is None else duration.parse(self.within)
-        states = frozenset(map(JobState, self.states))
-        return UniqueKey(
-            _hash(job, json.loads(chosen)), states, within, OnConflict(self.on_conflict)
-        )
+        within = self.within if isinstance(self.within, timedelta) else None
+        # Parsed when this was made.
+        states = cast("frozenset[JobState]", self.states)
+        return UniqueKey(_hash(job, chosen), states, within, cast("OnConflict", self.on_conflict))
 
     def chosen(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """Return the arguments that count."""
@@ -88,8 +87,11 @@ def dedupe_key(job: str, text: str, place: int) -> UniqueKey:
     return UniqueKey(_hash(job, ["dedupe", text, place]), ALL_STATES)
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
 def _hash(job: str, what: object) -> str:
-    canonical = json.dumps([job, what], sort_keys=True, separators=(",", ":"))
+    canonical = _CANONICAL.encode([job, what])
     return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 

@@ -119,7 +119,7 @@ def test_what_is_left_to_a_default_makes_the_same_key() -> None:
 
     given = [{"to": "ann"}, {"to": "ann", "copies": 1}]
 
-    assert len({takes.key(takes.encode(it, CODEC), unique, CODEC) for it in given}) == 1
+    assert len({takes.key(it, takes.encode(it, CODEC), unique, CODEC) for it in given}) == 1
 
 
 def test_a_whole_number_that_waits_for_a_float_comes_as_one() -> None:

@@ -25,7 +25,7 @@ def key(call: JobCall[object]) -> str:
     unique = call.job.options.unique
     assert unique is not None
     arguments = call.job.arguments
-    return arguments.key(arguments.encode(call.arguments, codec), unique, codec).key
+    return arguments.key(call.arguments, arguments.encode(call.arguments, codec), unique, codec).key
 
 
 def sync_job(unique: Unique, name: str = "sync") -> AnyJob:
@@ -49,6 +49,16 @@ class TestKey:
         assert key(sync.with_(customer=1)) == wanted
         assert key(sync.with_(weight=1, customer=1)) == wanted
         assert key(sync.with_(1, frozenset(), None, 1.0)) == wanted
+
+    def test_also_when_all_are_plain_and_when_one_only_fits(self) -> None:
+        @Pipeline("shop").job(unique=Unique())
+        async def weigh(customer: int, weight: float = 2.0, note: str = "ä") -> None: ...
+
+        wanted = key(weigh.with_(1))
+
+        assert key(weigh.with_(1, 2.0, "ä")) == wanted
+        assert key(weigh.with_(1, weight=2)) == wanted
+        assert key(weigh.with_(1, weight=2.5)) != wanted
 
     def test_each_argument_counts(self) -> None:
         sync = sync_job(Unique())
