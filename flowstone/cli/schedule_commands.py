@@ -21,8 +21,9 @@ from flowstone.cli.output import (
 )
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
-from flowstone.core.contracts.schedule_store import Missed, ScheduleRecord
+from flowstone.core.contracts.schedule_store import ScheduleRecord
 from flowstone.core.errors import UnknownJobError
+from flowstone.core.missed import Missed
 from flowstone.core.schedule import POLICIES
 
 name_argument = click.argument("name", metavar="SCHEDULE")

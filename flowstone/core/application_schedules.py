@@ -6,7 +6,7 @@ from itertools import chain, islice
 
 from flowstone.core.asset import Location
 from flowstone.core.contracts.codec import Codec
-from flowstone.core.contracts.schedule_store import Missed, ScheduleRecord
+from flowstone.core.contracts.schedule_store import ScheduleRecord
 from flowstone.core.contracts.store import Store
 from flowstone.core.definitions import Definitions
 from flowstone.core.draft import surroundings
@@ -18,6 +18,7 @@ from flowstone.core.errors import (
 )
 from flowstone.core.job import JobCall
 from flowstone.core.job_handle import JobHandle
+from flowstone.core.missed import Missed
 from flowstone.core.schedule import schedule_of
 from flowstone.core.schedule_rows import ScheduleRows
 

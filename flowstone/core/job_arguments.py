@@ -9,12 +9,12 @@ from typing import Any
 
 from flowstone.core.asset import Asset
 from flowstone.core.contracts.codec import Codec
-from flowstone.core.contracts.store import JsonText
 from flowstone.core.errors import (
     JobArgumentsError,
     ValueNotReadableError,
     ValueNotStorableError,
 )
+from flowstone.core.json_value import JsonText
 from flowstone.core.signature import OwnArgument
 from flowstone.core.unique import Unique
 from flowstone.core.unique_key import UniqueKey

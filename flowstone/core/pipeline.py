@@ -22,13 +22,13 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from flowstone.core.annotations import innermost
 from flowstone.core.asset import Asset, AssetRef, Definition, Location
-from flowstone.core.contracts.schedule_store import Missed
 from flowstone.core.decorators import AssetDecorator, JobDecorator
 from flowstone.core.draft import Draft, surroundings
 from flowstone.core.errors import DefinitionError, Problem
 from flowstone.core.io_choice import IOLike
 from flowstone.core.job import JOB_RETRY, AnyJob, Job, JobCall
 from flowstone.core.job_context import JobContext
+from flowstone.core.missed import Missed
 from flowstone.core.options import OptionReader, Options, name_objection
 from flowstone.core.results import Cancel, Skip, Snooze
 from flowstone.core.retry import Retry

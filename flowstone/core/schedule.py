@@ -12,9 +12,9 @@ It is a row from when the first worker starts; until then it is only said.
 from dataclasses import dataclass, field
 
 from flowstone.core.asset import Location
-from flowstone.core.contracts.schedule_store import Missed
 from flowstone.core.errors import DefinitionError
 from flowstone.core.job import JobCall
+from flowstone.core.missed import Missed
 from flowstone.core.options import OptionReader
 
 POLICIES: tuple[Missed, ...] = ("skip", "one", "all")

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.cron_parser import CronParser
 from flowstone.core.contracts.schedule_store import NewSchedule
-from flowstone.core.contracts.store_records import JsonText
 from flowstone.core.errors import InvalidOptionError, JobArgumentsError
 from flowstone.core.job import JobCall
+from flowstone.core.json_value import JsonText
 from flowstone.core.planner import DEFAULT_QUEUE
 from flowstone.core.schedule import Schedule
 from flowstone.core.unique_key import OnConflict, UniqueKey

@@ -11,7 +11,7 @@ import pytest
 
 from flowstone import FlowStone, Pipeline, Unique
 from flowstone.core import scheduling
-from flowstone.core.contracts.schedule_store import Advance, Missed, Ticked
+from flowstone.core.contracts.schedule_store import Advance, Ticked
 from flowstone.core.errors import (
     DatabaseError,
     DefinitionError,
@@ -20,6 +20,7 @@ from flowstone.core.errors import (
     ScheduleNotFoundError,
     UnknownJobError,
 )
+from flowstone.core.missed import Missed
 from flowstone.core.scheduling import enqueue_due
 from tests.application.conftest import AppOf
 from tests.application.stage import Heard, Stage, eventually, working

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flowstone.core.contracts.schedule_store import DueSchedule, Missed
+from flowstone.core.contracts.schedule_store import DueSchedule
+from flowstone.core.missed import Missed
 from flowstone.core.ticking import MOST_MADE_UP, STILL_FRESH, advance
 
 MIDNIGHT = datetime(2026, 1, 15, tzinfo=UTC)

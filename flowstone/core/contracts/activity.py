@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flowstone.core.contracts.store_records import JsonText
+from flowstone.core.json_value import JsonText
 
 MOST_COUNTED = 10_000
 """Counts of what waits end here: a view that looks every second must not read a million rows."""

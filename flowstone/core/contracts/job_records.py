@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flowstone.core.contracts.store_records import JsonText
+from flowstone.core.json_value import JsonText
 from flowstone.core.status import Status
 from flowstone.core.unique_key import UniqueKey
 

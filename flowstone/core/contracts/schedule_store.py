@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from flowstone.core.contracts.store_records import JsonText
+from flowstone.core.json_value import JsonText
+from flowstone.core.missed import Missed
 from flowstone.core.unique_key import UniqueKey
-
-Missed: TypeAlias = Literal["skip", "one", "all"]
-"""What becomes of ticks that nobody enqueued in time; see `flowstone.core.ticking`."""
 
 ScheduleSource: TypeAlias = Literal["code", "runtime"]
 

@@ -27,7 +27,6 @@ from flowstone.core.contracts.store_records import (
     Claim,
     CreatedRun,
     Current,
-    JsonText,
     Key,
     Malformed,
     MaterializationRecord,
@@ -47,6 +46,7 @@ from flowstone.core.contracts.store_records import (
 from flowstone.core.contracts.tables import Tables
 from flowstone.core.contracts.transactions import Transactions
 from flowstone.core.errors import FlowStoneError
+from flowstone.core.json_value import JsonText
 from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus
 from flowstone.core.wakeups import Wakeups

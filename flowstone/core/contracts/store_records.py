@@ -11,14 +11,12 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from flowstone.core.contracts.queue_records import QueueLimits
+from flowstone.core.json_value import JsonText
 from flowstone.core.outcome import Wake
 from flowstone.core.status import Event, RunStatus, Status
 
 SUSPECT_AFTER = 2
 """Deaths; a first one is held against everything that the worker was at."""
-
-JsonText = str
-"""A JSON document as text, already checked by the codec."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -2,9 +2,9 @@
 
 import json
 
-from flowstone.core.contracts.store_records import JsonText
 from flowstone.core.defaults.memory_rows import Row
 from flowstone.core.errors import DependencyFailedError
+from flowstone.core.json_value import JsonText
 
 
 def upstream_ended(upstream: Row) -> JsonText:

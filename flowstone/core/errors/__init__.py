@@ -5,7 +5,8 @@ Every error that FlowStone raises.
 
     FlowStoneError                      code, retryable, context
     ├─ DefinitionError                  what was written is wrong; raised before anything runs
-    │  ├─ DuplicateAssetError  UnknownAssetError  UnknownJobError (did you mean …?)
+    │  ├─ DuplicateAssetError  UnknownAssetError  UnknownJobError  UnknownLimitError
+    │  │                                (did you mean …?)
     │  ├─ DependencyCycleError
     │  └─ InvalidPartitionError  InvalidOptionError  JobArgumentsError
     ├─ ValidationFailedError            data did not have the declared shape

@@ -7,11 +7,11 @@ from datetime import timedelta
 from flowstone.core.contracts.schedule_store import (
     Advance,
     DueSchedule,
-    Missed,
     NewSchedule,
     ScheduleRecord,
 )
 from flowstone.core.contracts.store import JsonText, Store
+from flowstone.core.missed import Missed
 from flowstone.core.unique_key import JobState, OnConflict, UniqueKey
 from flowstone.testing.contracts.store_runs import ODD_JSON, QUEUE
 from flowstone.testing.contracts.store_suite import StoreSuite
