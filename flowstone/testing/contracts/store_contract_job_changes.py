@@ -225,7 +225,7 @@ class RetryJobsContract(StoreSuite):
     async def test_whoever_serves_the_queue_hears_of_it(self, store: Store) -> None:
         await ended(store, Status.FAILED)
         await enqueued(store, new_job(delay=HOUR, queue="timed"))
-        await store.listen()
+        await store.listen(["ending", "timed"])
         with store.wakeups.watch(["queue:ending", "queue:timed"]) as watch:
             watch.take()
             await change(store, JobChange.RETRY)
