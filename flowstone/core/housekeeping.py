@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from itertools import cycle
 
 from flowstone.core.contracts.store import Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
@@ -64,24 +65,31 @@ class Housekeeping:
                 if "abort" in heard or EVERYTHING in heard:
                     await self._abort_requested()
                 if "intervention" in heard:
-                    await self._mend()
+                    await self._reconcile()
+                    self._doubt()
                 if "queues" in heard or EVERYTHING in heard:
                     await self.scale()
                 if not heard or heard - {"abort", "intervention"}:
                     self._look_again()
 
     async def keep(self) -> None:
-        """Take over from dead workers, and look for what got lost: stop requests, and claims."""
+        """
+        Take over from dead workers, and look for what got lost: stop requests, and claims.
+
+        What a notification tells when it comes is looked for in turns: an idle worker asks the
+        database less than once a second.
+        """
         interval = self._options.lease.total_seconds() / 2
-        while True:
-            await asyncio.sleep(interval * random.uniform(0.5, 1.0))
+        for look in cycle((self.scale, self._reconcile)):
+            await asyncio.sleep(interval * random.uniform(0.75, 1.0))
             try:
                 await self._rescue()
             except Exception as error:
                 logger.warning("Housekeeping will be tried again: %s", error)
             await self._abort_requested()
-            await self.scale()
-            await self._mend()
+            await look()
+            # A turn whose connection was lost may have gone on, and claimed, after we asked.
+            self._doubt()
 
     async def scale(self) -> None:
         """Have as many slots as somebody has said at run time."""
@@ -97,15 +105,13 @@ class Housekeeping:
             self._widen(sum(self._slots.total.values()))
             self._look_again()
 
-    async def _mend(self) -> None:
-        """Put right what others did to jobs, and compare what the store says is ours."""
+    async def _reconcile(self) -> None:
+        """Put right what others did to jobs."""
         try:
             if await reconcile(self._store, self._telemetry):
                 self._look_again()
         except Exception as error:
             logger.warning("Jobs that others have moved will be looked for again: %s", error)
-        # Besides, a turn whose connection was lost may have gone on, and claimed, after we asked.
-        self._doubt()
 
     def tell_held(self, hold: Hold) -> None:
         """Tell who listens that a body held the event loop."""
