@@ -26,9 +26,9 @@ WITH ready AS (
     SELECT nextval('procrastinate_jobs_id_seq') AS id FROM generate_series(1, $1::integer)
 ),
 job AS (
-    INSERT INTO procrastinate_jobs (id, queue_name, task_name, scheduled_at)
+    INSERT INTO procrastinate_jobs (id, queue_name, task_name, args, scheduled_at)
     SELECT
-        id, (ARRAY['one', 'two'])[1 + id % 2], 'flowstone:materialize',
+        id, (ARRAY['one', 'two'])[1 + id % 2], $2, jsonb_build_object('key', 'a', 'lane', id::text),
         CASE WHEN id % 4 < 2 THEN now() + interval '1 day' END
     FROM ready
 ),
@@ -84,12 +84,24 @@ class TestPerSecond:
         )
         assert (await store.activity()).queues == []
 
-
-class TestWhatItReads:
-    async def test_a_backlog_is_counted_up_to_a_limit(
+    async def test_ids_that_are_gone_do_not_thin_the_sample(
         self, store: PostgresStore, pg: asyncpg.Connection
     ) -> None:
-        await pg.execute(BACKLOG, 4 * MOST_COUNTED + 400)
+        await pg.execute("SELECT setval('procrastinate_events_id_seq', 1000000)")
+        await enqueued(store)
+        worker = await new_worker(store)
+        await worker.settle(*map(succeeded, await worker.claims()))
+
+        [queue] = (await store.activity()).queues
+        assert queue.per_second == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("task", ["flowstone:materialize", "flowstone:keyed"])
+class TestWhatItReads:
+    async def test_a_backlog_is_counted_up_to_a_limit(
+        self, store: PostgresStore, pg: asyncpg.Connection, task: str
+    ) -> None:
+        await pg.execute(BACKLOG, 4 * MOST_COUNTED + 400, task)
         await enqueued(store, new_job(queue="three"))
 
         queues = {it.name: (it.due, it.later) for it in (await store.activity()).queues}
@@ -99,10 +111,12 @@ class TestWhatItReads:
             "three": (1, 0),
         }
 
-    async def test_it_reads_no_more_for_a_longer_backlog(self, pg: asyncpg.Connection) -> None:
+    async def test_it_reads_no_more_for_a_longer_backlog(
+        self, pg: asyncpg.Connection, task: str
+    ) -> None:
         read = []
         for count in (1_000, 30_000):
-            await pg.execute(BACKLOG, count)
+            await pg.execute(BACKLOG, count, task)
             await pg.execute("UPDATE procrastinate_events SET at = now() - interval '1 hour'")
             await pg.execute("VACUUM procrastinate_events")
             read.append(await _blocks(pg, "flowstone_activity_v1(10, 100, 10000)"))

@@ -1,6 +1,7 @@
 """What is going on: queues, workers, what runs, what failed."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -60,6 +61,26 @@ class ActivityContract(StoreSuite):
         seen = await queues(store)
         assert (seen["far"].due, seen["far"].later) == (1, 0)
         assert (seen[QUEUE].due, seen[QUEUE].later) == (5, 0)
+
+    async def test_jobs_of_a_limit_key_or_of_a_lane_are_told_like_others(
+        self, store: Store
+    ) -> None:
+        keyed, laned = replace(new_job(), limit_key="a"), replace(new_job(), lane="one")
+        elsewhere = replace(keyed, queue="elsewhere")
+        later = replace(keyed, delay=HOUR, queue="far")
+        await enqueued(store, keyed, keyed, laned, laned, elsewhere, later)
+        worker = await new_worker(store)
+        claims = await worker.claims()
+
+        seen = await queues(store)
+        assert seen == {
+            QUEUE: QueueActivity(QUEUE, 1, 0, 3, 0),
+            "elsewhere": QueueActivity("elsewhere", 1, 0, 0, 0),
+            "far": QueueActivity("far", 0, 1, 0, 0),
+        }
+        await worker.settle(*map(succeeded, claims))
+        done = (await queues(store))[QUEUE].per_second
+        assert done == pytest.approx(3 / LATELY.total_seconds(), rel=0.1)
 
     async def test_a_queue_that_is_paused_says_so_though_it_holds_nothing(
         self, store: Store

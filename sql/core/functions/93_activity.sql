@@ -35,6 +35,8 @@ BEGIN
         END IF;
     END LOOP;
 
+    -- Ids that are gone, as those of what was pruned, make no stretches.
+    v_first := (SELECT e.id FROM procrastinate_events e WHERE e.id >= v_first ORDER BY e.id LIMIT 1);
     v_stretch := greatest(1, (v_end - v_first) / 2000);
     RETURN QUERY
     SELECT ended.queue, count(*) * v_stretch / v_seconds
@@ -43,7 +45,7 @@ BEGIN
             -- Looked up one by one: a join may begin with all jobs there are.
             SELECT j.queue_name::text
             FROM procrastinate_jobs j
-            WHERE j.id = e.job_id AND j.task_name = 'flowstone:materialize'
+            WHERE j.id = e.job_id AND j.task_name IN ('flowstone:materialize', 'flowstone:keyed')
         ) AS queue
         FROM procrastinate_events e
         WHERE e.id = ANY (ARRAY(
@@ -58,56 +60,122 @@ BEGIN
 END;
 $$;
 
--- Queues that hold jobs of ours which are to do, each found from the one before it.
-CREATE FUNCTION flowstone_queues_to_do()
-    RETURNS SETOF text
+-- The next queue by name that holds jobs of ours which are to do, or null; after '' the first.
+CREATE FUNCTION flowstone_next_queue_to_do(p_after text)
+    RETURNS text
     LANGUAGE sql
     STABLE
 AS $$
-    WITH RECURSIVE
-    at_once AS (
-        SELECT (
+    SELECT least(
+        (
             SELECT j.queue_name
             FROM procrastinate_jobs j
-            WHERE j.status = 'todo' AND j.scheduled_at IS NULL AND j.task_name = 'flowstone:materialize'
+            WHERE j.task_name = 'flowstone:materialize' AND j.status = 'todo' AND j.scheduled_at IS NULL
+                AND j.queue_name > p_after
             ORDER BY j.queue_name
             LIMIT 1
-        ) AS name
-        UNION ALL
-        SELECT (
+        ),
+        (
             SELECT j.queue_name
             FROM procrastinate_jobs j
-            WHERE j.status = 'todo' AND j.scheduled_at IS NULL AND j.task_name = 'flowstone:materialize'
-                AND j.queue_name > at_once.name
+            WHERE j.task_name = 'flowstone:materialize' AND j.status = 'todo' AND j.scheduled_at IS NOT NULL
+                AND j.queue_name > p_after
             ORDER BY j.queue_name
             LIMIT 1
-        )
-        FROM at_once
-        WHERE at_once.name IS NOT NULL
-    ),
-    timed AS (
-        SELECT (
+        ),
+        (
             SELECT j.queue_name
             FROM procrastinate_jobs j
-            WHERE j.status = 'todo' AND j.scheduled_at IS NOT NULL AND j.task_name = 'flowstone:materialize'
+            WHERE j.task_name = 'flowstone:keyed' AND j.status = 'todo' AND j.scheduled_at IS NULL
+                AND j.queue_name > p_after
             ORDER BY j.queue_name
             LIMIT 1
-        ) AS name
-        UNION ALL
-        SELECT (
+        ),
+        (
             SELECT j.queue_name
             FROM procrastinate_jobs j
-            WHERE j.status = 'todo' AND j.scheduled_at IS NOT NULL AND j.task_name = 'flowstone:materialize'
-                AND j.queue_name > timed.name
+            WHERE j.task_name = 'flowstone:keyed' AND j.status = 'todo' AND j.scheduled_at IS NOT NULL
+                AND j.queue_name > p_after
             ORDER BY j.queue_name
             LIMIT 1
         )
-        FROM timed
-        WHERE timed.name IS NOT NULL
+    );
+$$;
+
+-- How many jobs of a queue are due, and how many are timed for later than p_now; of each kind p_most are counted,
+-- and no more.
+CREATE FUNCTION flowstone_count_to_do(p_queue text, p_now timestamptz, p_most integer, OUT due bigint, OUT later bigint)
+    LANGUAGE sql
+    STABLE
+AS $$
+    WITH kinds AS (
+        SELECT
+            count(*) AS due, 0 AS later
+        FROM (
+            SELECT
+            FROM procrastinate_jobs j
+            WHERE j.task_name = 'flowstone:materialize' AND j.status = 'todo' AND j.queue_name = p_queue
+                AND j.scheduled_at IS NULL
+            ORDER BY -j.priority::bigint, j.id
+            LIMIT p_most
+        ) counted
+        UNION ALL
+        SELECT
+            count(*), 0
+        FROM (
+            SELECT
+            FROM procrastinate_jobs j
+            WHERE j.task_name = 'flowstone:materialize' AND j.status = 'todo' AND j.queue_name = p_queue
+                AND j.scheduled_at <= p_now
+            ORDER BY j.scheduled_at, j.id
+            LIMIT p_most
+        ) counted
+        UNION ALL
+        SELECT
+            0, count(*)
+        FROM (
+            SELECT
+            FROM procrastinate_jobs j
+            WHERE j.task_name = 'flowstone:materialize' AND j.status = 'todo' AND j.queue_name = p_queue
+                AND j.scheduled_at > p_now
+            ORDER BY j.scheduled_at, j.id
+            LIMIT p_most
+        ) counted
+        UNION ALL
+        SELECT
+            count(*), 0
+        FROM (
+            SELECT
+            FROM procrastinate_jobs j
+            WHERE j.task_name = 'flowstone:keyed' AND j.status = 'todo' AND j.queue_name = p_queue
+                AND j.scheduled_at IS NULL
+            ORDER BY j.args ->> 'key', j.args ->> 'lane', -j.priority::bigint, j.id
+            LIMIT p_most
+        ) counted
+        UNION ALL
+        SELECT
+            count(*), 0
+        FROM (
+            SELECT
+            FROM procrastinate_jobs j
+            WHERE j.task_name = 'flowstone:keyed' AND j.status = 'todo' AND j.queue_name = p_queue
+                AND j.scheduled_at <= p_now
+            ORDER BY j.scheduled_at, j.id
+            LIMIT p_most
+        ) counted
+        UNION ALL
+        SELECT
+            0, count(*)
+        FROM (
+            SELECT
+            FROM procrastinate_jobs j
+            WHERE j.task_name = 'flowstone:keyed' AND j.status = 'todo' AND j.queue_name = p_queue
+                AND j.scheduled_at > p_now
+            ORDER BY j.scheduled_at, j.id
+            LIMIT p_most
+        ) counted
     )
-    SELECT name::text FROM at_once WHERE name IS NOT NULL
-    UNION
-    SELECT name::text FROM timed WHERE name IS NOT NULL;
+    SELECT least(p_most, sum(kinds.due))::bigint, least(p_most, sum(kinds.later))::bigint FROM kinds;
 $$;
 
 -- Queues, workers, what runs (p_most, the longest first) and what failed (p_most, the newest first), as JSON.
@@ -133,17 +201,22 @@ DECLARE
 BEGIN
     seen_at := v_now;
 
-    WITH at_work AS MATERIALIZED (
+    WITH RECURSIVE at_work AS MATERIALIZED (
         SELECT j.queue_name::text AS name, count(*) AS running
         FROM procrastinate_jobs j
-        WHERE j.id = ANY (v_doing) AND j.task_name = 'flowstone:materialize'
+        WHERE j.id = ANY (v_doing) AND j.task_name IN ('flowstone:materialize', 'flowstone:keyed')
         GROUP BY j.queue_name
     ),
     rate AS MATERIALIZED (
         SELECT * FROM flowstone_per_second(v_now - p_lately_ms * interval '1 ms')
     ),
+    to_do AS (
+        SELECT flowstone_next_queue_to_do('') AS name
+        UNION ALL
+        SELECT flowstone_next_queue_to_do(to_do.name) FROM to_do WHERE to_do.name IS NOT NULL
+    ),
     named AS (
-        SELECT flowstone_queues_to_do() AS name
+        SELECT to_do.name FROM to_do WHERE to_do.name IS NOT NULL
         UNION
         SELECT unnest(w.queues) FROM flowstone_workers w
         UNION
@@ -157,44 +230,15 @@ BEGIN
     FROM (
         SELECT
             named.name,
-            least(p_most_counted, (
-                SELECT count(*)
-                FROM (
-                    SELECT
-                    FROM procrastinate_jobs j
-                    WHERE j.status = 'todo' AND j.task_name = 'flowstone:materialize'
-                        AND j.queue_name = named.name AND j.scheduled_at IS NULL
-                    ORDER BY -j.priority::bigint, j.id
-                    LIMIT p_most_counted
-                ) at_once
-            ) + (
-                SELECT count(*)
-                FROM (
-                    SELECT
-                    FROM procrastinate_jobs j
-                    WHERE j.status = 'todo' AND j.task_name = 'flowstone:materialize'
-                        AND j.queue_name = named.name AND j.scheduled_at <= v_now
-                    ORDER BY j.scheduled_at, j.id
-                    LIMIT p_most_counted
-                ) come
-            )) AS due,
-            (
-                SELECT count(*)
-                FROM (
-                    SELECT
-                    FROM procrastinate_jobs j
-                    WHERE j.status = 'todo' AND j.task_name = 'flowstone:materialize'
-                        AND j.queue_name = named.name AND j.scheduled_at > v_now
-                    ORDER BY j.scheduled_at, j.id
-                    LIMIT p_most_counted
-                ) timed
-            ) AS later,
+            to_do.due,
+            to_do.later,
             coalesce((SELECT at_work.running FROM at_work WHERE at_work.name = named.name), 0) AS running,
             coalesce((SELECT rate.per_second FROM rate WHERE rate.queue = named.name), 0) AS per_second,
             EXISTS (
                 SELECT FROM flowstone_queues s WHERE s.name = named.name AND s.paused_at IS NOT NULL
             ) AS is_paused
         FROM named
+        CROSS JOIN LATERAL flowstone_count_to_do(named.name, v_now, p_most_counted) AS to_do
     ) q;
 
     WITH own AS MATERIALIZED (
