@@ -195,6 +195,7 @@ class TestOnPostgres:
 
         found = await findings(app)
 
+        assert found["database"].level is Level.FAIL
         assert "has not answered in 0.05 seconds" in found["database"].message
         silent.close()
         await eventually(lambda: connected)
