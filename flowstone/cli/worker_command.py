@@ -8,13 +8,16 @@ code is 143 or 130.
 """
 
 import asyncio
+import faulthandler
+import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import click
 
@@ -41,6 +44,8 @@ LEASES = (timedelta(seconds=1), timedelta(seconds=25))
 """procrastinate's own workers take a heartbeat that is 30 seconds old for dead."""
 
 SHORTEST_HANG_LIMIT = timedelta(seconds=1)
+
+logger = logging.getLogger(__name__)
 
 LAST_SECONDS = 5.0
 """After the second stop: how long handing back may take before the process just ends."""
@@ -199,9 +204,9 @@ async def work_until_stopped(
             worker.stop()
             loop.call_later(patience, working.cancel)  # the database may be away
             # A body may not let itself be cancelled.
-            loop.call_later(patience + LAST_SECONDS, os._exit, code)
+            loop.call_later(patience + LAST_SECONDS, _give_up, code)
         else:
-            loop.call_later(LAST_SECONDS, os._exit, code)
+            loop.call_later(LAST_SECONDS, _give_up, code)
             working.cancel()
 
     loop.add_signal_handler(signal.SIGTERM, stop, ExitCode.TERMINATED)
@@ -218,6 +223,22 @@ async def work_until_stopped(
     if supervised and worker.is_recycled and not stops:
         return ExitCode.RECYCLED
     return stops[1] if len(stops) > 1 else ExitCode.OK
+
+
+def _give_up(code: ExitCode) -> None:
+    """Say what does not let itself be cancelled, and end without it."""
+    for task in asyncio.all_tasks():
+        logger.error("Has not ended: %s, at %s", task.get_name(), " > ".join(_places(task)))
+    faulthandler.dump_traceback()
+    os._exit(code)
+
+
+def _places(task: asyncio.Task[Any]) -> Iterator[str]:
+    """Yield where the task is, and where what it awaits is."""
+    awaited: Any = task.get_coro()
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        yield f"{frame.f_code.co_name} ({frame.f_code.co_filename}:{frame.f_lineno})"
+        awaited = awaited.cr_await
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -204,6 +205,7 @@ class TestStopping:
             ended = worker.ends()
 
         assert ended.exit_code == 143
+        assert re.search(r"Has not ended: .* > stubborn \(.*park.py:\d+\) > wait ", ended.stderr)
 
 
 def test_a_database_that_drops_every_connection_does_not_end_the_worker(

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,12 @@ server_login_retry = 1
 
 @contextmanager
 def pooler(dsn: str, *, servers: int = 2) -> Iterator[str]:
-    """Yield the DSN of the same database through a pooler, which ends with the block."""
+    """
+    Yield the DSN of the same database through a pooler, which ends with the block.
+
+    Until then it is started again whenever it ends, as 1.18 does now and then when its server
+    restarts.
+    """
     assert BINARY is not None
     parts = conninfo_to_dict(dsn)
     known = {name: parts[name] for name in ("host", "port", "user", "password") if parts.get(name)}
@@ -45,16 +51,31 @@ def pooler(dsn: str, *, servers: int = 2) -> Iterator[str]:
         server = make_conninfo("", **known)
         file.write_text(CONFIG.format(server=server, port=port, servers=servers))
         Path(folder).chmod(0o755)
-        process = subprocess.Popen(
-            [BINARY, "--quiet", file], stderr=subprocess.DEVNULL, user=_user(str(parts["host"]))
-        )
-        try:
+        with _kept([BINARY, "--quiet", str(file)], _user(str(parts["host"]))):
             _wait_for(port)
             address = {"host": "127.0.0.1", "port": port}
             yield make_conninfo("", **address, user=parts["user"], dbname=parts["dbname"])
-        finally:
-            process.kill()
-            process.wait()
+
+
+@contextmanager
+def _kept(command: list[str], user: int | None) -> Iterator[None]:
+    """Run a process for as long as the block runs, again and again if need be."""
+    ended = threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(0.1):
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL, user=user)
+            while process.poll() is None:
+                if ended.wait(0.1):
+                    process.kill()
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        keeper.join()
 
 
 def _user(host: str) -> int | None:
