@@ -54,12 +54,13 @@ BEGIN
 
         WITH free AS MATERIALIZED (
             SELECT k.key, wanted.id
-            FROM unnest(p_keys, p_ids) AS wanted(key, id)
+            FROM unnest(p_keys, p_ids) WITH ORDINALITY AS wanted(key, id, place)
             JOIN flowstone_unique_keys k ON k.key = wanted.key
             LEFT JOIN flowstone_materializations m ON m.id = k.materialization_id
             WHERE k.materialization_id <> wanted.id
                 AND (m.id IS NULL OR m.unique_until <= clock_timestamp())
-            ORDER BY k.key
+            -- The order of the keys, in words that do not suggest a walk along all keys there are.
+            ORDER BY wanted.place
             FOR UPDATE OF k
         )
         UPDATE flowstone_unique_keys k SET materialization_id = free.id
