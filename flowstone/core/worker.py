@@ -43,6 +43,7 @@ from flowstone.core.worker_transactions import WorkerTransactions
 
 logger = logging.getLogger(__name__)
 
+GOODBYE_SECONDS = 3.0
 PATIENCE_SECONDS = 0.1
 """How long a turn may take before the other lane does whatever there is to do."""
 
@@ -347,8 +348,10 @@ class Worker:
             self._joining.cancel()
         self._running.stop_all()
         await self._running.wait()
-        with suppress(DatabaseError):
-            await self._store.unregister_worker(self._worker_id)
+        # Over a silent connection it would not be heard; others find out by the lease.
+        with suppress(DatabaseError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._store.unregister_worker(self._worker_id)
         self._telemetry.execute("worker.stop", {}, {"worker_id": self._worker_id})
 
     def _doubt(self) -> None:
