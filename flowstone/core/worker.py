@@ -43,9 +43,11 @@ from flowstone.core.worker_transactions import WorkerTransactions
 
 logger = logging.getLogger(__name__)
 
-GOODBYE_SECONDS = 3.0
 PATIENCE_SECONDS = 0.1
 """How long a turn may take before the other lane does whatever there is to do."""
+
+GOODBYE_SECONDS = 3.0
+"""How long a worker that ends waits for the store to hear of it."""
 
 NOBODY = 0
 
