@@ -1,7 +1,7 @@
 """``flowstone schedule``: which jobs are enqueued when, and what to do about it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -21,6 +21,7 @@ from flowstone.cli.output import (
 )
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
+from flowstone.core.application_schedules import Schedules
 from flowstone.core.contracts.schedule_store import ScheduleRecord
 from flowstone.core.errors import UnknownJobError
 from flowstone.core.missed import Missed
@@ -162,13 +163,7 @@ def rm_command(settings: Settings, name: str) -> None:
 @pass_settings
 def pause_command(settings: Settings, name: str) -> None:
     """Let a schedule enqueue nothing until it is resumed; twice is harmless."""
-
-    async def work() -> ScheduleRecord:
-        async with opened(settings, by_rows=True) as app:
-            await app.schedules.pause(name)
-            return await app.schedules.get(name)
-
-    _tell(settings, run_async(work))
+    _tell_changed(settings, name, lambda schedules: schedules.pause(name))
 
 
 @click.command(cls=Command)
@@ -176,13 +171,7 @@ def pause_command(settings: Settings, name: str) -> None:
 @pass_settings
 def resume_command(settings: Settings, name: str) -> None:
     """Let a schedule go on with its next tick; what was missed meanwhile stays so."""
-
-    async def work() -> ScheduleRecord:
-        async with opened(settings, by_rows=True) as app:
-            await app.schedules.resume(name)
-            return await app.schedules.get(name)
-
-    _tell(settings, run_async(work))
+    _tell_changed(settings, name, lambda schedules: schedules.resume(name))
 
 
 @click.command(cls=Command)
@@ -200,6 +189,17 @@ def trigger_command(settings: Settings, name: str) -> None:
             note(settings, f"job {handle.job_id} enqueued    flowstone job show {handle.job_id}")
 
     run_async(work)
+
+
+def _tell_changed(
+    settings: Settings, name: str, change: Callable[[Schedules], Awaitable[None]]
+) -> None:
+    async def work() -> ScheduleRecord:
+        async with opened(settings, by_rows=True) as app:
+            await change(app.schedules)
+            return await app.schedules.get(name)
+
+    _tell(settings, run_async(work))
 
 
 def _tell(settings: Settings, record: ScheduleRecord) -> None:
