@@ -12,7 +12,7 @@ asks what it owns and hands back what it does not know: the reply to a claim may
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from flowstone.core.alarm import Alarm
 from flowstone.core.backoff import LONGEST, Backoff
@@ -32,6 +32,7 @@ from flowstone.core.housekeeping import Housekeeping
 from flowstone.core.interventions import tell_malformed
 from flowstone.core.loop_watch import LoopWatch
 from flowstone.core.recycling import Recycling
+from flowstone.core.registration import Registration
 from flowstone.core.set_aside import SetAside
 from flowstone.core.slots import LANES, Slots
 from flowstone.core.status import Event
@@ -45,11 +46,6 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 0.1
 """How long a turn may take before the other lane does whatever there is to do."""
-
-GOODBYE_SECONDS = 3.0
-"""How long a worker that ends waits for the store to hear of it."""
-
-NOBODY = 0
 
 STOPPED = '{"message": "stopped on request"}'
 
@@ -66,7 +62,10 @@ class Worker:
         self._options = options
         self._queues = list(options.by_queue) if options.run_id is None else []
         self._slots = Slots(options.by_queue)
-        self._worker_id = 0
+        self._backoff = Backoff()
+        self._registration = Registration(
+            store, telemetry, options.info(self._queues), self._slots, self._backoff
+        )
         self._running = Underway(executor.abort)
         self._suspects = Suspects(lambda id_: store.suspect(self._worker_id, id_))
         self._finished = Finished()
@@ -86,7 +85,6 @@ class Worker:
         self._must_reconcile = False
         self._changes = Changes()
         self._recycling = Recycling(options.max_jobs, options.max_memory, self.stop)
-        self._backoff = Backoff()
 
     def stop(self) -> None:
         """Take no more work; `run` returns when what runs has ended or was handed back."""
@@ -105,6 +103,10 @@ class Worker:
         hungry = self._hungry and self._slots.is_open
         return not (unsettled or self._turns or hungry or self._is_held)
 
+    @property
+    def _worker_id(self) -> int:
+        return self._registration.worker_id
+
     async def run(self) -> None:
         """
         Work until stopped, or (``drain``) until nothing is due.
@@ -114,7 +116,7 @@ class Worker:
         """
         self._transactions.loop = asyncio.get_running_loop()
         await self._store.listen(self._queues)
-        await self._register()
+        await self._registration.begin(lambda: self._stopping)
         try:
             async with self._background():
                 lanes = [asyncio.create_task(self._lane()) for _ in range(LANES)]
@@ -325,24 +327,8 @@ class Worker:
         self._finished.clear()
         self._set_aside.clear()
         self._running.stop_all()
-        self._worker_id = NOBODY
-        await self._register()
+        await self._registration.begin(lambda: self._stopping)
         self._hungry = True
-
-    async def _register(self) -> None:
-        info = self._options.info(self._queues)
-        while True:
-            try:
-                self._worker_id = await self._store.register_worker(info)
-                break
-            except DatabaseError as error:
-                if not error.retryable or self._stopping:
-                    raise
-                logger.warning("The store does not answer (%s); trying again", error)
-                await self._backoff.wait()
-        self._telemetry.execute(
-            "worker.start", {}, {"worker_id": self._worker_id, "queues": dict(self._slots.total)}
-        )
 
     async def _say_goodbye(self) -> None:
         self._alarm.off()
@@ -350,11 +336,7 @@ class Worker:
             self._joining.cancel()
         self._running.stop_all()
         await self._running.wait()
-        # Over a silent connection it would not be heard; others find out by the lease.
-        with suppress(DatabaseError, TimeoutError):
-            async with asyncio.timeout(GOODBYE_SECONDS):
-                await self._store.unregister_worker(self._worker_id)
-        self._telemetry.execute("worker.stop", {}, {"worker_id": self._worker_id})
+        await self._registration.end()
 
     def _doubt(self) -> None:
         """Ask the store what is ours, before the next turn."""

@@ -1,11 +1,12 @@
 """A worker that dies: nothing of it is settled any more, and others take over."""
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from flowstone.core.contracts.store import Store
 from flowstone.core.errors import DatabaseUnreachableError, InvalidOptionError
-from flowstone.core.worker import NOBODY, Worker
+from flowstone.core.registration import NOBODY
+from flowstone.core.worker import Worker
 from flowstone.testing.passing_time import check_owned, lapse
 
 
@@ -25,15 +26,17 @@ async def crash(worker: Worker) -> Sequence[int]:
         InvalidOptionError: The worker does not run (any longer, or not yet), or the database is not
             marked as being for tests.
     """
-    store, worker_id = worker._store, worker._worker_id
+    registration = worker._registration
+    store, worker_id = worker._store, registration.worker_id
     if worker_id == NOBODY:
         raise InvalidOptionError(
             "this worker does not run: begin it with asyncio.create_task(worker.run()), and wait "
             "for something that it does before it crashes"
         )
     await check_owned(store)
-    worker._store = _Severed()  # type: ignore[assignment]  # refuses whatever is asked of it
-    worker._worker_id = NOBODY  # so whoever beats for it beats for nobody
+    severed: Any = _Severed()  # refuses whatever is asked of it
+    worker._store = registration._store = severed
+    registration.worker_id = NOBODY  # so whoever beats for it beats for nobody
     worker._gave_up = True
     worker._running.stop_all()
     worker.stop()

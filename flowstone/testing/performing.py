@@ -15,11 +15,11 @@ from flowstone.core.io_choice import IOLike
 from flowstone.core.job import Job, JobCall
 from flowstone.core.outcome import Waiting
 from flowstone.core.planner import DEFAULT_QUEUE
+from flowstone.core.registration import NOBODY
 from flowstone.core.resources import Resources
 from flowstone.core.results import Cancel, Skip, Snooze
 from flowstone.core.status import Event
 from flowstone.core.submission import ConfigLike
-from flowstone.core.worker import NOBODY
 from flowstone.core.worker_options import WorkerOptions
 from flowstone.core.worker_transactions import WorkerTransactions
 from flowstone.testing.given_values import GivenValues

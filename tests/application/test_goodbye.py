@@ -24,7 +24,7 @@ class SilentStore(MemoryStore):
 async def test_a_goodbye_that_nobody_hears_does_not_hold_a_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("flowstone.core.worker.GOODBYE_SECONDS", 0.01)
+    monkeypatch.setattr("flowstone.core.registration.GOODBYE_SECONDS", 0.01)
     store = SilentStore()
     app = FlowStone(Pipeline("p"), dsn="memory://", plugins=[OneMemory(store)])
     worker = app.worker()
