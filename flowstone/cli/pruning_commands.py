@@ -80,8 +80,9 @@ def size_command(settings: Settings) -> None:
     """Say how large each table is, with its indexes, and what keeps it from growing."""
     from flowstone.engine.table_sizes import table_sizes
 
-    with database(settings, chosen_application(settings)) as place:
-        sizes = table_sizes(place.dsn, place.schema)
+    app = chosen_application(settings)
+    with database(settings, app) as place:
+        sizes = table_sizes(place.dsn, place.schema, tables=app.tables if app else {})
     items = [
         {
             "table": it.table,

@@ -58,6 +58,8 @@ class FlowStone(ApplicationJobs):
             leaves it to `sweep`.
         retention: How long what has ended is kept; None is for ever.
         limits: Limits of the application's own by name, for ``ctx.limit``.
+        coordinators: By the contract of a plugin, what keeps its state in the place of the plugin's
+            own: a class, or a pair of one and its configuration.
         queues: Limits of queues, by name. A worker writes them when it starts, except where
             somebody has said others at run time (``app.queues.limit``), which stay.
 

@@ -8,7 +8,7 @@ once; those that do (`Assembly._keep_in`) are made anew for each.
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Self, TypeAlias, TypeVar
+from typing import Self, TypeAlias, TypeVar, cast
 
 from flowstone.core import duration, registries
 from flowstone.core import plugin as plugin_loading
@@ -17,13 +17,16 @@ from flowstone.core.application_queues import ApplicationQueues
 from flowstone.core.application_schedules import Schedules
 from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.cron_parser import CronParser
+from flowstone.core.contracts.host import Host
 from flowstone.core.contracts.io_manager import IOManager
 from flowstone.core.contracts.plugin import Plugin
 from flowstone.core.contracts.resource import Configured
 from flowstone.core.contracts.store import Store
 from flowstone.core.contracts.tables import Tables
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
+from flowstone.core.coordinators import CoordinatorEntry, Coordinators
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.definitions import build
 from flowstone.core.executor import Executor
@@ -57,6 +60,7 @@ IOEntry: TypeAlias = (
 )
 
 E = TypeVar("E", bound=Executor)
+C = TypeVar("C", bound=Coordinator)
 
 
 CRON = "cron"
@@ -81,10 +85,12 @@ class Assembly:
         retention: Retention | None = DEFAULT_RETENTION,
         queues: Mapping[str, Queue] | None = None,
         limits: Mapping[str, Limit] | None = None,
+        coordinators: Mapping[type[Coordinator], CoordinatorEntry] | None = None,
     ) -> None:
         self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
         self.registries = registries.in_memory()
         named = [plugin_loading.load(it) if isinstance(it, str) else it for it in plugins]
+        named += plugin_loading.of_strategies(self.pipelines, named)
         self._plugins = plugin_loading.install(named, self.registries)
         self.retention = None if retention is None else checked(retention)
         if self.retention is not None:
@@ -112,6 +118,7 @@ class Assembly:
         in_processes = any(it.options.executor == "process" for it in bodies)
         self._children = Children(self.codec) if in_processes else None
         self._limit_values = values_of(limits)
+        self._given_coordinators = coordinators or {}
         self._keep_in(dsn, schema)
         self._sweeper = Sweeper(self.definitions, self._values.io)
         if sweep_after is not None and self.registries.io.list():
@@ -157,6 +164,11 @@ class Assembly:
         self.schedules = Schedules(self.definitions, self.store, self.codec, self._schedule_rows)
         self.queues = ApplicationQueues(self.store, self._queue_limits)
         self.limits = ApplicationLimits(self.store, self._limit_values)
+        self._coordinators = Coordinators(
+            self.registries.coordinators,
+            self._given_coordinators,
+            is_durable=self.store.is_durable,
+        )
         self._services = Services(self.registries.services, self._emitter)
 
     def _store(self, dsn: str | None, schema: str) -> Store:
@@ -184,6 +196,15 @@ class Assembly:
         """The tables that plugins bring, by name; ``flowstone db migrate`` creates them."""
         return {name: self.registries.tables.instance(name) for name in self.registries.tables}
 
+    def coordinator(self, contract: type[C]) -> C:
+        """
+        Return what keeps the state of a kind of asset for this application.
+
+        Raises:
+            NotRegisteredError: No plugin in use brings the contract.
+        """
+        return self._coordinators.get(contract)
+
     async def open(self) -> Self:
         """
         Connect, and set up the resources; one that fails is reported and harms only its users.
@@ -194,6 +215,11 @@ class Assembly:
         """
         refuse_in_import()
         await self.store.open()
+        try:
+            await self._coordinators.open(cast("Host", self))
+        except BaseException:
+            await self.store.close()
+            raise
         await self.resources.open()
         return self
 
@@ -203,6 +229,7 @@ class Assembly:
         if self._children is not None:
             await self._children.close()
         await self.resources.close()
+        await self._coordinators.close()
         await self.store.close()
 
     async def __aenter__(self) -> Self:
@@ -237,4 +264,5 @@ class Assembly:
             threads=Threads(slots),
             processes=processes,
             limits=self.limits,
+            coordinators=self._coordinators,
         )

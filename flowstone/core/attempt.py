@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 from flowstone.core.application_limits import ApplicationLimits
 from flowstone.core.asset import Asset
@@ -14,7 +15,10 @@ from flowstone.core.attempt_transaction import AttemptTransaction
 from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.context import Context
 from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.store import Claim, StoredInput
+from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
+from flowstone.core.coordinators import Coordinators
 from flowstone.core.errors import DependencyNotReadyError, TransactionError
 from flowstone.core.job_arguments import arguments_of
 from flowstone.core.job_context import JobContext
@@ -29,6 +33,8 @@ from flowstone.core.threads import Threads
 from flowstone.core.values import Values
 from flowstone.core.worker_transactions import WorkerTransactions
 
+C = TypeVar("C", bound=Coordinator)
+
 
 class Attempt:
     """
@@ -40,7 +46,7 @@ class Attempt:
     __slots__ = (
         "_aliases",
         "_claim",
-        "_codec",
+        "_coordinators",
         "_inputs",
         "_limits",
         "_options",
@@ -51,7 +57,9 @@ class Attempt:
         "_values",
         "asset",
         "cancellation",
+        "codec",
         "deadline",
+        "telemetry",
         "transaction",
     )
 
@@ -69,15 +77,19 @@ class Attempt:
         processes: Processes | None,
         transactions: WorkerTransactions,
         limits: ApplicationLimits,
+        telemetry: TelemetryEmitter,
+        coordinators: Coordinators,
     ) -> None:
         self.asset = asset
+        self.codec = codec
+        self.telemetry = telemetry
         self.cancellation = Cancellation()
         self.deadline: asyncio.Timeout | None = None
         self.transaction: AttemptTransaction | None = None
         self._aliases = aliases
         self._claim = claim
+        self._coordinators = coordinators
         self._options = options
-        self._codec = codec
         self._values = values
         self._resources = resources
         self._threads = threads
@@ -103,6 +115,13 @@ class Attempt:
     def attempt(self) -> int:
         return self._claim.attempt
 
+    @property
+    def claim(self) -> int:
+        return self._claim.claim
+
+    def coordinator(self, contract: type[C]) -> C:
+        return self._coordinators.get(contract)
+
     async def call(self, **supplied: object) -> object:
         supplied |= self._own_arguments()
         if self.asset.options.executor == "process":
@@ -121,7 +140,7 @@ class Attempt:
         text = self._claim.arguments
         if text is None:
             return {}
-        return arguments_of(self.asset).decode(text, self._codec)
+        return arguments_of(self.asset).decode(text, self.codec)
 
     async def _call(self, signature: Signature, arguments: dict[str, object]) -> object:
         for argument in signature.arguments:
@@ -135,7 +154,7 @@ class Attempt:
             arguments[signature.context_parameter] = self._context(signature)
         if signature.config_parameter is not None and signature.config_type is not None:
             arguments[signature.config_parameter] = signature.config_type.parse(
-                self._options.config, self._codec, asset=self.asset.full_name
+                self._options.config, self.codec, asset=self.asset.full_name
             )
         if signature.is_async:
             return await signature.call(arguments)  # type: ignore[misc]  # a coroutine function's
@@ -161,11 +180,11 @@ class Attempt:
             config=self._options.config,
             max_bytes=self._values.max_bytes(io) if is_plain else None,
         )
-        given = {name: self._codec.encode(value) for name, value in supplied.items()}
+        given = {name: self.codec.encode(value) for name, value in supplied.items()}
         call = Call(facts, inputs, given)
         returned = await self._processes.call(self.asset, call, self.deadline)
         if isinstance(returned, Encoded) and not is_plain:
-            return self._codec.decode(returned.text, returned.annotation)
+            return self.codec.decode(returned.text, returned.annotation)
         return returned
 
     async def _cross(self, wanted: Input) -> Crossing:

@@ -16,6 +16,7 @@ from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.store import Claim, Settlement, Wait
 from flowstone.core.contracts.strategy import Strategy
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
+from flowstone.core.coordinators import Coordinators
 from flowstone.core.defaults.function_strategy import FunctionStrategy
 from flowstone.core.definitions import Definitions
 from flowstone.core.error_record import MESSAGE_BYTES, describe, harmless, shorten
@@ -68,6 +69,7 @@ class Executor:
         threads: Threads,
         processes: Processes | None,
         limits: ApplicationLimits,
+        coordinators: Coordinators,
     ) -> None:
         self._definitions = definitions
         self._codec = codec
@@ -78,6 +80,7 @@ class Executor:
         self._threads = threads
         self._processes = processes
         self._limits = limits
+        self._coordinators = coordinators
         self._attempts: dict[int, Attempt] = {}
         self.last_error: FlowStoneError | None = None
         """What made the last attempt fail; the cause of what ``app.run`` raises."""
@@ -114,6 +117,8 @@ class Executor:
             processes=self._processes,
             transactions=transactions,
             limits=self._limits,
+            telemetry=self._telemetry,
+            coordinators=self._coordinators,
         )
         span, facts = _span(claim)
         if not listens(self._telemetry, span):

@@ -14,6 +14,7 @@ from flowstone.core.contracts.plugin import Plugin
 from flowstone.core.contracts.registries import Registries
 from flowstone.core.errors import FlowStoneError, MissingExtraError, NotRegisteredError, PluginError
 from flowstone.core.errors.root import reason_text
+from flowstone.core.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -163,6 +164,18 @@ def install(plugins: Iterable[Plugin], registries: Registries) -> list[Installed
             plugin, {kind: names for kind, names in registered.items() if names}
         )
     return list(installed.values())
+
+
+def of_strategies(pipelines: Iterable[Pipeline], given: Sequence[Plugin]) -> list[Plugin]:
+    """Load the plugins that the assets' strategies belong to, apart from those that are given."""
+    known = {plugin.name for plugin in given if isinstance(plugin, Plugin)}
+    wanted: dict[str, None] = {}
+    for pipeline in pipelines:
+        for asset in pipeline.assets:
+            name = getattr(asset.strategy, "plugin", None)
+            if name is not None and name not in known:
+                wanted[name] = None
+    return [load(name) for name in wanted]
 
 
 def _is_own(missing: str | None, point: "EntryPoint") -> bool:

@@ -36,7 +36,7 @@ class PostgresJobQueue(StoreCalls, JobQueue):
     """Jobs in the tables of one schema."""
 
     async def enqueue(self, jobs: Sequence[NewJob], *, conn: object = None) -> Sequence[Enqueued]:
-        found = await self._fetch(
+        found = await self.call(
             "flowstone_enqueue_jobs_v1",
             ENQUEUE_TYPES,
             [it.name for it in jobs],
@@ -60,20 +60,20 @@ class PostgresJobQueue(StoreCalls, JobQueue):
         ]
 
     async def jobs(self, job_ids: Sequence[int]) -> Mapping[int, JobRecord]:
-        found = await self._fetch("flowstone_jobs_v1", ("bigint[]",), list(job_ids))
+        found = await self.call("flowstone_jobs_v1", ("bigint[]",), list(job_ids))
         return {row["id"]: _record(row) for row in found}
 
     async def await_job(self, job_id: int) -> None:
-        await self._fetch("flowstone_await_job_v1", ("bigint",), job_id)
+        await self.call("flowstone_await_job_v1", ("bigint",), job_id)
 
     async def cancel_jobs(self, job_ids: Sequence[int]) -> int:
-        count: int = await self._value(
+        count: int = await self.call_value(
             "flowstone_cancel_jobs_v1", ("bigint[]",), list(job_ids), is_bulk=True
         )
         return count
 
     async def failed_attempts(self, materialization_id: int) -> Sequence[FailedAttempt]:
-        found = await self._fetch("flowstone_errors_v1", ("bigint",), materialization_id)
+        found = await self.call("flowstone_errors_v1", ("bigint",), materialization_id)
         return [FailedAttempt(row["attempt"], row["failed_at"], row["error"]) for row in found]
 
     async def find_jobs(
@@ -86,7 +86,7 @@ class PostgresJobQueue(StoreCalls, JobQueue):
     ) -> JobPage:
         types = (*SELECTION_TYPES, "bigint", "integer")
         given = _arguments(selection, selection.statuses)
-        found = await self._fetch("flowstone_find_jobs_v1", types, *given, before, limit, conn=conn)
+        found = await self.call("flowstone_find_jobs_v1", types, *given, before, limit, conn=conn)
         records = [_record(row) for row in found if row["id"] is not None]
         return JobPage(records, found[0]["next_before"])
 
@@ -102,7 +102,7 @@ class PostgresJobQueue(StoreCalls, JobQueue):
         statuses = change.among(selection.statuses)
         if not statuses:
             return JobBatch(0, None)
-        [row] = await self._fetch(
+        [row] = await self.call(
             "flowstone_change_jobs_v1",
             ("text", *SELECTION_TYPES, "bigint", "integer", "boolean"),
             change.value,
@@ -115,7 +115,7 @@ class PostgresJobQueue(StoreCalls, JobQueue):
         return JobBatch(row["changed_count"], row["next_before"])
 
     async def activity(self, *, most: int = 20) -> Activity:
-        [row] = await self._fetch(
+        [row] = await self.call(
             "flowstone_activity_v1",
             ("integer", "integer", "bigint"),
             most,

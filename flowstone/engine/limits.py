@@ -25,18 +25,18 @@ class PostgresLimits(StoreCalls, Limits):
         ]
         if said:
             text = json.dumps(said)
-            await self._fetch("flowstone_set_limits_v1", ("json", "boolean"), text, by_code)
+            await self.call("flowstone_set_limits_v1", ("json", "boolean"), text, by_code)
 
     async def take_limit(self, name: str, holder: tuple[int, int] | None) -> Taken:
         id_, claim = holder or (None, None)
         types = ("text", "bigint", "integer")
-        (row,) = await self._fetch("flowstone_take_limit_v1", types, name, id_, claim)
+        (row,) = await self.call("flowstone_take_limit_v1", types, name, id_, claim)
         wait = row["wait_ms"]
         return Taken(None if wait is None else timedelta(milliseconds=wait), row["slot_id"])
 
     async def give_back_slot(self, name: str, slot_id: int) -> bool:
         types = ("text", "bigint")
-        return bool(await self._value("flowstone_give_back_slot_v1", types, name, slot_id))
+        return bool(await self.call_value("flowstone_give_back_slot_v1", types, name, slot_id))
 
     async def limits(self, name: str | None = None) -> Sequence[LimitRecord]:
         return [
@@ -47,14 +47,14 @@ class PostgresLimits(StoreCalls, Limits):
                 row["taken"],
                 row["used"],
             )
-            for row in await self._fetch("flowstone_limits_v1", ("text",), name)
+            for row in await self.call("flowstone_limits_v1", ("text",), name)
         ]
 
     async def reset_limit(self, name: str) -> bool:
-        return bool(await self._value("flowstone_reset_limit_v1", ("text",), name))
+        return bool(await self.call_value("flowstone_reset_limit_v1", ("text",), name))
 
     async def remove_limit(self, name: str) -> bool:
-        return bool(await self._value("flowstone_remove_limit_v1", ("text",), name))
+        return bool(await self.call_value("flowstone_remove_limit_v1", ("text",), name))
 
 
 def _rate(count: int | None, per_ms: int | None) -> Rate | None:

@@ -18,10 +18,10 @@ class PostgresQueues(StoreCalls, Queues):
     """Queues in the tables of one schema."""
 
     async def pause_queue(self, queue: str) -> None:
-        await self._fetch("flowstone_pause_queue_v1", ("text", "boolean"), queue, True)
+        await self.call("flowstone_pause_queue_v1", ("text", "boolean"), queue, True)
 
     async def resume_queue(self, queue: str) -> None:
-        await self._fetch("flowstone_pause_queue_v1", ("text", "boolean"), queue, False)
+        await self.call("flowstone_pause_queue_v1", ("text", "boolean"), queue, False)
 
     async def limit_queue(self, queue: str, **changes: Unpack[LimitChanges]) -> None:
         await self._limit(queue, json.dumps(_columns(changes)))
@@ -30,29 +30,29 @@ class PostgresQueues(StoreCalls, Queues):
         await self._limit(queue, None)
 
     async def _limit(self, queue: str, changes: str | None) -> None:
-        await self._fetch("flowstone_limit_queue_v1", ("text", "json"), queue, changes)
+        await self.call("flowstone_limit_queue_v1", ("text", "json"), queue, changes)
 
     async def declare_queues(self, limits: Mapping[str, QueueLimits]) -> None:
         said = [
             {"name": name, **_columns({each: getattr(it, each) for each in LIMITS})}
             for name, it in limits.items()
         ]
-        await self._fetch("flowstone_declare_queues_v1", ("json",), json.dumps(said))
+        await self.call("flowstone_declare_queues_v1", ("json",), json.dumps(said))
 
     async def scale_queue(self, queue: str, slots: int | None, *, worker: int | None) -> bool:
         types = ("text", "integer", "bigint")
-        return bool(await self._value("flowstone_scale_queue_v1", types, queue, slots, worker))
+        return bool(await self.call_value("flowstone_scale_queue_v1", types, queue, slots, worker))
 
     async def slots(self, worker_id: int) -> Mapping[str, int]:
-        found = await self._fetch("flowstone_slots_v1", ("bigint",), worker_id)
+        found = await self.call("flowstone_slots_v1", ("bigint",), worker_id)
         return {row["queue"]: row["slots"] for row in found}
 
     async def queues(self, queue: str | None = None) -> Sequence[QueueRecord]:
-        found = await self._fetch("flowstone_queues_v1", ("text",), queue, is_bulk=True)
+        found = await self.call("flowstone_queues_v1", ("text",), queue, is_bulk=True)
         return [_record(row) for row in found]
 
     async def is_drained(self, queue: str) -> bool:
-        return bool(await self._value("flowstone_is_drained_v1", ("text",), queue))
+        return bool(await self.call_value("flowstone_is_drained_v1", ("text",), queue))
 
 
 def _columns(limits: Mapping[str, object]) -> dict[str, object]:

@@ -30,7 +30,7 @@ class PostgresScheduleStore(StoreCalls, ScheduleStore):
     """Schedules in the tables of one schema."""
 
     async def now(self) -> datetime:
-        now: datetime = await self._value("flowstone_now_v1", ())
+        now: datetime = await self.call_value("flowstone_now_v1", ())
         return now
 
     async def synchronize_schedules(
@@ -44,7 +44,7 @@ class PostgresScheduleStore(StoreCalls, ScheduleStore):
     async def _put(
         self, source: ScheduleSource, pipelines: Sequence[str], schedules: Sequence[NewSchedule]
     ) -> Sequence[Row]:
-        return await self._fetch(
+        return await self.call(
             "flowstone_put_schedules_v1",
             PUT_TYPES,
             source,
@@ -63,27 +63,27 @@ class PostgresScheduleStore(StoreCalls, ScheduleStore):
         )
 
     async def remove_schedule(self, name: str) -> ScheduleSource | None:
-        found: ScheduleSource | None = await self._value(
+        found: ScheduleSource | None = await self.call_value(
             "flowstone_remove_schedule_v1", ("text",), name
         )
         return found
 
     async def pause_schedule(self, name: str) -> bool:
-        return bool(await self._value("flowstone_pause_schedule_v1", ("text",), name))
+        return bool(await self.call_value("flowstone_pause_schedule_v1", ("text",), name))
 
     async def resume_schedule(self, name: str, next_at: datetime | None) -> bool:
         types = ("text", "timestamptz")
-        return bool(await self._value("flowstone_resume_schedule_v1", types, name, next_at))
+        return bool(await self.call_value("flowstone_resume_schedule_v1", types, name, next_at))
 
     async def trigger_schedule(self, name: str) -> int | None:
-        job_id: int | None = await self._value("flowstone_trigger_schedule_v1", ("text",), name)
+        job_id: int | None = await self.call_value("flowstone_trigger_schedule_v1", ("text",), name)
         return job_id
 
     async def schedules(self) -> Sequence[ScheduleRecord]:
-        return [_record(row) for row in await self._fetch("flowstone_schedules_v1", ())]
+        return [_record(row) for row in await self.call("flowstone_schedules_v1", ())]
 
     async def due_schedules(self, *, limit: int) -> tuple[datetime, Sequence[DueSchedule]]:
-        found = await self._fetch("flowstone_due_schedules_v1", ("integer",), limit)
+        found = await self.call("flowstone_due_schedules_v1", ("integer",), limit)
         due = [
             DueSchedule(row["name"], row["cron"], row["timezone"], row["missed"], row["next_at"])
             for row in found
@@ -94,7 +94,7 @@ class PostgresScheduleStore(StoreCalls, ScheduleStore):
     async def advance_schedules(self, advances: Sequence[Advance]) -> Sequence[Ticked]:
         read = [it.schedule for it in advances]
         ticks = [(it.schedule.name, tick) for it in advances for tick in it.ticks]
-        found = await self._fetch(
+        found = await self.call(
             "flowstone_tick_schedules_v1",
             TICK_TYPES,
             [it.name for it in read],

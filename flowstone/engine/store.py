@@ -119,7 +119,7 @@ class PostgresStore(
     async def current(
         self, keys: Sequence[Key], *, reserve: int = 0, conn: object = None
     ) -> tuple[Mapping[Key, Current], Sequence[int]]:
-        found = await self._fetch(
+        found = await self.call(
             "flowstone_current_v1",
             ("text[]", "text[]", "integer"),
             [key.asset for key in keys],
@@ -130,7 +130,7 @@ class PostgresStore(
         return rows.current_from(keys, found)
 
     async def create_run(self, run: NewRun, *, conn: object = None) -> CreatedRun:
-        (row,) = await self._fetch(
+        (row,) = await self.call(
             "flowstone_create_run_v1",
             rows.RUN_TYPES,
             *rows.run_arrays(run),
@@ -142,7 +142,7 @@ class PostgresStore(
     async def invalidate(
         self, keys: Sequence[Key], *, downstream: bool, io: str | None = None
     ) -> int:
-        count: int = await self._value(
+        count: int = await self.call_value(
             "flowstone_invalidate_v1",
             ("text[]", "text[]", "boolean", "text"),
             [key.asset for key in keys],
@@ -163,7 +163,7 @@ class PostgresStore(
     async def register_worker(self, info: WorkerInfo) -> int:
         if info.limits:
             await self.declare_queues(info.limits)
-        worker_id: int = await self._value(
+        worker_id: int = await self.call_value(
             "flowstone_register_worker_v1",
             ("text", "integer", "text[]", "bigint"),
             info.host,
@@ -174,10 +174,10 @@ class PostgresStore(
         return worker_id
 
     async def unregister_worker(self, worker_id: int) -> None:
-        await self._value("flowstone_unregister_worker_v1", ("bigint",), worker_id)
+        await self.call_value("flowstone_unregister_worker_v1", ("bigint",), worker_id)
 
     async def heartbeat(self, worker_id: int) -> bool:
-        return bool(await self._value("flowstone_heartbeat_v1", ("bigint",), worker_id))
+        return bool(await self.call_value("flowstone_heartbeat_v1", ("bigint",), worker_id))
 
     @asynccontextmanager
     async def beating(self, worker_id: Callable[[], int], every: timedelta) -> AsyncIterator[None]:
@@ -219,20 +219,20 @@ class PostgresStore(
         return await after_conflicts(once)
 
     async def locked(self, materialization_ids: Sequence[int]) -> Sequence[int]:
-        ids: Sequence[int] = await self._value(
+        ids: Sequence[int] = await self.call_value(
             "flowstone_locked_v1", ("bigint[]",), list(materialization_ids)
         )
         return ids
 
     async def rescue(self, *, max_rescues: int) -> Sequence[Rescued]:
-        found = await self._fetch("flowstone_rescue_v1", ("integer",), max_rescues)
+        found = await self.call("flowstone_rescue_v1", ("integer",), max_rescues)
         by_worker: dict[int, list[int]] = {}
         for row in found:
             by_worker.setdefault(row["worker_id"], []).append(row["materialization_id"])
         return [Rescued(worker_id, ids) for worker_id, ids in by_worker.items()]
 
     async def reconcile(self) -> Sequence[Reconciled]:
-        found = await self._fetch("flowstone_reconcile_v1", ("integer",), MOST_NOTES)
+        found = await self.call("flowstone_reconcile_v1", ("integer",), MOST_NOTES)
         return [
             Reconciled(
                 row["outcome"],
@@ -246,16 +246,16 @@ class PostgresStore(
         ]
 
     async def suspect(self, worker_id: int, materialization_id: int) -> None:
-        await self._value(
+        await self.call_value(
             "flowstone_suspect_v1", ("bigint", "bigint"), worker_id, materialization_id
         )
 
     async def owned(self, worker_id: int) -> Sequence[tuple[int, int]]:
-        found = await self._fetch("flowstone_owned_v1", ("bigint",), worker_id)
+        found = await self.call("flowstone_owned_v1", ("bigint",), worker_id)
         return [(row["id"], row["claim"]) for row in found]
 
     async def aborts(self, worker_id: int) -> Sequence[int]:
-        ids: Sequence[int] = await self._value("flowstone_aborts_v1", ("bigint",), worker_id)
+        ids: Sequence[int] = await self.call_value("flowstone_aborts_v1", ("bigint",), worker_id)
         return ids
 
     # Leadership
@@ -263,23 +263,25 @@ class PostgresStore(
     async def hold_lease(self, name: str, holder: str, duration: timedelta) -> bool:
         types = ("text", "text", "bigint")
         milliseconds = rows.milliseconds(duration)
-        return bool(await self._value("flowstone_hold_lease_v1", types, name, holder, milliseconds))
+        return bool(
+            await self.call_value("flowstone_hold_lease_v1", types, name, holder, milliseconds)
+        )
 
     async def give_up_lease(self, name: str, holder: str) -> None:
-        await self._value("flowstone_give_up_lease_v1", ("text", "text"), name, holder)
+        await self.call_value("flowstone_give_up_lease_v1", ("text", "text"), name, holder)
 
     # Pruning
 
     async def prune(self, retention: Retention, *, limit: int = 1000) -> Pruned:
         types = ("bigint", "bigint", "bigint", *JOB_PERIODS, "integer")
         periods = (*retention.milliseconds, *rows.job_periods(retention))
-        (row,) = await self._fetch("flowstone_prune_v1", types, *periods, limit)
+        (row,) = await self.call("flowstone_prune_v1", types, *periods, limit)
         return Pruned(*row.values())
 
     async def prunable(self, retention: Retention) -> Prunable:
         runs, failed, _ = retention.milliseconds
-        found = await self._fetch("flowstone_prunable_v1", ("bigint", "bigint"), runs, failed)
-        jobs: int = await self._value(
+        found = await self.call("flowstone_prunable_v1", ("bigint", "bigint"), runs, failed)
+        jobs: int = await self.call_value(
             "flowstone_prunable_jobs_v1", JOB_PERIODS, *rows.job_periods(retention), is_bulk=True
         )
         return Prunable({RunStatus(row["status"]): row["run_count"] for row in found}, jobs)
@@ -288,21 +290,25 @@ class PostgresStore(
 
     async def wake(self, materialization_id: int, payload: JsonText) -> bool:
         return bool(
-            await self._value("flowstone_wake_v1", ("bigint", "text"), materialization_id, payload)
+            await self.call_value(
+                "flowstone_wake_v1", ("bigint", "text"), materialization_id, payload
+            )
         )
 
     async def cancel_run(self, run_id: int) -> int:
-        count: int = await self._value("flowstone_cancel_run_v1", ("bigint",), run_id, is_bulk=True)
+        count: int = await self.call_value(
+            "flowstone_cancel_run_v1", ("bigint",), run_id, is_bulk=True
+        )
         return count
 
     # Values that IO managers hold
 
     async def origin(self) -> str:
-        origin: str = await self._value("flowstone_origin_v1", ())
+        origin: str = await self.call_value("flowstone_origin_v1", ())
         return origin
 
     async def kept(self, attempts: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
-        found = await self._fetch(
+        found = await self.call(
             "flowstone_kept_v1",
             ("bigint[]", "integer[]"),
             [id_ for id_, _ in attempts],
@@ -313,11 +319,11 @@ class PostgresStore(
     # Reading
 
     async def values(self, materialization_ids: Sequence[int]) -> Mapping[int, JsonText]:
-        found = await self._fetch("flowstone_values_v1", ("bigint[]",), list(materialization_ids))
+        found = await self.call("flowstone_values_v1", ("bigint[]",), list(materialization_ids))
         return {row["materialization_id"]: row["value"] for row in found}
 
     async def run(self, run_id: int) -> RunRecord:
-        found = await self._fetch("flowstone_run_v1", ("bigint",), run_id)
+        found = await self.call("flowstone_run_v1", ("bigint",), run_id)
         if not found:
             raise RunNotFoundError(run_id)
         return rows.run_from(found[0])
@@ -325,7 +331,7 @@ class PostgresStore(
     async def runs(
         self, *, status: RunStatus | None = None, limit: int = 20, before: int | None = None
     ) -> Sequence[RunRecord]:
-        found = await self._fetch(
+        found = await self.call(
             "flowstone_runs_v1",
             ("text", "bigint", "integer"),
             status.value if status else None,
@@ -335,30 +341,30 @@ class PostgresStore(
         return [rows.run_from(row) for row in found]
 
     async def materializations(self, run_id: int) -> Sequence[MaterializationRecord]:
-        found = await self._fetch("flowstone_materializations_v1", ("bigint",), run_id)
+        found = await self.call("flowstone_materializations_v1", ("bigint",), run_id)
         return [rows.materialization_from(row) for row in found]
 
     async def progress(self, run_id: int, *, since: str | None = None) -> Progress:
-        found = await self._fetch("flowstone_progress_v1", ("bigint", "text"), run_id, since)
+        found = await self.call("flowstone_progress_v1", ("bigint", "text"), run_id, since)
         if not found:
             raise RunNotFoundError(run_id)
         return rows.progress_from(found)
 
     async def history(self, key: Key, *, limit: int = 20) -> Sequence[MaterializationRecord]:
-        found = await self._fetch(
+        found = await self.call(
             "flowstone_history_v1", ("text", "text", "integer"), key.asset, key.partition, limit
         )
         return [rows.materialization_from(row) for row in found]
 
     async def reused(self, run_id: int) -> Sequence[Reused]:
-        found = await self._fetch("flowstone_reused_v1", ("bigint",), run_id)
+        found = await self.call("flowstone_reused_v1", ("bigint",), run_id)
         return [
             Reused(row["materialization_id"], Key(row["asset"], row["partition"]), row["reason"])
             for row in found
         ]
 
     async def outputs(self, run_id: int, keys: Sequence[Key]) -> Mapping[Key, StoredInput]:
-        found = await self._fetch(
+        found = await self.call(
             "flowstone_outputs_v1",
             ("bigint", "text[]", "text[]", "integer"),
             run_id,
@@ -374,9 +380,7 @@ class PostgresStore(
         }
 
     async def lineage(self, key: Key) -> tuple[Sequence[Key], Sequence[Key]]:
-        found = await self._fetch(
-            "flowstone_lineage_v1", ("text", "text"), key.asset, key.partition
-        )
+        found = await self.call("flowstone_lineage_v1", ("text", "text"), key.asset, key.partition)
         upstream = [Key(row["asset"], row["partition"]) for row in found if row["is_upstream"]]
         downstream = [
             Key(row["asset"], row["partition"]) for row in found if not row["is_upstream"]

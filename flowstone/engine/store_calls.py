@@ -23,7 +23,7 @@ class StoreCalls:
     schema: str
     _pool: ConnectionPool
 
-    async def _fetch(
+    async def call(
         self,
         function: str,
         types: Sequence[str],
@@ -31,6 +31,20 @@ class StoreCalls:
         conn: object = None,
         is_bulk: bool = False,
     ) -> Sequence[Row]:
+        """
+        Return the rows of a function of the schema; a serialization conflict is tried again.
+
+        For whatever keeps something beside the store's own tables, too. It is one statement, and so
+        one transaction, unless it runs in the caller's.
+
+        Args:
+            types: SQL types of the arguments: ``("bigint", "text[]")``.
+            conn: A connection of the caller's; None takes one of few, for as long as it lasts.
+            is_bulk: The work has no bound: ten minutes, instead of half a one.
+
+        Raises:
+            DatabaseError: The database refused it, or does not answer.
+        """
         statement = call(self.schema, function, *types)
         if conn is not None:
             with database_errors():
@@ -44,9 +58,10 @@ class StoreCalls:
         return await after_conflicts(once)
 
     # Any: the SQL function says what it is, and the caller what that becomes.
-    async def _value(
+    async def call_value(
         self, function: str, types: Sequence[str], *arguments: object, is_bulk: bool = False
     ) -> Any:
-        (row,) = await self._fetch(function, types, *arguments, is_bulk=is_bulk)
+        """Return the one column of the one row that a function returns; see `call`."""
+        (row,) = await self.call(function, types, *arguments, is_bulk=is_bulk)
         (value,) = row.values()
         return value

@@ -1,14 +1,19 @@
 """How large each table in the schema is, and what keeps it from growing without bound."""
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from psycopg.rows import args_row
 
-from flowstone.engine.schema import transaction
+from flowstone.core.contracts.tables import Tables
+from flowstone.engine.schema import NO_TABLES, transaction
 
 BOUNDS: Mapping[str, str] = {
     "alembic_version": "one row",
+    "flowstone_attached_tables": "one row for each table of a plugin whose rows go with their "
+    "materialization",
     "flowstone_current": "one row for each partition of an asset that has a value",
     "flowstone_errors": "go with their run, or with their job, by retention",
     "flowstone_interventions": "emptied by the next reconciling",
@@ -65,14 +70,24 @@ class TableSize:
     bound: str
 
 
-def table_sizes(dsn: str, schema: str = "flowstone") -> Sequence[TableSize]:
-    """Return every table in the schema, the largest first."""
+def table_sizes(
+    dsn: str, schema: str = "flowstone", *, tables: Mapping[str, Tables] = NO_TABLES
+) -> Sequence[TableSize]:
+    """
+    Return every table in the schema, the largest first.
+
+    Args:
+        tables: What plugins bring, by name.
+    """
+    bounds = ChainMap({}, *(dict(it.bounds) for it in tables.values()), dict(BOUNDS))
     with (
         transaction(dsn, schema) as connection,
-        connection.cursor(row_factory=args_row(_table_size)) as cursor,
+        connection.cursor(row_factory=args_row(partial(_table_size, bounds))) as cursor,
     ):
         return cursor.execute("SELECT * FROM flowstone_table_sizes_v1()").fetchall()
 
 
-def _table_size(table: str, rows: int, is_estimate: bool, total: int, index: int) -> TableSize:
-    return TableSize(table, rows, is_estimate, total, index, BOUNDS.get(table, OTHERS))
+def _table_size(
+    bounds: Mapping[str, str], table: str, rows: int, is_estimate: bool, total: int, index: int
+) -> TableSize:
+    return TableSize(table, rows, is_estimate, total, index, bounds.get(table, OTHERS))

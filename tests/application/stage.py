@@ -128,7 +128,8 @@ class PostgresStage(Stage):
     async def close(self) -> None:
         await super().close()
         await eventually(lambda: self.admin.execute(OTHERS).fetchone() == (0,))
-        for table in TABLES:
+        attached = self.admin.execute("SELECT name FROM flowstone_attached_tables").fetchall()
+        for table in (*TABLES, *(name for (name,) in attached)):
             self.admin.execute(f"DELETE FROM {table}".encode())
 
 

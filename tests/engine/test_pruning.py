@@ -395,6 +395,26 @@ class TestProcrastinate:
         assert (await store.run(run.id)).status == "succeeded"
 
 
+async def test_what_a_plugin_attached_goes_with_its_materialization(
+    store: PostgresStore, worker: Worker, pg: asyncpg.Connection
+) -> None:
+    await pg.execute("SET search_path TO flowstone")
+    await pg.execute("CREATE TABLE votes (materialization_id bigint PRIMARY KEY)")
+    await pg.execute("SELECT flowstone_attach_v1('votes')")
+    run = await new_run(store, {"old": [], "a": []})
+    await finish(worker)
+    await shift(pg, 31 * DAY)
+    later = await new_run(store, {"old": []})
+    await finish(worker)
+    await shift(pg, 2 * DAY)
+    await pg.execute("INSERT INTO votes SELECT id FROM flowstone_materializations")
+
+    await prune(store)
+
+    left = {it["materialization_id"] for it in await pg.fetch("SELECT * FROM votes")}
+    assert left == {run["a"], later["old"]}
+
+
 class TestBounds:
     def test_every_table_has_a_policy_or_a_reason_why_it_is_bounded(self, dsn: str) -> None:
         assert {it.table for it in table_sizes(dsn)} == set(BOUNDS)

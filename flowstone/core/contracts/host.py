@@ -3,10 +3,13 @@
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.store import RunRecord, Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Coordinator)
 
 
 class Submitted(Protocol):
@@ -46,12 +49,19 @@ class Host(Protocol):
         """Runs and materializations: ``wake`` lets a waiting one go on."""
 
     @property
+    def codec(self) -> Codec:
+        """What turns values into JSON and back."""
+
+    @property
     def telemetry(self) -> TelemetryEmitter:
         """To tell the events that the plugin has added to the catalogue."""
 
     @property
     def resources(self) -> HostResources:
         """What assets get for ``Requires(Type)``."""
+
+    def coordinator(self, contract: type[C]) -> C:
+        """Return what keeps the state of a kind of asset; raises `NotRegisteredError`."""
 
     async def enqueue(
         self,

@@ -17,6 +17,7 @@ from flowstone.core.contracts.resource import AnyResource, Configured
 from flowstone.core.contracts.service import Service
 from flowstone.core.contracts.store import Store
 from flowstone.core.contracts.tables import Tables
+from flowstone.core.coordinators import CoordinatorRegistry
 from flowstone.core.errors import AlreadyRegisteredError
 from flowstone.core.registry import Registry
 from flowstone.core.telemetry_catalogue import Catalogue
@@ -87,6 +88,7 @@ class Registries:
         cron_parsers: What reads cron expressions; ``default`` replaces that of the plugin ``cron``.
         resources: What ``Requires(Type)`` gives where the application itself says nothing.
         services: What runs beside the work in the application's workers.
+        coordinators: What keeps the state of kinds of assets, by contract.
         tables: Migrations of tables in the application's schema.
         events: The telemetry events that there are.
         normalizer: What foreign exceptions become.
@@ -98,6 +100,7 @@ class Registries:
     cron_parsers: Registry[CronParser] = field(default_factory=_cron_parsers)
     resources: ResourceRegistry = field(default_factory=ResourceRegistry)
     services: Registry[Service] = field(default_factory=_services)
+    coordinators: CoordinatorRegistry = field(default_factory=CoordinatorRegistry)
     tables: Registry[Tables] = field(default_factory=_tables)
     events: Catalogue = field(default_factory=Catalogue)
     normalizer: ErrorNormalizer = field(default_factory=ErrorNormalizer)
@@ -111,6 +114,7 @@ class Registries:
             "cron parsers": self.cron_parsers.list(),
             "resources": self.resources.list(),
             "services": self.services.list(),
+            "coordinators": self.coordinators.list(),
             "tables": self.tables.list(),
             "events": [spec.name for spec in self.events],
             "errors": self.normalizer.known(),

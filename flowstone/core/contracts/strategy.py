@@ -9,10 +9,15 @@ Source: docs/adr/0005.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 from flowstone.core.asset import Asset
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.coordinator import Coordinator
+from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.outcome import Outcome, Wake
+
+C = TypeVar("C", bound=Coordinator)
 
 
 class Execution(Protocol):
@@ -38,6 +43,21 @@ class Execution(Protocol):
     def attempt(self) -> int:
         """1 for the first attempt."""
 
+    @property
+    def claim(self) -> int:
+        """The fence: only the latest claim of a materialization still counts."""
+
+    @property
+    def codec(self) -> Codec:
+        """What turns values into JSON and back in this application."""
+
+    @property
+    def telemetry(self) -> TelemetryEmitter:
+        """To tell the events that the plugin has added to the catalogue."""
+
+    def coordinator(self, contract: type[C]) -> C:
+        """Return what keeps the state of this kind of asset; raises `NotRegisteredError`."""
+
     async def call(self, **supplied: object) -> object:
         """
         Call the asset's function with its inputs, plus what the strategy supplies itself.
@@ -60,6 +80,12 @@ class Strategy(ABC):
 
     contract_version: ClassVar[str] = "1.0.0"
     minimum_version: ClassVar[str] = "1.0.0"
+
+    plugin: ClassVar[str | None] = None
+    """
+    The name of the plugin that the strategy belongs to, and needs for its tables, coordinators or
+    events: an application with such an asset uses that plugin without being told to.
+    """
 
     @abstractmethod
     async def start(self, execution: Execution) -> Outcome:

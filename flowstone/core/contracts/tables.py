@@ -1,6 +1,7 @@
 """Tables that a plugin brings to the schema of an application."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -16,6 +17,8 @@ class Tables:
             without it, and their state is kept in a version table of its own there. Beside
             FlowStone's tables, names begin with the plugin's: ``tally_counts``. One whose tables
             older code of the plugin can work with says so: `flowstone.engine.schema.still_serves`.
+        bounds: By table, what keeps it from growing for ever; ``flowstone db size`` shows it.
     """
 
     revisions: Path
+    bounds: Mapping[str, str] = field(default_factory=dict)

@@ -67,6 +67,34 @@ BEGIN
 END;
 $$;
 
+-- Let rows of a table go with their materialization, which its column materialization_id names.
+--
+-- For the revisions of plugins. There is to be an index on the column. An unfinished materialization is
+-- never pruned, nor is one that is current.
+CREATE FUNCTION flowstone_attach_v1(p_table text)
+    RETURNS void
+    LANGUAGE sql
+    SET search_path FROM CURRENT
+AS $$
+    INSERT INTO flowstone_attached_tables (name) VALUES (p_table) ON CONFLICT DO NOTHING;
+$$;
+
+-- Delete what plugins have of these materializations.
+CREATE FUNCTION flowstone_forget_attached(p_ids bigint[])
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_table text;
+BEGIN
+    IF cardinality(p_ids) > 0 THEN
+        FOR v_table IN SELECT a.name FROM flowstone_attached_tables a ORDER BY a.name LOOP
+            EXECUTE format('DELETE FROM %I WHERE materialization_id = ANY ($1)', v_table) USING p_ids;
+        END LOOP;
+    END IF;
+END;
+$$;
+
 -- The materializations of runs that ended before p_before, run by run, after a position.
 --
 -- A run without any (left) has one row without one. The last row is where the next batch goes on.
@@ -150,7 +178,7 @@ DECLARE
     v_wave bigint[];
     v_superseded bigint[];
     v_unread bigint[] := '{}';
-    v_gone bigint;
+    v_gone bigint[];
 BEGIN
     run_count := 0;
     materialization_count := 0;
@@ -245,9 +273,10 @@ BEGIN
             USING made
             WHERE l.upstream_id = made.upstream_id AND l.materialization_id = made.id
         )
-        SELECT (SELECT count(*) FROM gone), ARRAY(SELECT DISTINCT made.upstream_id FROM made)
+        SELECT ARRAY(SELECT gone.id FROM gone), ARRAY(SELECT DISTINCT made.upstream_id FROM made)
         INTO v_gone, v_wave;
-        materialization_count := materialization_count + v_gone;
+        PERFORM flowstone_forget_attached(v_gone);
+        materialization_count := materialization_count + cardinality(v_gone);
     END LOOP;
 
     -- Also of those that stay for what was made from them.

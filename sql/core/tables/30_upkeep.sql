@@ -41,3 +41,9 @@ CREATE TABLE flowstone_interventions (
 COMMENT ON TABLE flowstone_interventions IS
     'Changes to our jobs that FlowStone did not make, until the next reconciling, which empties it.';
 COMMENT ON COLUMN flowstone_interventions.was IS 'The job''s status before the change.';
+
+CREATE TABLE flowstone_attached_tables (
+    name text PRIMARY KEY
+);
+COMMENT ON TABLE flowstone_attached_tables IS
+    'Tables of plugins whose rows go with their materialization. One row for each; see flowstone_attach_v1.';
