@@ -60,7 +60,7 @@ IOEntry: TypeAlias = (
 )
 
 E = TypeVar("E", bound=Executor)
-C = TypeVar("C", bound=Coordinator)
+T = TypeVar("T")
 
 
 CRON = "cron"
@@ -196,7 +196,7 @@ class Assembly:
         """The tables that plugins bring, by name; ``flowstone db migrate`` creates them."""
         return {name: self.registries.tables.instance(name) for name in self.registries.tables}
 
-    def coordinator(self, contract: type[C]) -> C:
+    def coordinator(self, contract: type[T]) -> T:
         """
         Return what keeps the state of a kind of asset for this application.
 

@@ -6,10 +6,9 @@ a database. Strategies reach it by that contract, so that another implementation
 configuration and sees every call.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from flowstone.core.contracts.host import Host
+from flowstone.core.contracts.host import Host
 
 
 class Coordinator:
@@ -23,7 +22,7 @@ class Coordinator:
     contract_version: ClassVar[str] = "1.0.0"
     minimum_version: ClassVar[str] = "1.0.0"
 
-    async def open(self, app: "Host") -> None:
+    async def open(self, app: Host) -> None:
         """
         Make ready; called once, after the application's store was opened.
 

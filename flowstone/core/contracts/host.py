@@ -4,12 +4,10 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from flowstone.core.contracts.codec import Codec
-from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.store import RunRecord, Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 
 T = TypeVar("T")
-C = TypeVar("C", bound=Coordinator)
 
 
 class Submitted(Protocol):
@@ -60,7 +58,7 @@ class Host(Protocol):
     def resources(self) -> HostResources:
         """What assets get for ``Requires(Type)``."""
 
-    def coordinator(self, contract: type[C]) -> C:
+    def coordinator(self, contract: type[T]) -> T:
         """Return what keeps the state of a kind of asset; raises `NotRegisteredError`."""
 
     async def enqueue(

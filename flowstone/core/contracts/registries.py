@@ -5,11 +5,14 @@ Each application has its own set; there is none at module level, so two applicat
 side in one process.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
+from flowstone.core.contract_version import check_implementation
 from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.cron_parser import CronParser
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.io_manager import IOManager
@@ -17,10 +20,11 @@ from flowstone.core.contracts.resource import AnyResource, Configured
 from flowstone.core.contracts.service import Service
 from flowstone.core.contracts.store import Store
 from flowstone.core.contracts.tables import Tables
-from flowstone.core.coordinators import CoordinatorRegistry
-from flowstone.core.errors import AlreadyRegisteredError
+from flowstone.core.errors import AlreadyRegisteredError, NotRegisteredError, RegistrationError
 from flowstone.core.registry import Registry
 from flowstone.core.telemetry_catalogue import Catalogue
+
+C = TypeVar("C", bound=Coordinator)
 
 
 def _io_managers() -> Registry[IOManager]:
@@ -74,6 +78,68 @@ class ResourceRegistry:
     def list(self) -> list[str]:
         """Return the names of the types, sorted."""
         return sorted(kind.__qualname__ for kind in self._entries)
+
+
+class CoordinatorRegistry:
+    """What plugins bring, by contract: one for a store in memory, one for a durable store."""
+
+    def __init__(self) -> None:
+        self._entries: dict[type[Coordinator], tuple[Callable[..., Coordinator], ...]] = {}
+
+    def register(
+        self, contract: type[C], *, memory: Callable[[], C], durable: Callable[[], C]
+    ) -> None:
+        """
+        Bring a contract's two implementations, by their classes.
+
+        Raises:
+            AlreadyRegisteredError: Somebody has brought it before.
+            RegistrationError: One of them is a class of something else.
+            IncompatiblePluginError: One was written for another version of the contract.
+        """
+        if contract in self._entries:
+            raise AlreadyRegisteredError("coordinator", contract.__qualname__)
+        for implementation in (memory, durable):
+            check_coordinator(implementation, contract)
+        self._entries[contract] = (memory, durable)
+
+    def find(self, contract: type[Coordinator], *, is_durable: bool) -> Callable[..., Coordinator]:
+        """
+        Return what makes one.
+
+        Raises:
+            NotRegisteredError: No plugin in use has brought the contract.
+        """
+        try:
+            return self._entries[contract][is_durable]
+        except KeyError:
+            raise NotRegisteredError("coordinator", contract.__qualname__, self.list()) from None
+
+    @property
+    def contracts(self) -> tuple[type[Coordinator], ...]:
+        """The contracts that were brought."""
+        return tuple(self._entries)
+
+    def list(self) -> list[str]:
+        """Return the names of the contracts, sorted."""
+        return sorted(contract.__qualname__ for contract in self._entries)
+
+
+def check_coordinator(given: object, contract: type[Coordinator]) -> None:
+    """
+    Refuse what is given for a contract of coordinators and cannot be one.
+
+    Raises:
+        RegistrationError: It is a class of something else, or nothing that makes one.
+        IncompatiblePluginError: It was written for another version of the contract.
+    """
+    fits = issubclass(given, contract) if isinstance(given, type) else callable(given)
+    if not fits:
+        raise RegistrationError(
+            f"what is given as {contract.__qualname__} must be a class of it, or make one; "
+            f"it is {given!r}"
+        )
+    check_implementation(given, contract, subject=f"the {contract.__qualname__}")
 
 
 @dataclass(slots=True)
