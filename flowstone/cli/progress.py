@@ -146,7 +146,8 @@ class Follower:
         for it in records:
             if it.status is Status.WAITING and it.id not in self._told_waits:
                 self._told_waits.add(it.id)
-                self._display.tell(self._line("", it.key, f"waits for {it.waiting_on}", ""))
+                whom = f" ({', '.join(it.whom)})" if it.whom else ""
+                self._display.tell(self._line("", it.key, f"waits for {it.waiting_on}{whom}", ""))
             self._tell_attempt(it)
         ended = [it for it in records if it.status.is_terminal and it.id not in self._told]
         for it in sorted(ended, key=_ended):

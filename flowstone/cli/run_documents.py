@@ -48,6 +48,7 @@ def materialization_document(record: MaterializationRecord) -> dict[str, object]
         "reason": record.reason,
         "error": read_record(record.error) or None,
         "waiting_on": record.waiting_on,
+        "whom": list(record.whom),
         "started_at": time_text(record.started_at),
         "finished_at": time_text(record.finished_at),
         "duration_ms": record.duration_ms,

@@ -186,7 +186,7 @@ def _row(it: MaterializationRecord) -> tuple[object, ...]:
     seconds = None if it.duration_ms is None else it.duration_ms / 1000
     why = it.reason
     if it.waiting_on:
-        why = f"waits for {it.waiting_on}"
+        why = f"waits for {it.waiting_on}" + (f" ({', '.join(it.whom)})" if it.whom else "")
     elif it.error and it.status is not Status.SUCCEEDED:
         why = error_text(it.error)
     return (

@@ -249,8 +249,8 @@ class Executor:
                     location=kept.location,
                     version=run_options.version_of(asset, options),
                 )
-            case Waiting(on, state, timeout, external):
-                wait = Wait(on, self._codec.encode(state), external)
+            case Waiting(on, state, timeout, external, whom):
+                wait = Wait(on, self._codec.encode(state), external, tuple(map(harmless, whom)))
                 return Settlement(claim.id, claim.claim, Event.WAITED, delay=timeout, wait=wait)
             case Skipped(reason):
                 return Settlement(claim.id, claim.claim, Event.SKIPPED, error=_said(reason))

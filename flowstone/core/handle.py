@@ -125,7 +125,7 @@ class RunHandle(Generic[T_co]):
     async def waits(self) -> list[OpenWait]:
         """Return what the run waits for from outside."""
         return [
-            OpenWait(it.key.asset, it.key.partition, it.waiting_on)
+            OpenWait(it.key.asset, it.key.partition, it.waiting_on, it.whom)
             for it in await self._store.materializations(self.run_id)
             if it.status is Status.WAITING and it.external and it.waiting_on
         ]

@@ -34,6 +34,8 @@ class Waiting:
         timeout: After this time the strategy is resumed with `Wake.timed_out`; None waits for ever.
         external: Whether only an outside event can end the wait, so that ``app.run`` raises
             `RunWaiting` instead of waiting with it.
+        whom: Whom it waits for, or what exactly, for people: who may approve, a gate's token.
+            Nobody in particular: empty.
 
     Raises:
         InvalidOptionError: It does not say what for, or the timeout is not a duration.
@@ -43,6 +45,7 @@ class Waiting:
     state: JsonValue = None
     timeout: timedelta | None = None
     external: bool = True
+    whom: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.on, str) or not self.on or not self.on.isprintable():

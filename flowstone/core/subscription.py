@@ -40,6 +40,7 @@ class AssetEvent:
         at: When it started or ended, by the store's clock; of what is ready or waits, when that was
             seen.
         waiting_on: What it waits for, while it waits.
+        whom: Whom it waits for, or what exactly, for people.
         external: Whether only an outside event can end that wait.
         error: The record of its last failure, or the reason of a skip or a cancel; empty without.
     """
@@ -52,6 +53,7 @@ class AssetEvent:
     attempt: int
     at: datetime
     waiting_on: str | None
+    whom: tuple[str, ...]
     external: bool
     error: Mapping[str, JsonValue]
 
@@ -99,6 +101,7 @@ def _event(it: MaterializationRecord, found: Progress) -> AssetEvent:
         attempt=it.attempt,
         at=at or found.seen_at,
         waiting_on=it.waiting_on,
+        whom=it.whom,
         external=it.external,
         error=read_record(it.error),
     )

@@ -80,8 +80,8 @@ def _wait_text(settlement: Settlement) -> str | None:
     wait = settlement.wait
     if wait is None:
         return None
-    on, external = json.dumps(wait.on), json.dumps(wait.external)
-    return f'{{"on": {on}, "external": {external}, "state": {wait.state}}}'
+    said = json.dumps({"on": wait.on, "external": wait.external, "whom": wait.whom})
+    return f'{said[:-1]}, "state": {wait.state}}}'
 
 
 def run_arrays(run: NewRun) -> tuple[object, ...]:
@@ -225,4 +225,5 @@ def materialization_from(row: Row) -> MaterializationRecord:
         row["started_at"],
         row["finished_at"],
         row["duration_ms"],
+        tuple(row["whom"] or ()),
     )

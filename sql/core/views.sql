@@ -112,12 +112,12 @@ COMMENT ON VIEW run_progress IS 'How far a run is; filter by run_id.';
 
 CREATE VIEW waiting AS
 SELECT
-    m.id AS materialization_id, m.run_id, m.asset, m.partition, w.waiting_on, w.is_external, w.state,
+    m.id AS materialization_id, m.run_id, m.asset, m.partition, w.waiting_on, w.whom, w.is_external, w.state,
     w.waiting_since, w.deadline_at
 FROM flowstone_waits w
 JOIN flowstone_materializations m ON m.id = w.materialization_id
 WHERE m.status = 'waiting';
-COMMENT ON VIEW waiting IS 'What waits, for what, since when.';
+COMMENT ON VIEW waiting IS 'What waits, of whatever kind: for what, on whom, since when, until when.';
 
 CREATE VIEW open_upstreams AS
 SELECT

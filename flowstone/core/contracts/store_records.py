@@ -181,6 +181,7 @@ class Wait:
     on: str
     state: JsonText
     external: bool
+    whom: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -329,6 +330,7 @@ class MaterializationRecord:
         error: JSON of the last failure, or the reason of a skip or cancel.
         waiting_on: What it waits for, while it waits.
         external: Whether only an outside event can end that wait.
+        whom: Whom it waits for, while it waits; see `outcome.Waiting`.
     """
 
     id: int
@@ -343,6 +345,7 @@ class MaterializationRecord:
     started_at: datetime | None
     finished_at: datetime | None
     duration_ms: int | None
+    whom: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -187,6 +187,7 @@ class Row:
             started_at=self.started_at,
             finished_at=self.finished_at,
             duration_ms=self.duration_ms,
+            whom=wait.whom if wait else (),
         )
 
     def current(self) -> Current:

@@ -36,15 +36,18 @@ class OpenWait:
         asset: The asset's full name.
         partition: The encoded partition; empty is none.
         on: What it waits for: ``approval``, ``signal`` …
+        whom: Whom it waits for, or what exactly, for people.
     """
 
     asset: str
     partition: str
     on: str
+    whom: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         slice_ = f"[{self.partition}]" if self.partition else ""
-        return f"{self.asset}{slice_} for {self.on}"
+        whom = f" ({', '.join(self.whom)})" if self.whom else ""
+        return f"{self.asset}{slice_} for {self.on}{whom}"
 
 
 class RunError(FlowStoneError):

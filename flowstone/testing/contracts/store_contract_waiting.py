@@ -51,6 +51,18 @@ class WaitingContract(StoreSuite):
             True,
         )
 
+    async def test_a_wait_shows_on_whom_until_it_ends(self, store: Store) -> None:
+        worker, run, claim = await begun(store)
+        (other,) = await worker.claims()
+
+        await worker.settle(waited(claim, whom=('Ä "quoted"', "b,{}", "")), waited(other))
+        named, unnamed = await row(store, run, "a"), await row(store, run, "x")
+        await store.wake(run["a"], "null")
+        woken = await row(store, run, "a")
+
+        assert (named.whom, unnamed.whom) == (('Ä "quoted"', "b,{}", ""), ())
+        assert woken.whom == ()
+
     async def test_a_wait_belongs_to_nobody(self, store: Store) -> None:
         worker, run, claim = await begun(store)
 

@@ -253,9 +253,10 @@ def waited(
     state: JsonText = "null",
     timeout: timedelta | None = None,
     external: bool = True,
+    whom: tuple[str, ...] = (),
 ) -> Settlement:
     """Return the beginning of a wait."""
-    wait = Wait(on=on, state=state, external=external)
+    wait = Wait(on=on, state=state, external=external, whom=whom)
     return Settlement(claim.id, claim.claim, Event.WAITED, wait=wait, delay=timeout)
 
 

@@ -23,10 +23,11 @@ BEGIN
     ),
     begun AS (
         INSERT INTO flowstone_waits AS w
-            (materialization_id, waiting_on, state, is_external, waiting_since, deadline_at)
+            (materialization_id, waiting_on, whom, state, is_external, waiting_since, deadline_at)
         SELECT
             wait.id,
             wait.wait ->> 'on',
+            ARRAY(SELECT json_array_elements_text(wait.wait -> 'whom')),
             wait.wait -> 'state',
             (wait.wait ->> 'external')::boolean,
             clock_timestamp(),
@@ -34,6 +35,7 @@ BEGIN
         FROM wait
         ON CONFLICT (materialization_id) DO UPDATE
         SET waiting_on = excluded.waiting_on,
+            whom = excluded.whom,
             state = excluded.state,
             is_external = excluded.is_external,
             waiting_since = excluded.waiting_since,
@@ -54,6 +56,21 @@ BEGIN
         UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (v_woken);
         UPDATE flowstone_materializations m SET status = 'ready' WHERE m.id = ANY (v_woken);
     END IF;
+END;
+$$;
+
+-- Say of one that runs that something may be waited for on its behalf, before it waits.
+--
+-- A plugin that writes a row of its own for a wait that is still to come hears of the materialization's end
+-- by a trigger on flowstone_waits (AFTER DELETE): from now on there is a row to be deleted, however it ends.
+-- Locks: materialization; the caller holds its job.
+CREATE FUNCTION flowstone_expect_wait(p_id bigint)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    UPDATE flowstone_materializations m SET has_wait = true WHERE m.id = p_id AND NOT m.has_wait;
+    INSERT INTO flowstone_waits (materialization_id) VALUES (p_id) ON CONFLICT DO NOTHING;
 END;
 $$;
 

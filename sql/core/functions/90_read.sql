@@ -8,7 +8,7 @@ CREATE TYPE flowstone_run_record AS (
 CREATE TYPE flowstone_materialization_record AS (
     id bigint, run_id bigint, asset text, partition text, status text, attempt integer, reason text,
     error text, waiting_on text, is_external boolean, started_at timestamptz, finished_at timestamptz,
-    duration_ms integer
+    duration_ms integer, whom text[]
 );
 
 -- One run.
@@ -81,7 +81,7 @@ CREATE FUNCTION flowstone_materializations_v1(p_run bigint)
 AS $$
     SELECT
         m.id, m.run_id, m.asset, m.partition, m.status::text, m.attempt, m.reason, m.error::text,
-        w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms
+        w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms, w.whom
     -- OFFSET keeps the planner from reading all there is in the order of ids.
     FROM (SELECT * FROM flowstone_materializations WHERE run_id = p_run AND NOT outlives_run OFFSET 0) m
     LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
@@ -99,7 +99,7 @@ CREATE FUNCTION flowstone_progress_v1(p_run bigint, p_since text)
         run_status text, created_at timestamptz, run_finished_at timestamptz, mark text, seen_at timestamptz,
         id bigint, run_id bigint, asset text, partition text, status text, attempt integer, reason text,
         error text, waiting_on text, is_external boolean, started_at timestamptz, finished_at timestamptz,
-        duration_ms integer
+        duration_ms integer, whom text[]
     )
     LANGUAGE sql
     STABLE
@@ -112,7 +112,7 @@ AS $$
     LEFT JOIN (
         SELECT
             m.id, m.run_id, m.asset, m.partition, m.status::text, m.attempt, m.reason, m.error::text,
-            w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms
+            w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms, w.whom
         FROM flowstone_materializations m
         LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
         WHERE m.run_id = p_run AND (p_since IS NULL OR age(m.xmin) <= age(p_since::xid8::xid))
@@ -130,7 +130,7 @@ CREATE FUNCTION flowstone_history_v1(p_asset text, p_partition text, p_limit int
 AS $$
     SELECT
         m.id, m.run_id, m.asset, m.partition, m.status::text, m.attempt, m.reason, m.error::text,
-        w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms
+        w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms, w.whom
     FROM flowstone_materializations m
     LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
     WHERE m.asset = p_asset AND m.partition = p_partition

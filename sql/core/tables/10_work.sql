@@ -190,6 +190,7 @@ CREATE INDEX flowstone_reused_by_materialization ON flowstone_reused (materializ
 CREATE TABLE flowstone_waits (
     materialization_id bigint PRIMARY KEY,
     waiting_on text,
+    whom text[] NOT NULL DEFAULT '{}',
     state json,
     is_external boolean NOT NULL DEFAULT true,
     waiting_since timestamptz,
@@ -202,6 +203,7 @@ CREATE TABLE flowstone_waits (
 COMMENT ON TABLE flowstone_waits IS
     'What a materialization waits for, and what woke it. Kept until it ends, so that a lost resume sees the same wake-up again.';
 COMMENT ON COLUMN flowstone_waits.waiting_on IS 'Null: it has not waited yet.';
+COMMENT ON COLUMN flowstone_waits.whom IS 'Whom it waits for, or what exactly, for people.';
 COMMENT ON COLUMN flowstone_waits.early_at IS 'A wake-up that came while it ran; it ends the wait that follows.';
 
 CREATE TABLE flowstone_workers (
