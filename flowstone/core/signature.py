@@ -19,7 +19,7 @@ from flowstone.core.annotations import Unresolved
 from flowstone.core.config import Config
 from flowstone.core.context import Context
 from flowstone.core.job_context import JobContext
-from flowstone.core.results import OUTCOMES
+from flowstone.core.results import without_outcomes
 from flowstone.core.source import ResourceMarker, Source
 
 _PARTITIONS = (str, bool, int, float, datetime.date, datetime.datetime, tuple)
@@ -385,14 +385,3 @@ class _Reader:
 def full_name(name: str, pipeline: str) -> str:
     """Return an asset's full name; one without a dot belongs to the pipeline."""
     return name if "." in name else f"{pipeline}.{name}"
-
-
-def without_outcomes(annotation: object) -> object:
-    """Return a return annotation without `Skip`, `Snooze` and `Cancel`."""
-    bare = annotations.without_marks(annotation)
-    if bare in OUTCOMES:
-        return annotations.NoneType
-    if not annotations.is_union(bare):
-        return bare
-    values = [member for member in typing.get_args(bare) if member not in OUTCOMES]
-    return annotations.union_of(values) if values else annotations.NoneType

@@ -5,8 +5,9 @@ A store publishes ``queue:<name>`` when a job may be claimable, ``run:<id>`` whe
 was woken, ``job:<id>`` when a job has ended that somebody waits for, ``schedules`` and ``queues``
 when something was said about one, ``limit:<name>`` when a slot was given back, ``abort`` when
 somebody asked for a running job to stop, and, where that costs nothing, ``moved:<id>`` when
-anything of a run has changed. An application that closes publishes ``closing:<its own>``. A
-published topic says "look again", never what is there: spurious and merged wake-ups are normal, and
+anything of a run has changed. An application that closes publishes ``closing:<its own>``, and a
+plugin its own topics: on Postgres by the notification ``{"topics": ["checkpoints"]}``. A published
+topic says "look again", never what is there: spurious and merged wake-ups are normal, and
 everybody who waits also polls now and then, because a notification can be lost.
 """
 

@@ -142,6 +142,9 @@ class Listener:
         for topic in ("abort", "intervention", "queues", "schedules"):
             if topic in message:
                 self._wakeups.publish(topic)
+        topics = message.get("topics")
+        for topic in topics if isinstance(topics, list) else ():
+            self._wakeups.publish(str(topic))
         if "limit" in message:
             self._wakeups.publish(f"limit:{message['limit']}")
         if "queue" in message:

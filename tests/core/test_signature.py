@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial, wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
 
@@ -11,7 +11,7 @@ from flowstone.core.config import Config
 from flowstone.core.context import Context
 from flowstone.core.dependency import Dep, Requires
 from flowstone.core.pipeline import Pipeline
-from flowstone.core.results import Cancel, Skip, Snooze
+from flowstone.core.results import Cancel, ReturnedOutcome, Skip, Snooze
 from flowstone.core.signature import Missing, read
 from flowstone.core.source import Edge, Source, Upstream
 
@@ -38,6 +38,17 @@ class ReportConfig(Config):
 
 class OtherConfig(Config):
     depth: int = 1
+
+
+T = TypeVar("T")
+
+
+class Held(ReturnedOutcome, Generic[T]):
+    """What a plugin may let a function return in the place of its value."""
+
+
+class Given(ReturnedOutcome):
+    pass
 
 
 @dataclass(frozen=True)
@@ -253,6 +264,11 @@ class TestValueType:
             (int | None | Skip, "int | None"),
             (Skip, "None"),
             (Skip | Cancel, "None"),
+            (int | Held[int], "int"),
+            (Held[int] | Skip, "int"),
+            (Held[int | str], "int | str"),
+            (int | Given, "int"),
+            (Given, "None"),
             (Annotated[int, "note"], "int"),
         ],
     )

@@ -262,6 +262,11 @@ class MemoryStore(MemorySchedules, MemoryQueues, MemoryLimits, Store):
         self._publish()
         return is_awake
 
+    def status_of(self, materialization_id: int) -> Status | None:
+        """Return where a materialization stands; None when there is none, or it was pruned."""
+        row = self._machine.rows.get(materialization_id)
+        return None if row is None else row.status
+
     async def cancel_run(self, run_id: int) -> int:
         was_open = self._machine.cancel(self._run(run_id), self._clock.now())
         self._publish()
