@@ -15,6 +15,7 @@ if _TYPE_CHECKING:
     from flowstone.core.asset import Asset, Definition
     from flowstone.core.config import Config
     from flowstone.core.context import Context
+    from flowstone.core.contracts.item_source import reader
     from flowstone.core.dependency import Dep, Requires
     from flowstone.core.errors import FlowStoneError, RunFailedError, RunWaiting
     from flowstone.core.handle import RunHandle
@@ -57,6 +58,7 @@ __all__ = [
     "Skip",
     "Snooze",
     "Unique",
+    "reader",
     "run_sync",
 ]
 
@@ -88,6 +90,7 @@ _HOMES = {
     "Skip": "results",
     "Snooze": "results",
     "Unique": "unique",
+    "reader": "contracts.item_source",
     "run_sync": "run_sync",
 }
 

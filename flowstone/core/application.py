@@ -49,6 +49,7 @@ class FlowStone(ApplicationJobs):
         schema: Where ``flowstone db migrate`` has put the tables.
         io: IO managers by the name that ``io=`` uses; ``default`` replaces the built-in one, which
             keeps values in the store itself.
+        readers: Item readers by the name that ``reader("name")`` uses.
         resources: By the type that assets ask for with ``Requires``: a `Resource`, or a pair of one
             and its configuration.
         telemetry: What is told of events; by default a `Telemetry`, to attach handlers to.

@@ -21,6 +21,7 @@ from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.cron_parser import CronParser
 from flowstone.core.contracts.host import Host
 from flowstone.core.contracts.io_manager import IOManager
+from flowstone.core.contracts.item_source import ReaderEntry
 from flowstone.core.contracts.plugin import Plugin
 from flowstone.core.contracts.resource import Configured
 from flowstone.core.contracts.store import Store
@@ -30,6 +31,7 @@ from flowstone.core.coordinators import CoordinatorEntry, Coordinators
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.definitions import build
 from flowstone.core.executor import Executor
+from flowstone.core.item_reading import ItemReading
 from flowstone.core.job_operations import JobOperations
 from flowstone.core.job_submission import JobSubmissions
 from flowstone.core.limit import Limit, values_of
@@ -86,6 +88,7 @@ class Assembly:
         queues: Mapping[str, Queue] | None = None,
         limits: Mapping[str, Limit] | None = None,
         coordinators: Mapping[type[Coordinator], CoordinatorEntry] | None = None,
+        readers: Mapping[str, ReaderEntry] | None = None,
     ) -> None:
         self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
         self.registries = registries.in_memory()
@@ -97,8 +100,13 @@ class Assembly:
             self.registries.services.register("pruning", Pruning(self.retention))
         for name, entry in (io or {}).items():
             self.registries.io.register(name, entry)
+        for name, reader in (readers or {}).items():
+            self.registries.readers.register(name, reader, replace=True)
         self.telemetry = telemetry or Telemetry(self.registries.events)
         self._emitter = quiet(self.telemetry)
+        self._reading = ItemReading(
+            self.registries.readers, self.registries.normalizer, self._emitter
+        )
         configured = {**self.registries.resources.entries, **(resources or {})}
         named_codec = self.registries.codecs.instance(codec) if isinstance(codec, str) else codec
         self.codec = named_codec or self.registries.codecs.instance(DEFAULT)
@@ -265,4 +273,5 @@ class Assembly:
             processes=processes,
             limits=self.limits,
             coordinators=self._coordinators,
+            reading=self._reading,
         )

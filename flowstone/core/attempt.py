@@ -2,8 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -16,12 +16,16 @@ from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.context import Context
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.coordinator import Coordinator
+from flowstone.core.contracts.item_pages import ItemPages
+from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.store import Claim, StoredInput
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.coordinators import Coordinators
 from flowstone.core.errors import DependencyNotReadyError, TransactionError
+from flowstone.core.item_reading import ItemReading
 from flowstone.core.job_arguments import arguments_of
 from flowstone.core.job_context import JobContext
+from flowstone.core.json_value import JsonValue
 from flowstone.core.processes.call import Call, Crossing, Encoded, Facts
 from flowstone.core.processes.processes import Processes
 from flowstone.core.resources import Resources
@@ -34,6 +38,7 @@ from flowstone.core.values import Values
 from flowstone.core.worker_transactions import WorkerTransactions
 
 C = TypeVar("C", bound=Coordinator)
+Item = TypeVar("Item")
 
 
 class Attempt:
@@ -51,6 +56,7 @@ class Attempt:
         "_limits",
         "_options",
         "_processes",
+        "_reading",
         "_resources",
         "_threads",
         "_transactions",
@@ -79,6 +85,7 @@ class Attempt:
         limits: ApplicationLimits,
         telemetry: TelemetryEmitter,
         coordinators: Coordinators,
+        reading: ItemReading,
     ) -> None:
         self.asset = asset
         self.codec = codec
@@ -90,6 +97,7 @@ class Attempt:
         self._claim = claim
         self._coordinators = coordinators
         self._options = options
+        self._reading = reading
         self._values = values
         self._resources = resources
         self._threads = threads
@@ -136,6 +144,31 @@ class Attempt:
     async def call_phase(self, phase: str, **supplied: object) -> object:
         return await self._call(self.asset.phase_signatures[phase], supplied)
 
+    @asynccontextmanager
+    async def read_items(
+        self,
+        source: ItemSource[Item] | Iterable[Item] | AsyncIterable[Item],
+        *,
+        phase: str = "items",
+        progress: Mapping[str, JsonValue] | None = None,
+        page_size: int | None = None,
+    ) -> AsyncIterator[ItemPages[Item]]:
+        deps: dict[str, object] = {}
+        if isinstance(source, ItemSource):
+            signature = self.asset.phase_signatures[phase]
+            for argument in signature.arguments:
+                deps[argument.parameter] = await self._resolve(argument)
+            self._add_resources(signature, deps)
+        async with self._reading.open(
+            source,
+            deps=deps,
+            progress=progress,
+            page_size=page_size,
+            asset=self.asset.full_name,
+            run_id=self._claim.run_id,
+        ) as pages:
+            yield pages
+
     def _own_arguments(self) -> Mapping[str, object]:
         text = self._claim.arguments
         if text is None:
@@ -148,8 +181,7 @@ class Attempt:
             if isinstance(value, Skip):
                 return value
             arguments[argument.parameter] = value
-        for requirement in signature.requirements:
-            arguments[requirement.parameter] = self._resources.get(requirement.type)
+        self._add_resources(signature, arguments)
         if signature.context_parameter is not None:
             arguments[signature.context_parameter] = self._context(signature)
         if signature.config_parameter is not None and signature.config_type is not None:
@@ -160,6 +192,10 @@ class Attempt:
             return await signature.call(arguments)  # type: ignore[misc]  # a coroutine function's
         result = await self._threads.run(self._claim.id, partial(signature.call, arguments))
         return await result if inspect.isawaitable(result) else result
+
+    def _add_resources(self, signature: Signature, arguments: dict[str, object]) -> None:
+        for requirement in signature.requirements:
+            arguments[requirement.parameter] = self._resources.get(requirement.type)
 
     async def _call_in_process(self, supplied: Mapping[str, object]) -> object:
         assert self._processes is not None, "an application with such assets has them"

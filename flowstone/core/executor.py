@@ -27,6 +27,7 @@ from flowstone.core.errors import (
     MaterializationTimeoutError,
     ValueNotStorableError,
 )
+from flowstone.core.item_reading import ItemReading
 from flowstone.core.outcome import (
     Cancelled,
     Failed,
@@ -70,6 +71,7 @@ class Executor:
         processes: Processes | None,
         limits: ApplicationLimits,
         coordinators: Coordinators,
+        reading: ItemReading,
     ) -> None:
         self._definitions = definitions
         self._codec = codec
@@ -81,6 +83,7 @@ class Executor:
         self._processes = processes
         self._limits = limits
         self._coordinators = coordinators
+        self._reading = reading
         self._attempts: dict[int, Attempt] = {}
         self.last_error: FlowStoneError | None = None
         """What made the last attempt fail; the cause of what ``app.run`` raises."""
@@ -119,6 +122,7 @@ class Executor:
             limits=self._limits,
             telemetry=self._telemetry,
             coordinators=self._coordinators,
+            reading=self._reading,
         )
         span, facts = _span(claim)
         if not listens(self._telemetry, span):

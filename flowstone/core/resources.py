@@ -35,9 +35,9 @@ _log = logging.getLogger("flowstone.resources")
 @dataclass(frozen=True, slots=True)
 class Env:
     """
-    A placeholder in a resource's configuration for an environment variable.
+    A placeholder in the configuration of a resource or an item reader for an environment variable.
 
-    It is read when the resource is set up, on the machine that does so.
+    It is read when the resource is set up, or reading begins, on the machine that does so.
 
     Attributes:
         name: The variable.
@@ -46,6 +46,18 @@ class Env:
 
     name: str
     default: str | None = None
+
+    def look_up(self, environ: Mapping[str, str]) -> str:
+        """
+        Return the variable's value.
+
+        Raises:
+            InvalidOptionError: It is not set, and there is no default.
+        """
+        found = environ.get(self.name, self.default)
+        if found is None:
+            raise InvalidOptionError(f"environment variable {self.name} is not set")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +228,7 @@ class Resources:
 
     def _filled_in(self, value: object) -> object:
         if isinstance(value, Env):
-            found = self._environ.get(value.name, value.default)
-            if found is None:
-                raise InvalidOptionError(f"environment variable {value.name} is not set")
-            return found
+            return value.look_up(self._environ)
         if isinstance(value, Mapping):
             return {key: self._filled_in(item) for key, item in value.items()}
         if isinstance(value, list):

@@ -52,6 +52,7 @@ def span_events(
 
 _IDENTITY = ("asset", "partition", "run_id")
 _IO = ("asset", "partition", "io_manager")
+_READER = ("asset", "run_id", "reader")
 
 EVENTS: tuple[EventSpec, ...] = (
     *span_events("materialization", _IDENTITY, "An attempt at an asset"),
@@ -92,6 +93,15 @@ EVENTS: tuple[EventSpec, ...] = (
         (),
         "What was kept no longer was deleted",
     ),
+    EventSpec("item_reader.init", ("duration",), _READER, "An item reader is ready to read"),
+    EventSpec(
+        "item_reader.read",
+        ("duration", "count"),
+        (*_READER, "batch_index"),
+        "A page was read; count of its items, index of the page among those with items",
+    ),
+    EventSpec("item_reader.complete", ("count",), _READER, "All items were read; count of them"),
+    EventSpec("item_reader.error", (), (*_READER, "error"), "An item reader failed"),
     EventSpec(
         "settlement.rejected",
         ("count",),

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import flowstone
-from flowstone import Dep, FlowStone, Pipeline, Retry, RunFailedError, Skip
+from flowstone import Dep, FlowStone, Pipeline, Retry, RunFailedError, Skip, reader
 from flowstone.core import pruning
+from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.host import Host
 from flowstone.core.contracts.plugin import Plugin
 from flowstone.core.contracts.registries import Registries
@@ -21,8 +22,10 @@ from flowstone.core.contracts.resource import Resource
 from flowstone.core.contracts.service import Service
 from flowstone.core.contracts.store import Capacity, Key, Reconciled, Settlement, WorkerInfo
 from flowstone.core.defaults.memory_store import MemoryStore
-from flowstone.core.errors import AssetFunctionError
+from flowstone.core.errors import AssetFunctionError, NotRegisteredError
 from flowstone.core.interventions import reconcile
+from flowstone.core.item_reading import ItemReading
+from flowstone.core.registries import in_memory
 from flowstone.core.status import Event
 from flowstone.core.telemetry import Telemetry
 from flowstone.core.telemetry_catalogue import EVENTS
@@ -292,6 +295,7 @@ class TestCatalogue:
             for target in ("failing", "unstorable", "unreadable"):
                 with pytest.raises(RunFailedError):
                     await app.run(target)
+            await _read_items(telemetry)
             await _lose_a_worker(app, heard)
             await _settle_behind_the_back_of_its_worker(app, heard, release)
             await app.schedules.add("daily", "@daily", mail.with_("Ada"))
@@ -319,6 +323,15 @@ class Meddled(MemoryStore):
 
     async def reconcile(self) -> Sequence[Reconciled]:
         return [Reconciled("cancelled", 1, 1, Key("p.fine", ""), "default", "its job was deleted")]
+
+
+async def _read_items(telemetry: Telemetry) -> None:
+    reading = ItemReading(in_memory().readers, ErrorNormalizer(), telemetry)
+    async with reading.open([1]) as pages:
+        assert [list(page.items) async for page in pages] == [[1]]
+    with pytest.raises(NotRegisteredError):
+        async with reading.open(reader("nobody")):
+            pass
 
 
 async def _lose_a_worker(app: FlowStone, heard: Heard) -> None:

@@ -16,6 +16,8 @@ from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.cron_parser import CronParser
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.io_manager import IOManager
+from flowstone.core.contracts.item_reader import ItemReader
+from flowstone.core.contracts.item_source import AnyReader
 from flowstone.core.contracts.resource import AnyResource, Configured
 from flowstone.core.contracts.service import Service
 from flowstone.core.contracts.store import Store
@@ -29,6 +31,10 @@ C = TypeVar("C", bound=Coordinator)
 
 def _io_managers() -> Registry[IOManager]:
     return Registry("IO manager", contract=IOManager)
+
+
+def _readers() -> Registry[AnyReader]:
+    return Registry("item reader", contract=ItemReader)
 
 
 def _stores() -> Registry[Store]:
@@ -149,6 +155,7 @@ class Registries:
 
     Attributes:
         io: IO managers by the name that ``io=`` uses.
+        readers: Item readers by the name that ``reader("name")`` uses.
         stores: What makes a store, by the scheme of the DSN (``postgresql``).
         codecs: Codecs by the name that ``codec=`` uses; ``default`` replaces the built-in one.
         cron_parsers: What reads cron expressions; ``default`` replaces that of the plugin ``cron``.
@@ -161,6 +168,7 @@ class Registries:
     """
 
     io: Registry[IOManager] = field(default_factory=_io_managers)
+    readers: Registry[AnyReader] = field(default_factory=_readers)
     stores: Registry[Store] = field(default_factory=_stores)
     codecs: Registry[Codec] = field(default_factory=_codecs)
     cron_parsers: Registry[CronParser] = field(default_factory=_cron_parsers)
@@ -175,6 +183,7 @@ class Registries:
         """Return what is registered, by kind."""
         return {
             "IO managers": self.io.list(),
+            "item readers": self.readers.list(),
             "stores": self.stores.list(),
             "codecs": self.codecs.list(),
             "cron parsers": self.cron_parsers.list(),

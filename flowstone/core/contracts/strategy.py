@@ -9,15 +9,21 @@ Source: docs/adr/0005.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Protocol, TypeVar
 
 from flowstone.core.asset import Asset
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.coordinator import Coordinator
+from flowstone.core.contracts.item_pages import ItemPages
+from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
+from flowstone.core.json_value import JsonValue
 from flowstone.core.outcome import Outcome, Wake
 
 C = TypeVar("C", bound=Coordinator)
+Item = TypeVar("Item")
 
 
 class Execution(Protocol):
@@ -68,6 +74,30 @@ class Execution(Protocol):
 
     async def call_phase(self, phase: str, **supplied: object) -> object:
         """Call one of the definition's further functions, by its name, in the same way."""
+
+    def read_items(
+        self,
+        source: ItemSource[Item] | Iterable[Item] | AsyncIterable[Item],
+        *,
+        phase: str = "items",
+        progress: Mapping[str, JsonValue] | None = None,
+        page_size: int | None = None,
+    ) -> AbstractAsyncContextManager[ItemPages[Item]]:
+        """
+        Open what a function of items has returned, and read it page by page.
+
+        Args:
+            source: A reader that was named, or the items themselves, which begin anew after a
+                restart.
+            phase: The definition's function that returned it; its inputs configure the reader.
+            progress: That of the last page that was kept; None is the beginning.
+            page_size: The most items of a page; the reader's configuration may say fewer.
+
+        Raises:
+            NotRegisteredError: The application has no reader of that name.
+            InvalidOptionError: The reader's configuration is wrong, or it is no source of items.
+            ReaderError: The reader failed; also while pages are read.
+        """
 
 
 class Strategy(ABC):

@@ -22,6 +22,7 @@ Every error that FlowStone raises.
     ├─ StorageError                     an IO manager or the codec failed
     │  ├─ NotStoredError
     │  └─ ValueNotStorableError  ValueNotReadableError
+    ├─ ReaderError                      an item reader failed; retryable as its cause is
     ├─ LimitTimeoutError (retryable)    ctx.limit(…) was not to be had in time
     ├─ ResourceUnavailableError (retryable)
     ├─ JobError                         what became of a job, told to the one who waits for it
@@ -112,6 +113,7 @@ from flowstone.core.errors.work import (
     MaterializationTimeoutError,
     NotStoredError,
     ProcessDiedError,
+    ReaderError,
     ResourceUnavailableError,
     StorageError,
     ValidationFailedError,
@@ -156,6 +158,7 @@ __all__ = [
     "Problem",
     "ProcessDiedError",
     "QueueNotDrainedError",
+    "ReaderError",
     "RegistrationError",
     "ResourceUnavailableError",
     "RunCancelledError",

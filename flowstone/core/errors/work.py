@@ -241,6 +241,31 @@ class ValueNotReadableError(StorageError):
         )
 
 
+class ReaderError(FlowStoneError):
+    """
+    An item reader failed.
+
+    Attributes:
+        reader: What it is called.
+        doing: What it could not do, such as ``read page 3``.
+        reason: Why, in words.
+    """
+
+    code = "reader_error"
+
+    def __init__(
+        self, reader: str, doing: str, reason: str, *, retryable: bool | None = None
+    ) -> None:
+        self.reader = reader
+        self.doing = doing
+        self.reason = reason
+        super().__init__(
+            f"item reader '{reader}' could not {doing}: {reason}",
+            retryable=retryable,
+            context={"reader": reader, "doing": doing, "reason": reason},
+        )
+
+
 class ResourceUnavailableError(FlowStoneError):
     """Something outside that the work needs is not available."""
 
