@@ -1,6 +1,6 @@
 """``flowstone runs``: what was asked for, what became of it, and what to do about it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import click
@@ -69,24 +69,34 @@ def ls_command(settings: Settings, status: str | None, limit: int, before: int |
 @run_argument
 @pass_settings
 def show_command(settings: Settings, run_id: int) -> None:
-    """Show one run: what it computed, what it reused, what failed and why; -v adds tracebacks."""
+    """
+    Show one run: what it computed, what it reused, what failed and why; -v adds tracebacks.
 
-    async def read() -> tuple[RunRecord, Sequence[MaterializationRecord], Sequence[Reused]]:
+    With an application (--app), also what its plugins have to say, such as what routers selected.
+    """
+
+    async def read() -> tuple[
+        RunRecord, Sequence[MaterializationRecord], Sequence[Reused], Mapping[int, str]
+    ]:
         async with opened(settings, by_rows=True) as app:
             record = await app.store.run(run_id)
             return (
                 record,
                 await app.store.materializations(run_id),
                 await app.store.reused(run_id),
+                await app.remarks(run_id),
             )
 
-    record, materializations, reused = run_async(read)
+    record, materializations, reused, remarks = run_async(read)
     document = {
         **run_document(record),
-        "materializations": [materialization_document(it) for it in materializations],
+        "materializations": [
+            {**materialization_document(it), "remark": remarks.get(it.id)}
+            for it in materializations
+        ],
         "reused_values": [reused_document(it) for it in reused],
     }
-    text = _text(record, materializations, reused, with_tracebacks=settings.verbose)
+    text = _text(record, materializations, reused, remarks, with_tracebacks=settings.verbose)
     print_document(settings, document, text)
 
 
@@ -158,6 +168,7 @@ def _text(
     record: RunRecord,
     materializations: Sequence[MaterializationRecord],
     reused: Sequence[Reused],
+    remarks: Mapping[int, str],
     *,
     with_tracebacks: bool,
 ) -> str:
@@ -171,10 +182,15 @@ def _text(
     if record.options:
         head.append(f"with {record.options}")
     parts = ["\n".join(head)]
+    header: tuple[str, ...] = ("asset", "partition", "status", "took", "attempt", "why")
     rows = [_row(it) for it in materializations]
     rows += [(it.key.asset, it.key.partition, "reused", "", "", it.reason) for it in reused]
+    if remarks:
+        header += ("remark",)
+        said = [remarks.get(it.id, "") for it in materializations] + [""] * len(reused)
+        rows = [(*row, remark) for row, remark in zip(rows, said, strict=True)]
     if rows:
-        parts.append(columns(("asset", "partition", "status", "took", "attempt", "why"), rows))
+        parts.append(columns(header, rows))
     for it in materializations:
         trace = read_record(it.error).get("traceback")
         if with_tracebacks and it.status is Status.FAILED and trace:

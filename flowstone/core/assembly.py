@@ -6,7 +6,7 @@ once; those that do (`Assembly._keep_in`) are made anew for each.
 """
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Self, TypeAlias, TypeVar, cast
 
@@ -204,7 +204,7 @@ class Assembly:
         """The tables that plugins bring, by name; ``flowstone db migrate`` creates them."""
         return {name: self.registries.tables.instance(name) for name in self.registries.tables}
 
-    def coordinator(self, contract: type[T]) -> T:
+    def coordinator(self, contract: Callable[..., T]) -> T:
         """
         Return what keeps the state of a kind of asset for this application.
 
@@ -212,6 +212,10 @@ class Assembly:
             NotRegisteredError: No plugin in use brings the contract.
         """
         return self._coordinators.get(contract)
+
+    async def remarks(self, run_id: int) -> Mapping[int, str]:
+        """Return what plugins have to say of a run's materializations, by id."""
+        return await self._coordinators.remarks(run_id)
 
     async def open(self) -> Self:
         """

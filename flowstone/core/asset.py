@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast
 
 from flowstone.core import signature
 from flowstone.core.config import Config
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     )
 else:
     R_co = TypeVar("R_co", covariant=True)
+
+S = TypeVar("S")
 
 
 class Location(NamedTuple):
@@ -220,6 +222,19 @@ class Asset(_TwoOrThree, Generic[P, T_co, R_co]):
     def is_async(self) -> bool:
         """Whether the function is a coroutine function; a plain one runs in a thread."""
         return self.signature.is_async
+
+    def find_strategy(self, kind: Callable[..., S]) -> S | None:
+        """
+        Return the strategy of this kind, also where another stands before it; None is none.
+
+        Args:
+            kind: Its class, which may be abstract.
+        """
+        assert isinstance(kind, type), "typed so that an abstract class will do"
+        strategy = self.strategy
+        while strategy is not None and not isinstance(strategy, kind):
+            strategy = getattr(strategy, "inner", None)
+        return cast("S | None", strategy)
 
     @property
     def _markers(self) -> Mapping[str, int]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -127,7 +127,7 @@ class Attempt:
     def claim(self) -> int:
         return self._claim.claim
 
-    def coordinator(self, contract: type[C]) -> C:
+    def coordinator(self, contract: Callable[..., C]) -> C:
         return self._coordinators.get(contract)
 
     async def call(self, **supplied: object) -> object:

@@ -1,6 +1,7 @@
 """What can be wrong with definitions, and the line to write instead."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from flowstone.core.annotations import type_text
@@ -56,6 +57,10 @@ class Checks:
         self._edges: Mapping[str, Mapping[str, EdgeKind]] = {
             name: edges_of(asset) for name, asset in self._by_name.items()
         }
+        self._dependents: defaultdict[str, list[AnyAsset]] = defaultdict(list)
+        for name, upstreams in self._edges.items():
+            for upstream in upstreams:
+                self._dependents[upstream].append(self._by_name[name])
         self._old_names = {
             alias: asset.full_name for asset in self._assets for alias in asset.options.aliases
         }
@@ -91,9 +96,7 @@ class Checks:
             yield twin
         yield from self._of_aliases(asset)
         yield from (_problem(asset, objection) for objection in asset.objections)
-        if asset.strategy is not None and not isinstance(asset.strategy, Strategy):
-            kind = type(asset.strategy).__qualname__
-            yield _problem(asset, f"its strategy is a {kind}, which is no Strategy")
+        yield from self._of_strategy(asset)
         signatures = [asset.signature, *asset.phase_signatures.values()]
         for signature in signatures:
             where = f"in its {signature.phase} function: " if signature.phase else ""
@@ -106,6 +109,16 @@ class Checks:
         yield from self._of_resources(asset)
         if first is asset:
             yield from self._unknown_upstreams(asset)
+
+    def _of_strategy(self, asset: AnyAsset) -> Iterator[Problem]:
+        strategy = asset.strategy
+        if strategy is not None and not isinstance(strategy, Strategy):
+            kind = type(strategy).__qualname__
+            yield _problem(asset, f"its strategy is a {kind}, which is no Strategy")
+            return
+        while strategy is not None:
+            yield from strategy.problems(asset, self._by_name, self._dependents[asset.full_name])
+            strategy = strategy.inner
 
     def _of_jobs(self) -> Iterator[Problem]:
         known = dict(self._by_name)

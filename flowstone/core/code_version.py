@@ -22,9 +22,16 @@ _LENGTH = 16
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
-def code_version(functions: Iterable[Callable[..., object]]) -> str:
-    """Return the version of functions that work together; 16 hexadecimal digits."""
+def code_version(functions: Iterable[Callable[..., object]], fingerprint: str = "") -> str:
+    """
+    Return the version of functions that work together; 16 hexadecimal digits.
+
+    Args:
+        fingerprint: What else decides what comes of them; see `Strategy.fingerprint`.
+    """
     shapes = [_shape(function) for function in functions]
+    if fingerprint:
+        shapes.append(fingerprint)
     return hashlib.sha256("\0".join(shapes).encode()).hexdigest()[:_LENGTH]
 
 

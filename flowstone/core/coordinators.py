@@ -1,7 +1,7 @@
 """The coordinators of one application: one instance a contract, made for its store."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.host import Host
@@ -49,9 +49,13 @@ class Coordinators:
             entry = given.get(contract) or registry.find(contract, is_durable=is_durable)
             self._instances[contract] = _made(contract, entry)
 
-    def get(self, contract: type[T]) -> T:
+    def get(self, contract: Callable[..., T]) -> T:
         """
         Return the application's.
+
+        Args:
+            contract: The contract's class; an abstract one is no ``type[T]`` for checkers, but it
+                is something that gives a T.
 
         Raises:
             NotRegisteredError: It has none of this contract.
@@ -59,9 +63,17 @@ class Coordinators:
         found = next((made for known, made in self._instances.items() if known is contract), None)
         if found is None:
             known = [it.__qualname__ for it in self._instances]
-            raise NotRegisteredError("coordinator", contract.__qualname__, known)
-        assert isinstance(found, contract), "checked when it was made"
-        return found
+            name = str(getattr(contract, "__qualname__", contract))
+            raise NotRegisteredError("coordinator", name, known)
+        return cast("T", found)
+
+    async def remarks(self, run_id: int) -> Mapping[int, str]:
+        """Return what they have to say of a run's materializations, by id."""
+        said: dict[int, str] = {}
+        for coordinator in self._instances.values():
+            for id_, remark in (await coordinator.remarks(run_id)).items():
+                said[id_] = f"{said[id_]}; {remark}" if id_ in said else remark
+        return said
 
     async def open(self, app: Host) -> None:
         """Make all of them ready; when one fails, those before it are closed again."""

@@ -60,7 +60,7 @@ class Draft(Generic[K]):
             function=function,
             options=replace(self.options, description=self.options.description or parts.docstring),
             source=parts.source,
-            code_version=self.options.version or code_version(parts.functions),
+            code_version=self.options.version or code_version(parts.functions, parts.fingerprint),
             strategy=parts.strategy,
             phases=parts.phases,
             supplied=parts.supplied,
@@ -98,6 +98,7 @@ class _Parts:
         self.source = _location(self.function) or called_at
         self.docstring = inspect.cleandoc(innermost(self.function).__doc__ or "")
         self.functions = [self.function, *(phase.function for phase in self.phases.values())]
+        self.fingerprint = str(getattr(self.strategy, "fingerprint", ""))
         if self.value_phase not in (None, *self.phases):
             self.objections.append(f"its value comes from '{self.value_phase}', which is no phase")
             self.value_phase = None

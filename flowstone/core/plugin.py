@@ -172,9 +172,12 @@ def of_strategies(pipelines: Iterable[Pipeline], given: Sequence[Plugin]) -> lis
     wanted: dict[str, None] = {}
     for pipeline in pipelines:
         for asset in pipeline.assets:
-            name = getattr(asset.strategy, "plugin", None)
-            if name is not None and name not in known:
-                wanted[name] = None
+            strategy = asset.strategy
+            while strategy is not None:
+                name = getattr(strategy, "plugin", None)
+                if name is not None and name not in known:
+                    wanted[name] = None
+                strategy = getattr(strategy, "inner", None)
     return [load(name) for name in wanted]
 
 

@@ -1,7 +1,7 @@
 """What keeps the state of a kind of asset: made for the store, put in by configuration, closed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import pytest
@@ -148,3 +148,21 @@ def test_two_plugins_cannot_bring_the_same() -> None:
 
     with pytest.raises(AlreadyRegisteredError):
         VotesPlugin().register(registries)
+
+
+class Remarking(MemoryVotes):
+    async def remarks(self, run_id: int) -> Mapping[int, str]:
+        return {1: f"said of run {run_id}"}
+
+
+async def test_what_coordinators_say_of_a_run_is_put_together() -> None:
+    class Ballots(Coordinator):
+        async def remarks(self, run_id: int) -> Mapping[int, str]:
+            return {1: "and more", 2: "alone"}
+
+    given = {Votes: Remarking, Ballots: Ballots}
+    async with FlowStone(pipeline(Counting()), plugins=[VotesPlugin()], coordinators=given) as app:
+        assert await app.remarks(7) == {1: "said of run 7; and more", 2: "alone"}
+
+    async with FlowStone(pipeline(Counting()), plugins=[VotesPlugin()]) as app:
+        assert await app.remarks(7) == {}

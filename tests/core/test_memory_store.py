@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from flowstone.core.contracts.store import NewRun, Store
+from flowstone.core.defaults.attached_rows import AttachedRows
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.errors import InvalidOptionError
 from flowstone.core.status import Status
@@ -154,3 +155,32 @@ class TestBoundedMemory:
 
         for run in open_runs:
             assert (await store.run(run.id)).finished_at is None
+
+
+class Notes(AttachedRows[str]):
+    """What a plugin keeps of materializations."""
+
+
+class TestAttachedRows:
+    async def test_they_go_with_their_materialization(self) -> None:
+        store = MemoryStore(keep=10)
+        worker = await new_worker(store)
+        notes = store.attached(Notes)
+        for number in range(100):
+            notes[await materialized(store, worker, "a", str(number))] = "noted"
+
+        left = set(notes)
+
+        assert store.attached(Notes) is notes
+        assert left == set(store._machine.rows)
+        assert 10 <= len(left) < 20
+
+    def test_each_kind_has_its_own(self) -> None:
+        class Others(AttachedRows[int]):
+            pass
+
+        store = MemoryStore()
+        store.attached(Notes)[1] = "one"
+
+        assert store.attached(Others) == {}
+        assert MemoryStore().attached(Notes) == {}

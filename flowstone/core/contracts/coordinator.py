@@ -6,6 +6,7 @@ a database. Strategies reach it by that contract, so that another implementation
 configuration and sees every call.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from flowstone.core.contracts.host import Host
@@ -32,3 +33,11 @@ class Coordinator:
 
     async def close(self) -> None:
         """Give everything back; safe to call twice."""
+
+    async def remarks(self, run_id: int) -> Mapping[int, str]:
+        """
+        Return what there is to say of a run's materializations, by id: one short line each.
+
+        ``flowstone runs show`` prints it beside their status. The default says nothing.
+        """
+        return {}

@@ -1,5 +1,6 @@
 """The application as what a plugin brings sees it: `FlowStone`, without what needs its types."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -58,7 +59,7 @@ class Host(Protocol):
     def resources(self) -> HostResources:
         """What assets get for ``Requires(Type)``."""
 
-    def coordinator(self, contract: type[T]) -> T:
+    def coordinator(self, contract: Callable[..., T]) -> T:
         """Return what keeps the state of a kind of asset; raises `NotRegisteredError`."""
 
     async def enqueue(

@@ -93,7 +93,7 @@ class CoordinatorRegistry:
         self._entries: dict[type[Coordinator], tuple[Callable[..., Coordinator], ...]] = {}
 
     def register(
-        self, contract: type[C], *, memory: Callable[[], C], durable: Callable[[], C]
+        self, contract: Callable[..., C], *, memory: Callable[[], C], durable: Callable[[], C]
     ) -> None:
         """
         Bring a contract's two implementations, by their classes.
@@ -103,6 +103,8 @@ class CoordinatorRegistry:
             RegistrationError: One of them is a class of something else.
             IncompatiblePluginError: One was written for another version of the contract.
         """
+        if not (isinstance(contract, type) and issubclass(contract, Coordinator)):
+            raise RegistrationError(f"{contract!r} is no contract of coordinators")
         if contract in self._entries:
             raise AlreadyRegisteredError("coordinator", contract.__qualname__)
         for implementation in (memory, durable):

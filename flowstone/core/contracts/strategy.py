@@ -1,5 +1,5 @@
 """
-How an asset of some kind is computed: the contract that scatter, routing or a gate implement.
+How an asset of some kind is computed: the contract that fan-out, routers or gates implement.
 
 The engine knows outcomes only. A strategy starts an asset and returns one; if that is `Waiting`,
 `resume` is called once the wait has ended, perhaps days later in another process. Between the two
@@ -9,7 +9,7 @@ Source: docs/adr/0005.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.item_pages import ItemPages
 from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
+from flowstone.core.errors import Problem
 from flowstone.core.json_value import JsonValue
 from flowstone.core.outcome import Outcome, Wake
 
@@ -61,7 +62,7 @@ class Execution(Protocol):
     def telemetry(self) -> TelemetryEmitter:
         """To tell the events that the plugin has added to the catalogue."""
 
-    def coordinator(self, contract: type[C]) -> C:
+    def coordinator(self, contract: Callable[..., C]) -> C:
         """Return what keeps the state of this kind of asset; raises `NotRegisteredError`."""
 
     async def call(self, **supplied: object) -> object:
@@ -116,6 +117,31 @@ class Strategy(ABC):
     The name of the plugin that the strategy belongs to, and needs for its tables, coordinators or
     events: an application with such an asset uses that plugin without being told to.
     """
+
+    @property
+    def inner(self) -> "Strategy | None":
+        """The strategy that this one passes the asset on to, if it only stands before one."""
+        return None
+
+    @property
+    def fingerprint(self) -> str:
+        """What was said beside the functions and decides the value; part of the code's version."""
+        return ""
+
+    def problems(
+        self,
+        asset: Asset[..., object],
+        assets: Mapping[str, Asset[..., object]],
+        dependents: Sequence[Asset[..., object]],
+    ) -> Iterable[Problem]:
+        """
+        Say what is wrong with the asset among the others; asked when an application is built.
+
+        Args:
+            assets: All of the application's, by full name.
+            dependents: Those of them that have an edge to this one.
+        """
+        return ()
 
     @abstractmethod
     async def start(self, execution: Execution) -> Outcome:

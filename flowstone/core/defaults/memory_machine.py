@@ -13,6 +13,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 from flowstone.core.contracts.job_queue import FailedAttempt
 from flowstone.core.contracts.store import (
@@ -25,6 +26,7 @@ from flowstone.core.contracts.store import (
     Turn,
     Wait,
 )
+from flowstone.core.defaults.attached_rows import AttachedRows
 from flowstone.core.defaults.memory_errors import superseded, upstream_ended, worker_died
 from flowstone.core.defaults.memory_heads import Heads
 from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow, wake_from
@@ -62,6 +64,7 @@ class Machine:
         self.superseded: dict[int, Row] = {}
         self.taken: Counter[int] = Counter()
         self.outliving: defaultdict[Key, dict[int, Row]] = defaultdict(dict)
+        self.attached: dict[type, AttachedRows[Any]] = {}
         self.unique = UniqueKeys()
         self.heads = Heads()
         self._queued: list[Row] = []

@@ -119,6 +119,8 @@ def _forget(machine: Machine, row: Row) -> int:
 
 def _remove(machine: Machine, row: Row) -> None:
     del machine.rows[row.id]
+    for rows in machine.attached.values():
+        rows.forget(row.id)
     machine.superseded.pop(row.id, None)
     _drop(machine.by_key, row.key, row)
     _drop(machine.outliving, row.key, row)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from heapq import nlargest
 from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from flowstone.core.contracts.health import Finding, Level
 from flowstone.core.contracts.store import (
@@ -37,6 +37,7 @@ from flowstone.core.contracts.store import (
     WorkerLostError,
 )
 from flowstone.core.defaults import memory_pruning
+from flowstone.core.defaults.attached_rows import AttachedRows
 from flowstone.core.defaults.clock import Clock, SystemClock
 from flowstone.core.defaults.memory_job_machine import JobMachine
 from flowstone.core.defaults.memory_job_queue import refuse_connection
@@ -47,6 +48,8 @@ from flowstone.core.defaults.memory_schedules import MemorySchedules
 from flowstone.core.errors import RunNotFoundError
 from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus, Status
+
+A = TypeVar("A", bound=AttachedRows[Any])
 
 KEPT_RUNS = 10_000
 
@@ -83,6 +86,13 @@ class MemoryStore(MemorySchedules, MemoryQueues, MemoryLimits, Store):
     def clock(self) -> Clock:
         """What tells the time here."""
         return self._clock
+
+    def attached(self, kind: type[A]) -> A:
+        """Return what a plugin keeps beside the runs: one object of each such class."""
+        found = self._machine.attached.get(kind)
+        if not isinstance(found, kind):
+            found = self._machine.attached[kind] = kind()
+        return found
 
     async def open(self) -> None:
         """Nothing has to be made ready."""
