@@ -16,7 +16,8 @@ from flowstone.core import signature
 from flowstone.core.config import Config
 from flowstone.core.errors import DefinitionError
 from flowstone.core.options import Options
-from flowstone.core.signature import Input, Requirement, Signature
+from flowstone.core.parameters import Input, Requirement
+from flowstone.core.signature import Signature
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)

@@ -26,12 +26,13 @@ from flowstone.core.item_reading import ItemReading
 from flowstone.core.job_arguments import arguments_of
 from flowstone.core.job_context import JobContext
 from flowstone.core.json_value import JsonValue
+from flowstone.core.parameters import Argument, Input
 from flowstone.core.processes.call import Call, Crossing, Encoded, Facts
 from flowstone.core.processes.processes import Processes
 from flowstone.core.resources import Resources
 from flowstone.core.results import Skip
 from flowstone.core.run_options import AssetOptions
-from flowstone.core.signature import Argument, Input, Signature
+from flowstone.core.signature import Signature
 from flowstone.core.source import Upstream
 from flowstone.core.threads import Threads
 from flowstone.core.values import Values

@@ -11,10 +11,11 @@ from flowstone.core.contracts.strategy import Strategy
 from flowstone.core.dag import EdgeKind, cycles, edges_of
 from flowstone.core.errors import DefinitionError, Problem
 from flowstone.core.options import name_objection
+from flowstone.core.parameters import Missing
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.processes.place import place_of
 from flowstone.core.schedule import Schedule
-from flowstone.core.signature import Missing, Signature
+from flowstone.core.signature import Signature
 from flowstone.core.suggestion import suggest
 from flowstone.core.type_fit import fits
 from flowstone.core.unique_key import OnConflict

@@ -15,7 +15,7 @@ from flowstone.core.errors import (
     ValueNotStorableError,
 )
 from flowstone.core.json_value import JsonText
-from flowstone.core.signature import OwnArgument
+from flowstone.core.parameters import OwnArgument
 from flowstone.core.unique import Unique
 from flowstone.core.unique_key import UniqueKey
 

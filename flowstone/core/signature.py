@@ -12,75 +12,24 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from flowstone.core import annotations, partition
 from flowstone.core.annotations import Unresolved
 from flowstone.core.config import Config
 from flowstone.core.context import Context
 from flowstone.core.job_context import JobContext
+from flowstone.core.parameters import (
+    NOT_GIVEN,
+    Argument,
+    Input,
+    Missing,
+    OwnArgument,
+    Requirement,
+)
 from flowstone.core.results import without_outcomes
 from flowstone.core.source import ResourceMarker, Source
 
 _PARTITIONS = (str, bool, int, float, datetime.date, datetime.datetime, tuple)
-NOT_GIVEN = inspect.Parameter.empty
-
-
-class Input(NamedTuple):
-    """
-    An upstream value that a parameter is made from.
-
-    Attributes:
-        upstream: The upstream's full name.
-        optional: Whether the asset runs although the upstream ended without a value.
-        annotation: The resolved type that the value is decoded to.
-        phase: The phase function that wants it; empty is the asset's own.
-    """
-
-    parameter: str
-    upstream: str
-    optional: bool
-    annotation: object
-    phase: str = ""
-
-
-class Argument(NamedTuple):
-    """A parameter that a source fills: `Source.resolve` gets what came over ``inputs``."""
-
-    parameter: str
-    source: Source
-    inputs: tuple[Input, ...]
-    annotation: object
-
-
-class Requirement(NamedTuple):
-    """A resource that a parameter wants, by the type that it is known by."""
-
-    parameter: str
-    type: type
-    phase: str = ""
-
-
-class OwnArgument(NamedTuple):
-    """A parameter of a job that whoever enqueues it gives; ``default`` may be `NOT_GIVEN`."""
-
-    parameter: str
-    annotation: object
-    default: object
-    keyword_only: bool
-
-    @property
-    def is_required(self) -> bool:
-        """Whether it has no default."""
-        return self.default is NOT_GIVEN
-
-
-class Missing(NamedTuple):
-    """A parameter without a source; ``default`` is its ordinary default as text, if it has one."""
-
-    parameter: str
-    annotation: str
-    default: str | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +47,7 @@ class Signature:
             None when the function does not say.
         config_parameter: The one that gets the configuration, or None.
         supplied: The parameters that the strategy supplies, in order.
+        supplied_types: What they are annotated to be; ``object`` where nothing is said.
         own_arguments: Of a job: the parameters that whoever enqueues it gives, in order.
         is_async: Whether a call gives a coroutine.
         value_type: The return annotation without outcomes; ``object`` when there is none.
@@ -114,6 +64,7 @@ class Signature:
     config_parameter: str | None = None
     config_type: type[Config] | None = None
     supplied: tuple[str, ...] = ()
+    supplied_types: Mapping[str, object] = field(default_factory=dict)
     own_arguments: tuple[OwnArgument, ...] = ()
     is_async: bool = False
     value_type: object = object
@@ -201,6 +152,7 @@ class _Reader:
         self.partition_type: type | None = None
         self.configs: list[tuple[str, type[Config]]] = []
         self.supplied: tuple[str, ...] = ()
+        self.supplied_types: dict[str, object] = {}
         self.missing: list[Missing] = []
         self.objections: list[str] = []
         self.positional: tuple[str, ...] = ()
@@ -216,6 +168,7 @@ class _Reader:
             config_parameter=self.configs[0][0] if self.configs else None,
             config_type=self.configs[0][1] if self.configs else None,
             supplied=self.supplied,
+            supplied_types=self.supplied_types,
             own_arguments=tuple(self.own_arguments),
             is_async=inspect.iscoroutinefunction(self.function),
             value_type=self._value_type(),
@@ -231,7 +184,9 @@ class _Reader:
             name for name, it in parameters.items() if it.kind is it.POSITIONAL_ONLY
         )
         for name, parameter in parameters.items():
-            if name not in self.supplied:
+            if name in self.supplied:
+                self._read_supplied(name)
+            else:
                 self._read_parameter(parameter)
         if len(self.contexts) > 1:
             kind = "JobContext" if self.takes_arguments else "Context"
@@ -267,6 +222,12 @@ class _Reader:
             if name not in names
         ]
         return tuple(name for name in supplied if name in names)
+
+    def _read_supplied(self, name: str) -> None:
+        annotation = annotations.without_marks(self.types.get(name, object))
+        if isinstance(annotation, Unresolved):
+            self._unresolved(f"parameter '{name}'", annotation)
+        self.supplied_types[name] = annotation
 
     def _called(self) -> str:
         return f"its {self.phase} function" if self.phase else "its function"

@@ -11,8 +11,8 @@ $$;
 
 -- Let time pass: every instant that is stored moves into the past.
 --
--- Tables and columns are those of the catalogue, so that a new one is not forgotten. What workers say of
--- themselves stays: those that live would seem dead until their next beat. Years from 9999 on mean never.
+-- Tables and columns are those of the catalogue, so that a new one is not forgotten, a plugin's neither. What
+-- workers say of themselves stays: those that live would seem dead until their next beat. Years from 9999 on mean never.
 -- procrastinate notes for each job that waits for its time that it was put to another one.
 --
 -- Locks: all tables it writes to, jobs first, so that it waits for the turns under way and they for it.
@@ -34,7 +34,17 @@ BEGIN
         JOIN pg_attribute a ON a.attrelid = c.oid
         WHERE c.relnamespace = current_schema()::regnamespace
             AND c.relkind = 'r'
-            AND (c.relname LIKE 'flowstone\_%' OR c.relname IN ('procrastinate_jobs', 'procrastinate_events'))
+            AND (
+                c.relname LIKE 'flowstone\_%'
+                OR c.relname IN ('procrastinate_jobs', 'procrastinate_events')
+                -- A plugin's begin with its name, and its version table tells that name.
+                OR EXISTS (
+                    SELECT FROM pg_class v
+                    WHERE v.relnamespace = c.relnamespace
+                        AND v.relname LIKE '_%\_alembic\_version'
+                        AND starts_with(c.relname::text, replace(v.relname, 'alembic_version', ''))
+                )
+            )
             AND c.relname <> 'flowstone_workers'
             AND a.atttypid = 'timestamptz'::regtype
             AND a.attnum > 0

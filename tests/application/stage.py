@@ -124,12 +124,16 @@ class PostgresStage(Stage):
         with self.admin.transaction():
             for statement in MOVES:
                 self.admin.execute(statement, {"by": by})
+            for table, column in self.admin.execute(TIMES_OF_PLUGINS).fetchall():
+                self.admin.execute(
+                    f"UPDATE {table} SET {column} = {column} - %(by)s".encode(), {"by": by}
+                )
 
     async def close(self) -> None:
         await super().close()
         await eventually(lambda: self.admin.execute(OTHERS).fetchone() == (0,))
-        attached = self.admin.execute("SELECT name FROM flowstone_attached_tables").fetchall()
-        for table in (*TABLES, *(name for (name,) in attached)):
+        of_plugins = self.admin.execute(TABLES_OF_PLUGINS).fetchall()
+        for table in (*TABLES, *(name for (name,) in of_plugins)):
             self.admin.execute(f"DELETE FROM {table}".encode())
 
 
@@ -149,6 +153,18 @@ MOVES = (
     """UPDATE flowstone_runs
         SET created_at = created_at - %(by)s, finished_at = finished_at - %(by)s""",
 )
+TABLES_OF_PLUGINS = r"""
+SELECT c.relname
+FROM pg_class c
+WHERE c.relnamespace = 'flowstone'::regnamespace AND c.relkind = 'r'
+    AND c.relname !~ '^(flowstone|procrastinate)_|alembic_version$'
+"""
+TIMES_OF_PLUGINS = f"""
+SELECT c.relname, a.attname
+FROM ({TABLES_OF_PLUGINS}) c
+JOIN pg_attribute a ON a.attrelid = c.relname::regclass
+WHERE a.atttypid = 'timestamptz'::regtype AND a.attnum > 0 AND NOT a.attisdropped
+"""
 OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'

@@ -9,7 +9,7 @@ import pytest
 from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.errors import JobArgumentsError
 from flowstone.core.job_arguments import JobArguments
-from flowstone.core.signature import NOT_GIVEN, OwnArgument
+from flowstone.core.parameters import NOT_GIVEN, OwnArgument
 from flowstone.core.unique import Unique
 
 CODEC = JsonCodec()

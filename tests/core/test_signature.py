@@ -10,9 +10,10 @@ from flowstone.core.annotations import type_text
 from flowstone.core.config import Config
 from flowstone.core.context import Context
 from flowstone.core.dependency import Dep, Requires
+from flowstone.core.parameters import Missing
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.results import Cancel, ReturnedOutcome, Skip, Snooze
-from flowstone.core.signature import Missing, read
+from flowstone.core.signature import read
 from flowstone.core.source import Edge, Source, Upstream
 
 sales = Pipeline("sales")
@@ -204,6 +205,16 @@ class TestSuppliedParameters:
         assert signature.supplied == ("item", "retries")
         assert signature.missing == ()
         assert [it.parameter for it in signature.inputs] == ["base"]
+
+    def test_their_types_are_known(self) -> None:
+        def body(item: "list[int]", other, third: "Nowhere") -> None: ...  # type: ignore[no-untyped-def, name-defined]  # noqa: F821
+
+        signature = read(body, pipeline="sales", supplied=["item", "other", "third"])
+
+        assert signature.supplied_types["item"] == list[int]
+        assert signature.supplied_types["other"] is object
+        (objection,) = signature.objections
+        assert objection.startswith("parameter 'third' is annotated 'Nowhere', which does not name")
 
     def test_named_ones_may_be_anywhere(self) -> None:
         def body(base: list[int] = Dep(numbers), *, payload: str) -> None: ...

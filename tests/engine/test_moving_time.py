@@ -70,6 +70,19 @@ async def test_every_instant_moves_but_those_of_workers_and_of_never(dsn: str) -
             assert after[column] == wanted, column
 
 
+async def test_the_time_of_a_plugins_tables_passes_too(dsn: str) -> None:
+    mark_as_test(dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE flowstone.tally_alembic_version (version_num text)")
+        connection.execute("CREATE TABLE flowstone.tally_votes (cast_at timestamptz)")
+        connection.execute("INSERT INTO flowstone.tally_votes VALUES ('2025-01-02T00:00Z')")
+
+        await advance(dsn, "flowstone", DAY)
+
+        cast = connection.execute("SELECT cast_at = '2025-01-01T00:00Z' FROM flowstone.tally_votes")
+        assert cast.fetchone() == (True,)
+
+
 async def test_a_lease_that_is_ended_is_rescued_from(dsn: str) -> None:
     await write(dsn)
     mark_as_test(dsn)

@@ -1,9 +1,10 @@
 """The application as what a plugin brings sees it: `FlowStone`, without what needs its types."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from flowstone.core.asset import Asset
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.store import RunRecord, Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
@@ -32,6 +33,16 @@ class HostResources(Protocol):
         """Return the value for a type; raises `ResourceUnavailableError`."""
 
 
+class HostDefinitions(Protocol):
+    """The assets of an application, already checked."""
+
+    def __iter__(self) -> Iterator[Asset[..., object]]:
+        """In the order of definition."""
+
+    def find(self, name: str) -> Asset[..., object] | None:
+        """Return an asset by its full name, or one that it had before."""
+
+
 class Host(Protocol):
     """An open application; each member is that of `FlowStone`."""
 
@@ -42,6 +53,10 @@ class Host(Protocol):
     @property
     def schema(self) -> str:
         """Where the tables are in it."""
+
+    @property
+    def definitions(self) -> HostDefinitions:
+        """The assets that it knows."""
 
     @property
     def store(self) -> Store:

@@ -94,6 +94,10 @@ class MemoryStore(MemorySchedules, MemoryQueues, MemoryLimits, Store):
             found = self._machine.attached[kind] = kind()
         return found
 
+    def row(self, materialization_id: int) -> Row | None:
+        """Return a materialization as it is kept here, for coordinators in memory, to be read."""
+        return self._machine.rows.get(materialization_id)
+
     async def open(self) -> None:
         """Nothing has to be made ready."""
 
