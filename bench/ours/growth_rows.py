@@ -39,6 +39,7 @@ SELECT flowstone_create_run_v1(
     array_agg('{}'::text ORDER BY n),
     array_agg(coalesce(format('{%s}', following), '{}') ORDER BY n),
     array_agg('{}'::text ORDER BY n),
+    NULL::text[], NULL::text[], NULL::text[], NULL::boolean[],
     '{}'::bigint[], '{}'::text[]
 )
 FROM step

@@ -269,6 +269,7 @@ class Assembly:
         return kind(
             self.definitions,
             codec=self.codec,
+            store=self.store,
             values=values or self._values,
             resources=resources or self.resources,
             normalizer=self.registries.normalizer,

@@ -14,13 +14,15 @@ from flowstone.core.attempt_context import Cancellation
 from flowstone.core.attempt_transaction import AttemptTransaction
 from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.context import Context
+from flowstone.core.contracts.awaiting import Awaited
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.item_pages import ItemPages
 from flowstone.core.contracts.item_source import ItemSource
-from flowstone.core.contracts.store import Claim, StoredInput
+from flowstone.core.contracts.store import Claim, Store, StoredInput
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.coordinators import Coordinators
+from flowstone.core.error_record import MESSAGE_BYTES, harmless, shorten
 from flowstone.core.errors import DependencyNotReadyError, TransactionError
 from flowstone.core.item_reading import ItemReading
 from flowstone.core.job_arguments import arguments_of
@@ -59,6 +61,7 @@ class Attempt:
         "_processes",
         "_reading",
         "_resources",
+        "_store",
         "_threads",
         "_transactions",
         "_values",
@@ -78,6 +81,7 @@ class Attempt:
         *,
         aliases: Mapping[str, str],
         codec: Codec,
+        store: Store,
         values: Values,
         resources: Resources,
         threads: Threads,
@@ -99,6 +103,7 @@ class Attempt:
         self._coordinators = coordinators
         self._options = options
         self._reading = reading
+        self._store = store
         self._values = values
         self._resources = resources
         self._threads = threads
@@ -176,8 +181,18 @@ class Attempt:
             return {}
         return arguments_of(self.asset).decode(text, self.codec)
 
+    async def awaited(self) -> Sequence[Awaited]:
+        return await self._store.awaited(self._claim.id)
+
+    async def give_up(self, materialization_ids: Sequence[int], reason: str) -> int:
+        id_, claim = self._claim.id, self._claim.claim
+        said = shorten(harmless(reason), MESSAGE_BYTES)
+        return await self._store.give_up(id_, claim, materialization_ids, said)
+
     async def _call(self, signature: Signature, arguments: dict[str, object]) -> object:
         for argument in signature.arguments:
+            if argument.parameter in arguments:
+                continue
             value = await self._resolve(argument)
             if isinstance(value, Skip):
                 return value
@@ -203,6 +218,7 @@ class Attempt:
         inputs = [
             await self._cross(wanted)
             for argument in self.asset.signature.arguments
+            if argument.parameter not in supplied
             for wanted in argument.inputs
         ]
         is_plain = self.asset.strategy is None

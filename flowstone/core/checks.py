@@ -8,7 +8,7 @@ from flowstone.core.annotations import type_text
 from flowstone.core.asset import Asset
 from flowstone.core.config import field_objections
 from flowstone.core.contracts.strategy import Strategy
-from flowstone.core.dag import EdgeKind, cycles, edges_of
+from flowstone.core.dag import EdgeKind, awaited_circles, cycles, edges_of
 from flowstone.core.errors import DefinitionError, Problem
 from flowstone.core.options import name_objection
 from flowstone.core.parameters import Missing
@@ -308,6 +308,8 @@ class Checks:
 
     def _circles(self) -> Iterator[Problem]:
         self.circles = cycles(self._edges)
+        for asset in self._by_name.values():
+            self.circles += awaited_circles(asset)
         for circle in self.circles:
             first = self._by_name[circle[0]]
             yield _problem(first, f"depends on itself: {' → '.join(circle)}")

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from flowstone.core.asset import Asset
 from flowstone.core.errors import DependencyCycleError, UnknownAssetError
+from flowstone.core.parameters import Input
 
 
 class EdgeKind(StrEnum):
@@ -22,7 +23,24 @@ class EdgeKind(StrEnum):
     """Its value, or None."""
     ORDER = "order"
     """That it comes first; nothing is loaded."""
+    AWAITED = "awaited"
+    """Its value, for which it waits itself once it has begun."""
+    AWAITED_OPTIONAL = "awaited_optional"
+    """The same, with or without a value."""
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the downstream asset begins first."""
+        return self in (EdgeKind.AWAITED, EdgeKind.AWAITED_OPTIONAL)
+
+
+_STRONGEST_FIRST = (
+    EdgeKind.REQUIRED,
+    EdgeKind.AWAITED,
+    EdgeKind.AWAITED_OPTIONAL,
+    EdgeKind.OPTIONAL,
+    EdgeKind.ORDER,
+)
 
 Edges = Mapping[str, Mapping[str, EdgeKind]]
 """Name → names at the other end of its edges → kind."""
@@ -88,13 +106,24 @@ def edges_of(asset: Asset[..., object]) -> dict[str, EdgeKind]:
     """Return the asset's upstreams; of several edges between the same two, the strongest."""
     edges: dict[str, EdgeKind] = {}
     for wanted in asset.inputs:
-        if not wanted.optional:
-            edges[wanted.upstream] = EdgeKind.REQUIRED
-        else:
-            edges.setdefault(wanted.upstream, EdgeKind.OPTIONAL)
+        kinds = (_kind(wanted), edges.get(wanted.upstream, EdgeKind.ORDER))
+        edges[wanted.upstream] = min(kinds, key=_STRONGEST_FIRST.index)
     for name in asset.after:
         edges.setdefault(name, EdgeKind.ORDER)
     return edges
+
+
+def awaited_circles(asset: Asset[..., object]) -> list[tuple[str, ...]]:
+    """Return a circle for each upstream that the asset needs before it begins and awaits then."""
+    awaited = {it.upstream for it in asset.inputs if it.awaited}
+    before = {it.upstream for it in asset.inputs if not it.awaited}.union(asset.after)
+    return [(asset.full_name, name, asset.full_name) for name in sorted(awaited & before)]
+
+
+def _kind(wanted: Input) -> EdgeKind:
+    if wanted.awaited:
+        return EdgeKind.AWAITED_OPTIONAL if wanted.optional else EdgeKind.AWAITED
+    return EdgeKind.OPTIONAL if wanted.optional else EdgeKind.REQUIRED
 
 
 def _ordered(upstream: Edges) -> Iterator[str]:

@@ -13,7 +13,7 @@ from flowstone.core.attempt import Attempt
 from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
-from flowstone.core.contracts.store import Claim, Settlement, Wait
+from flowstone.core.contracts.store import Claim, Settlement, Store, Wait
 from flowstone.core.contracts.strategy import Strategy
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.coordinators import Coordinators
@@ -63,6 +63,7 @@ class Executor:
         definitions: Definitions,
         *,
         codec: Codec,
+        store: Store,
         values: Values,
         resources: Resources,
         normalizer: ErrorNormalizer,
@@ -75,6 +76,7 @@ class Executor:
     ) -> None:
         self._definitions = definitions
         self._codec = codec
+        self._store = store
         self._values = values
         self._resources = resources
         self._normalizer = normalizer
@@ -114,6 +116,7 @@ class Executor:
             options,
             aliases=self._definitions.aliases,
             codec=self._codec,
+            store=self._store,
             values=self._values,
             resources=self._resources,
             threads=self._threads,
@@ -253,8 +256,9 @@ class Executor:
                     location=kept.location,
                     version=run_options.version_of(asset, options),
                 )
-            case Waiting(on, state, timeout, external, whom):
-                wait = Wait(on, self._codec.encode(state), external, tuple(map(harmless, whom)))
+            case Waiting(on, state, timeout, external, whom, until):
+                said = tuple(map(harmless, whom))
+                wait = Wait(on, self._codec.encode(state), external, said, until)
                 return Settlement(claim.id, claim.claim, Event.WAITED, delay=timeout, wait=wait)
             case Skipped(reason):
                 return Settlement(claim.id, claim.claim, Event.SKIPPED, error=_said(reason))

@@ -3,7 +3,7 @@ The graph of assets as text: for a terminal, for Mermaid and Graphviz, as JSON.
 
 The same graph gives the same text. Assets are called by their own names while all of them are of
 one pipeline, and by full names otherwise. An optional edge is marked ``optional``, one that only
-says what comes first ``after``.
+says what comes first ``after``, one whose downstream asset begins first and waits ``awaited``.
 """
 
 import json
@@ -19,7 +19,13 @@ Format: TypeAlias = Literal["ascii", "mermaid", "dot", "json"]
 DEEPEST = 50
 """Levels of a tree for the terminal; what is deeper begins a new tree at the margin."""
 
-_MARKS = {EdgeKind.REQUIRED: "", EdgeKind.OPTIONAL: "optional", EdgeKind.ORDER: "after"}
+_MARKS = {
+    EdgeKind.REQUIRED: "",
+    EdgeKind.OPTIONAL: "optional",
+    EdgeKind.ORDER: "after",
+    EdgeKind.AWAITED: "awaited",
+    EdgeKind.AWAITED_OPTIONAL: "awaited, optional",
+}
 
 
 def render(dag: Dag, names: Collection[str] | None = None, *, format: Format = "ascii") -> str:
@@ -98,7 +104,7 @@ class _Drawing:
         lines = ["digraph flowstone {"]
         lines += [f"  {_quoted(self._labels[name])};" for name in self._nodes]
         for name, child, kind in self._edges():
-            style = "dashed" if kind is EdgeKind.OPTIONAL else "dotted"
+            style = "dotted" if kind is EdgeKind.ORDER else "dashed"
             mark = _MARKS[kind]
             attributes = f" [style={style}, label={_quoted(mark)}]" if mark else ""
             ends = f"{_quoted(self._labels[name])} -> {_quoted(self._labels[child])}"

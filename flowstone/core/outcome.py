@@ -23,6 +23,20 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Until:
+    """
+    What ends a wait by itself, in the transaction in which it comes true.
+
+    Attributes:
+        all_ended: Materializations, of those that it awaits: when all of them have ended.
+        any_lost: Some of these: when one of them has ended without a value.
+    """
+
+    all_ended: tuple[int, ...]
+    any_lost: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """
     The materialization waits for something and holds nothing while it does.
@@ -36,6 +50,7 @@ class Waiting:
             `RunWaiting` instead of waiting with it.
         whom: Whom it waits for, or what exactly, for people: who may approve, a gate's token.
             Nobody in particular: empty.
+        until: What wakes it without anybody calling `Store.wake`, of `Execution.awaited`.
 
     Raises:
         InvalidOptionError: It does not say what for, or the timeout is not a duration.
@@ -46,6 +61,7 @@ class Waiting:
     timeout: timedelta | None = None
     external: bool = True
     whom: tuple[str, ...] = ()
+    until: Until | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.on, str) or not self.on or not self.on.isprintable():

@@ -17,6 +17,7 @@ class Input(NamedTuple):
         optional: Whether the asset runs although the upstream ended without a value.
         annotation: The resolved type that the value is decoded to.
         phase: The phase function that wants it; empty is the asset's own.
+        awaited: Whether the asset begins first, and waits for the upstream itself.
     """
 
     parameter: str
@@ -24,6 +25,7 @@ class Input(NamedTuple):
     optional: bool
     annotation: object
     phase: str = ""
+    awaited: bool = False
 
 
 class Argument(NamedTuple):

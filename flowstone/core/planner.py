@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from flowstone.core.asset import Asset
+from flowstone.core.awaiting import hold
 from flowstone.core.contracts.store import Current, Key, NewRun, PlannedStep, Reused
 from flowstone.core.dag import Dag, EdgeKind
 from flowstone.core.errors import DependencyNotReadyError
@@ -78,6 +79,9 @@ class Planner:
         self._assets = assets
         self._dag = dag
         self._place = {name: place for place, name in enumerate(dag.order)}
+        self._holds = any(
+            kind.is_awaited for edges in dag.upstream.values() for kind in edges.values()
+        )
 
     def keys(self, request: Request) -> list[Key]:
         """Return what has to be looked up: targets and, by `aliases`, their former names."""
@@ -154,10 +158,13 @@ class Planner:
             for upstream, kind in self._dag.upstream[key.asset].items():
                 self._connect(step, Key(upstream, key.partition), kind, steps, current, found)
             steps[key] = step
+        targets = [
+            Key(name, partition) for partition in request.partitions for name in request.targets
+        ]
+        if self._holds:
+            self._hold(steps, targets)
         return NewRun(
-            targets=[
-                Key(name, partition) for partition in request.partitions for name in request.targets
-            ],
+            targets=targets,
             steps=list(steps.values()),
             reused=[
                 Reused(it.current.materialization_id, it.key, it.reason)
@@ -232,7 +239,7 @@ class Planner:
             missing = [
                 upstream
                 for upstream, kind in self._dag.upstream[target].items()
-                if kind is EdgeKind.REQUIRED
+                if kind in (EdgeKind.REQUIRED, EdgeKind.AWAITED)
                 and upstream not in targets
                 and (upstream not in stored or stored[upstream].invalidated)
             ]
@@ -267,12 +274,30 @@ class Planner:
             if current is None or current.invalidated:
                 return
             id_ = current.materialization_id
+            if kind.is_awaited:
+                step.awaits.append(id_)
+        elif kind.is_awaited:
+            step.awaits.append(before.id)
+            before.awaited_by.append(step.id)
+            return
         else:
             id_ = before.id
             step.unmet += 1
             optional = kind is EdgeKind.OPTIONAL
             (before.optional_dependents if optional else before.dependents).append(step.id)
         (step.follows if kind is EdgeKind.ORDER else step.inputs).append(id_)
+
+    def _hold(self, steps: Mapping[Key, PlannedStep], targets: Sequence[Key]) -> None:
+        """Hold what is to begin only when another step has."""
+        optional = {
+            (step.id, upstream.id)
+            for key, step in steps.items()
+            if step.awaits
+            for name, kind in self._dag.upstream[key.asset].items()
+            if kind is EdgeKind.AWAITED_OPTIONAL
+            and (upstream := steps.get(Key(name, key.partition))) is not None
+        }
+        hold([*steps.values()], set(targets), optional)
 
 
 def _ago(moment: datetime) -> str:

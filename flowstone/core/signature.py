@@ -273,8 +273,8 @@ class _Reader:
             if objection:
                 self.objections.append(f"parameter '{name}': {objection}")
         inputs = tuple(
-            Input(name, full_name(edge.upstream, self.pipeline), edge.optional, wanted, self.phase)
-            for edge in source.edges()
+            Input(name, full_name(upstream, self.pipeline), optional, wanted, self.phase, awaited)
+            for upstream, optional, awaited in source.edges()
         )
         self.arguments.append(Argument(name, source, inputs, annotation))
 

@@ -19,11 +19,16 @@ class Edge(NamedTuple):
     Attributes:
         upstream: The asset's full name; a name without a dot is one of the same pipeline.
         optional: Whether the asset runs although the upstream ended without a value. When a
-            required upstream fails or is skipped, so is what needs it.
+            required upstream fails or is skipped, so is what needs it. When an optional one that is
+            ``awaited`` fails, or whatever only that needs, the run does not fail by it.
+        awaited: Whether the asset begins first and waits itself, with `Waiting.until`, for the
+            upstream, which is held until then with all that only it needs. Its `Strategy` says
+            what a failure means.
     """
 
     upstream: str
     optional: bool = False
+    awaited: bool = False
 
 
 class Upstream(NamedTuple):

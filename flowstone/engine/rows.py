@@ -14,6 +14,7 @@ from flowstone.core.contracts.store import (
     Malformed,
     MaterializationRecord,
     NewRun,
+    PlannedStep,
     Progress,
     RunRecord,
     Settlement,
@@ -33,8 +34,8 @@ SETTLEMENT_TYPES = (
 )  # fmt: skip
 RUN_TYPES = (
     "text", "text", "text", "timestamptz", "bigint", "bigint[]", "text[]", "text[]", "text[]",
-    "integer[]", "text[]", "integer[]", "text[]", "text[]", "text[]", "text[]", "bigint[]",
-    "text[]",
+    "integer[]", "text[]", "integer[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]",
+    "text[]", "boolean[]", "bigint[]", "text[]",
 )  # fmt: skip
 
 
@@ -80,8 +81,11 @@ def _wait_text(settlement: Settlement) -> str | None:
     wait = settlement.wait
     if wait is None:
         return None
-    said = json.dumps({"on": wait.on, "external": wait.external, "whom": wait.whom})
-    return f'{said[:-1]}, "state": {wait.state}}}'
+    said = {"on": wait.on, "external": wait.external, "whom": wait.whom}
+    if wait.until is not None:
+        said["all_ended"] = _literal(wait.until.all_ended)
+        said["any_lost"] = _literal(wait.until.any_lost)
+    return f'{json.dumps(said)[:-1]}, "state": {wait.state}}}'
 
 
 def run_arrays(run: NewRun) -> tuple[object, ...]:
@@ -104,8 +108,21 @@ def run_arrays(run: NewRun) -> tuple[object, ...]:
         [_literal(step.follows) for step in steps],
         [_literal(step.dependents) for step in steps],
         [_literal(step.optional_dependents) for step in steps],
+        *_awaiting(steps),
         [reused.materialization_id for reused in run.reused],
         [reused.reason for reused in run.reused],
+    )
+
+
+def _awaiting(steps: Sequence[PlannedStep]) -> tuple[Sequence[object] | None, ...]:
+    """Return the arrays of what waits for others itself; None each for a run without such."""
+    if not any(step.awaits for step in steps):
+        return (None,) * 4
+    return (
+        [_literal(step.awaits) if step.awaits else None for step in steps],
+        [_literal(step.awaited_by) if step.awaited_by else None for step in steps],
+        [_literal(step.starts) if step.starts else None for step in steps],
+        [step.is_tolerated for step in steps],
     )
 
 

@@ -37,6 +37,7 @@ from flowstone.core.errors import RunNotFoundError
 from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus
 from flowstone.engine import rows, schema
+from flowstone.engine.awaiting import PostgresAwaiting
 from flowstone.engine.conflicts import after_conflicts
 from flowstone.engine.connection_pool import ConnectionPool
 from flowstone.engine.database_errors import connection_errors
@@ -68,6 +69,7 @@ LARGEST_ID = 2**63 - 1
 
 
 class PostgresStore(
+    PostgresAwaiting,
     PostgresJobQueue,
     PostgresQueues,
     PostgresLimits,

@@ -125,10 +125,10 @@ SELECT
     u.id AS upstream_materialization_id, u.asset AS upstream_asset, u.partition AS upstream_partition,
     u.status::text AS upstream_status
 FROM flowstone_materializations m
-CROSS JOIN unnest(m.inputs || m.follows) AS upstream(id)
+CROSS JOIN unnest(m.inputs || m.follows || m.awaits) AS upstream(id)
 JOIN flowstone_materializations u ON u.id = upstream.id
-WHERE m.status = 'pending' AND u.status IN ('pending', 'ready', 'running', 'waiting');
-COMMENT ON VIEW open_upstreams IS 'Which upstreams a pending materialization still waits for; filter by run_id.';
+WHERE m.status IN ('pending', 'waiting') AND u.status IN ('pending', 'ready', 'running', 'waiting');
+COMMENT ON VIEW open_upstreams IS 'Which upstreams a materialization still waits for, pending, or waiting itself; filter by run_id.';
 
 CREATE VIEW current_values AS
 SELECT

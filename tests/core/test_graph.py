@@ -8,20 +8,21 @@ from flowstone.core.dag import Dag, EdgeKind
 from flowstone.core.errors import InvalidOptionError
 from flowstone.core.graph import DEEPEST, render
 
-REQUIRED, OPTIONAL, ORDER = EdgeKind
+REQUIRED, OPTIONAL, ORDER, AWAITED, AWAITED_OPTIONAL = EdgeKind
 
 
 def dag(**upstream: str) -> Dag:
     """
     Return assets of a pipeline ``p`` from words: ``c="a b"`` is c depending on a and b.
 
-    ``?`` before a name makes the edge optional, ``!`` order only.
+    ``?`` before a name makes the edge optional, ``!`` order only, ``&`` awaited, ``*`` both.
     """
-    marks = {"?": OPTIONAL, "!": ORDER}
+    marks = {"?": OPTIONAL, "!": ORDER, "&": AWAITED, "*": AWAITED_OPTIONAL}
     return Dag(
         {
             f"p.{name}": {
-                f"p.{other.lstrip('?!')}": marks.get(other[0], REQUIRED) for other in others.split()
+                f"p.{other.lstrip('?!&*')}": marks.get(other[0], REQUIRED)
+                for other in others.split()
             }
             for name, others in upstream.items()
         }
@@ -54,6 +55,11 @@ class TestAscii:
     def test_kinds_of_edges_are_marked(self) -> None:
         assert render(MIXED) == (
             "raw\n├── end\n│   └── late (after)\n└── soft (optional)\n    └── late\nalone"
+        )
+
+    def test_what_is_awaited_is_marked(self) -> None:
+        assert render(dag(a="", b="", p="&a *b")) == (
+            "a\n└── p (awaited)\nb\n└── p (awaited, optional)"
         )
 
     def test_what_is_below_an_asset_is_shown_once(self) -> None:

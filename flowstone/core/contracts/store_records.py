@@ -12,7 +12,7 @@ from typing import Literal
 
 from flowstone.core.contracts.queue_records import QueueLimits
 from flowstone.core.json_value import JsonText
-from flowstone.core.outcome import Wake
+from flowstone.core.outcome import Until, Wake
 from flowstone.core.status import Event, RunStatus, Status
 
 SUSPECT_AFTER = 2
@@ -61,6 +61,11 @@ class PlannedStep:
         follows: Materializations that only have to come first.
         dependents: Steps of this run that need this one to succeed.
         optional_dependents: Steps of this run that go on without it.
+        awaits: Materializations, of this run or reused, that it waits for itself once it has begun.
+        awaited_by: Steps of this run that wait for this one themselves.
+        starts: Steps of this run that are held until this one waits for the first time, or
+            succeeds; without having begun it ends them as it ends its dependents.
+        is_tolerated: Whether the run does not fail, and is not cancelled, by its end.
         reason: Why it runs, for people.
     """
 
@@ -74,6 +79,10 @@ class PlannedStep:
     follows: list[int] = field(default_factory=list)
     dependents: list[int] = field(default_factory=list)
     optional_dependents: list[int] = field(default_factory=list)
+    awaits: list[int] = field(default_factory=list)
+    awaited_by: list[int] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    is_tolerated: bool = False
 
 
 @dataclass(slots=True)
@@ -182,6 +191,7 @@ class Wait:
     state: JsonText
     external: bool
     whom: tuple[str, ...] = ()
+    until: Until | None = None
 
 
 @dataclass(slots=True)

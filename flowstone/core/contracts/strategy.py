@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Protocol, TypeVar
 
 from flowstone.core.asset import Asset
+from flowstone.core.contracts.awaiting import Awaited
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.item_pages import ItemPages
@@ -69,6 +70,8 @@ class Execution(Protocol):
         """
         Call the asset's function with its inputs, plus what the strategy supplies itself.
 
+        What is supplied for a parameter that has a source goes before it.
+
         Returns what the function returned; raises what it raised. A plain function runs in a
         thread, or in a child process if the asset says so.
         """
@@ -98,6 +101,16 @@ class Execution(Protocol):
             NotRegisteredError: The application has no reader of that name.
             InvalidOptionError: The reader's configuration is wrong, or it is no source of items.
             ReaderError: The reader failed; also while pages are read.
+        """
+
+    async def awaited(self) -> Sequence[Awaited]:
+        """Return how the upstreams stand that the asset waits for itself (`Edge.awaited`)."""
+
+    async def give_up(self, materialization_ids: Sequence[int], reason: str) -> int:
+        """
+        Cancel some of what it awaits, and what only that needs; see `Store.give_up`.
+
+        Returns how many had not ended.
         """
 
 

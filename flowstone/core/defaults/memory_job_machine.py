@@ -4,12 +4,12 @@ from collections import Counter
 from datetime import datetime
 
 from flowstone.core.contracts.job_queue import NewJob
-from flowstone.core.defaults.memory_machine import Machine
+from flowstone.core.defaults.memory_giving_up import GivingUpMachine
 from flowstone.core.defaults.memory_rows import Row
 from flowstone.core.status import RunStatus, Status
 
 
-class JobMachine(Machine):
+class JobMachine(GivingUpMachine):
     """A machine whose jobs can be changed, given another life, or be forgotten."""
 
     def retry(self, row: Row, now: datetime) -> bool:

@@ -26,6 +26,7 @@ from flowstone.core.contracts.store import (
     Turn,
     Wait,
 )
+from flowstone.core.defaults import memory_awaiting
 from flowstone.core.defaults.attached_rows import AttachedRows
 from flowstone.core.defaults.memory_errors import superseded, upstream_ended, worker_died
 from flowstone.core.defaults.memory_heads import Heads
@@ -220,6 +221,7 @@ class Machine:
             self._end(row, event, now)
             for dependent in self._pending([*row.dependents, *row.optional_dependents]):
                 self._arrive(dependent)
+            self._begin(row)
         elif row.is_abort_asked and not advance(row.status, event).is_terminal:
             self._end(row, Event.CANCELLED, now)
         elif event is Event.RETRIED:
@@ -253,13 +255,22 @@ class Machine:
         row.claim += 1
         row.due = None
         self._move(row, Event.WAITED)
+        self._begin(row)
         self.unique.follow(row, now)
         self._topics.add(f"run:{row.run.id}")
         if row.early_wake is not None:
             payload, row.early_wake = row.early_wake, None
             self.wake(row, payload)
+        elif memory_awaiting.is_met(wait.until, self.rows):
+            self.wake(row, "null")
         elif deadline is not None:
             self._queue(row, deadline)
+
+    def _begin(self, row: Row) -> None:
+        """Let go of what was held until the row had begun."""
+        starts, row.starts = row.starts, ()
+        for held in self._pending(starts):
+            self._arrive(held)
 
     def _hand_back(self, row: Row, event: Event, due: datetime | None, now: datetime) -> None:
         if self._is_superseded(row, now):
@@ -283,6 +294,12 @@ class Machine:
         row.finished_at = now
         row.ticket += 1
         row.wait = row.wake = row.early_wake = None
+        if row.is_tolerated:
+            row.run.tolerated[row.status] += 1
+        for waiting in (self.rows[id_] for id_ in row.awaited_by):
+            until = waiting.wait.until if waiting.wait else None
+            if waiting.status is Status.WAITING and memory_awaiting.is_met(until, self.rows):
+                self.wake(waiting, "null")
         row.run.open_count -= 1
         if not row.run.open_count:
             self._end_run(row.run, now)
@@ -298,7 +315,7 @@ class Machine:
                     self._arrive(dependent)
             reached = []
             for row in wave:
-                for dependent in self._pending(row.dependents):
+                for dependent in self._pending([*row.dependents, *row.starts]):
                     dependent.error = upstream_ended(row)
                     self._end(dependent, FOR_DEPENDENTS[row.status], now)
                     reached.append(dependent)
@@ -317,9 +334,10 @@ class Machine:
             self._queue(row, None)
 
     def _end_run(self, run: RunRow, now: datetime) -> None:
-        if run.counts[Status.FAILED] or run.counts[Status.UPSTREAM_FAILED]:
+        counts = run.counts - run.tolerated
+        if counts[Status.FAILED] or counts[Status.UPSTREAM_FAILED]:
             run.status = RunStatus.FAILED
-        elif run.counts[Status.CANCELLED]:
+        elif counts[Status.CANCELLED]:
             run.status = RunStatus.CANCELLED
         else:
             run.status = RunStatus.SUCCEEDED
@@ -347,6 +365,7 @@ class Machine:
         row.attempt += 1
         row.started_at = now
         row.is_wake_delivered = row.wake is not None
+        memory_awaiting.take_in(row, self.rows)
         worker.owned[row.id] = row
         return Claim(
             id=row.id,

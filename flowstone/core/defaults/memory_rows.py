@@ -37,6 +37,7 @@ class RunRow:
         open_count: How many of its materializations are not terminal.
         jobs: What a worker of this run alone can claim; None until one asked.
         moves: How many steps its materializations have taken.
+        tolerated: Of the counts, what does not decide how the run ends.
     """
 
     id: int
@@ -53,6 +54,7 @@ class RunRow:
     open_count: int = 0
     jobs: "Jobs[Row] | None" = None
     moves: int = 0
+    tolerated: Counter[Status] = field(default_factory=Counter)
 
     def record(self) -> RunRecord:
         """Return the run as its reader sees it."""
@@ -75,6 +77,8 @@ class Row:
     A materialization together with its job and its value.
 
     Attributes:
+        awaits, awaited_by, is_tolerated: See `PlannedStep`.
+        starts: The same; empty once it has begun.
         claim: How often the job has left a worker.
         due: When the queued job can be claimed, None for at once; only while it is queued.
         ticket: Grows whenever the job is queued or leaves its queue: entries of the queues that
@@ -107,6 +111,10 @@ class Row:
     follows: list[int]
     dependents: Sequence[int]
     optional_dependents: Sequence[int]
+    awaits: Sequence[int] = ()
+    awaited_by: Sequence[int] = ()
+    starts: Sequence[int] = ()
+    is_tolerated: bool = False
     attempt: int = 0
     claim: int = 0
     due: datetime | None = None

@@ -45,6 +45,7 @@ from flowstone.core.defaults.memory_limits import MemoryLimits
 from flowstone.core.defaults.memory_queues import MemoryQueues
 from flowstone.core.defaults.memory_rows import Row, RunRow, WorkerRow
 from flowstone.core.defaults.memory_schedules import MemorySchedules
+from flowstone.core.defaults.memory_waiters import MemoryAwaiting
 from flowstone.core.errors import RunNotFoundError
 from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus, Status
@@ -54,7 +55,7 @@ A = TypeVar("A", bound=AttachedRows[Any])
 KEPT_RUNS = 10_000
 
 
-class MemoryStore(MemorySchedules, MemoryQueues, MemoryLimits, Store):
+class MemoryStore(MemoryAwaiting, MemorySchedules, MemoryQueues, MemoryLimits, Store):
     """
     Keeps runs in memory; other processes see nothing of them.
 
@@ -380,4 +381,8 @@ def _planned(run: RunRow, step: PlannedStep) -> Row:
         follows=list(step.follows),
         dependents=tuple(step.dependents),
         optional_dependents=tuple(step.optional_dependents),
+        awaits=tuple(step.awaits),
+        awaited_by=tuple(step.awaited_by),
+        starts=tuple(step.starts),
+        is_tolerated=step.is_tolerated,
     )

@@ -137,6 +137,7 @@ class _Entry:
             import_module(place.module)
         asset = place.find()
         types = {it.parameter: it.annotation for it in asset.signature.own_arguments}
+        types |= {it.parameter: it.annotation for it in asset.signature.arguments}
         if asset.signature.supplied:
             types = annotations.resolve(asset.function)
         self._found[place.asset] = asset, types
@@ -166,6 +167,8 @@ class _Entry:
         signature = asset.signature
         inputs = iter(call.inputs)
         for argument in signature.arguments:
+            if argument.parameter in arguments:
+                continue
             upstreams = []
             crossed = islice(inputs, len(argument.inputs))
             for wanted, crossing in zip(argument.inputs, crossed, strict=True):

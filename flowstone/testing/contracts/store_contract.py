@@ -23,6 +23,7 @@ and `store_scenario.play`, which a test of one's own can call with more of them.
 """
 
 from flowstone.testing.contracts.store_contract_activity import ActivityContract
+from flowstone.testing.contracts.store_contract_awaiting import AwaitingContract, HeldContract
 from flowstone.testing.contracts.store_contract_claims import (
     ClaimsContract,
     NextDueContract,
@@ -33,6 +34,10 @@ from flowstone.testing.contracts.store_contract_fence import (
     FenceContract,
     LateWorkerContract,
     OwnershipContract,
+)
+from flowstone.testing.contracts.store_contract_giving_up import (
+    GivingUpContract,
+    ToleratedContract,
 )
 from flowstone.testing.contracts.store_contract_job_changes import JobChangesContract
 from flowstone.testing.contracts.store_contract_jobs import JobsContract
@@ -107,6 +112,10 @@ class StoreContract(
     EarlyWakeUpContract,
     DeadlineContract,
     LostResumeContract,
+    HeldContract,
+    AwaitingContract,
+    GivingUpContract,
+    ToleratedContract,
     CancelRunContract,
     RescueContract,
     UnregisterContract,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from flowstone.core.awaiting import hold
 from flowstone.core.contracts.store import (
     Capacity,
     Claim,
@@ -20,6 +21,7 @@ from flowstone.core.contracts.store import (
     Wait,
     WorkerInfo,
 )
+from flowstone.core.outcome import Until
 from flowstone.core.status import Event, RunStatus, Status
 
 QUEUE = "default"
@@ -63,7 +65,8 @@ async def planned(
 
     Args:
         plan: The upstreams of each asset, by short names. ``b`` is needed and loaded, ``b?`` is
-            optional, ``>b`` only has to come first. Upstreams come before those that need them.
+            optional, ``>b`` only has to come first, ``&b`` is awaited, ``&b?`` is so and may fail.
+            Upstreams come before those that need them.
         queues: The queue of an asset that is not in ``queue``.
         priorities: The priority of an asset where it is not 0.
         reused: Materializations of other runs by the short name under which ``plan`` has them.
@@ -80,9 +83,16 @@ async def planned(
         for name, id_ in zip(plan, ids, strict=True)
     }
     stored = reused or {}
+    optional: set[tuple[int, int]] = set()
     for name, upstreams in plan.items():
         for upstream in upstreams:
-            source = upstream.strip(">?")
+            source = upstream.strip(">?&")
+            if upstream.startswith("&"):
+                steps[name].awaits.append(steps[source].id)
+                steps[source].awaited_by.append(steps[name].id)
+                if upstream.endswith("?"):
+                    optional.add((steps[name].id, steps[source].id))
+                continue
             edges = steps[name].follows if upstream.startswith(">") else steps[name].inputs
             if source in stored:
                 edges.append(stored[source])
@@ -92,8 +102,13 @@ async def planned(
             is_optional = upstream.endswith("?")
             owner = steps[source]
             (owner.optional_dependents if is_optional else owner.dependents).append(steps[name].id)
+    targets = [it.key for it in steps.values() if not (it.dependents or it.awaited_by)]
+    asked_for = [
+        it.key for it in steps.values() if not it.optional_dependents and it.key in targets
+    ]
+    hold([*steps.values()], asked_for, optional)
     return NewRun(
-        targets=[step.key for step in steps.values() if not step.dependents],
+        targets=targets,
         steps=list(steps.values()),
         reused=[Reused(id_, key(name, partition), "fresh") for name, id_ in stored.items()],
         options=options,
@@ -254,9 +269,10 @@ def waited(
     timeout: timedelta | None = None,
     external: bool = True,
     whom: tuple[str, ...] = (),
+    until: Until | None = None,
 ) -> Settlement:
     """Return the beginning of a wait."""
-    wait = Wait(on=on, state=state, external=external, whom=whom)
+    wait = Wait(on=on, state=state, external=external, whom=whom, until=until)
     return Settlement(claim.id, claim.claim, Event.WAITED, wait=wait, delay=timeout)
 
 

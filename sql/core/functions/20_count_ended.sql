@@ -58,8 +58,8 @@ BEGIN
         SELECT
             m.run_id,
             count(*) AS all_of_them,
-            count(*) FILTER (WHERE m.status IN ('failed', 'upstream_failed')) AS failed,
-            count(*) FILTER (WHERE m.status = 'cancelled') AS cancelled
+            count(*) FILTER (WHERE m.status IN ('failed', 'upstream_failed') AND NOT m.is_tolerated) AS failed,
+            count(*) FILTER (WHERE m.status = 'cancelled' AND NOT m.is_tolerated) AS cancelled
         FROM flowstone_materializations m
         WHERE m.id = ANY (p_ids)
         GROUP BY m.run_id

@@ -1,7 +1,7 @@
 -- Settle what depends on materializations that ended without a value, and return what ended by it.
 --
 -- Required dependents end with the same cause, transitively; optional ones go on without its value: it
--- only came first.
+-- only came first. What was held until one of them began ends as a required dependent does.
 -- Only pending rows move. Locks: flowstone_materializations, wave by wave.
 CREATE FUNCTION flowstone_cascade(p_ids bigint[])
     RETURNS bigint[]
@@ -51,7 +51,7 @@ BEGIN
                     ELSE upstream.status
                 END AS status
             FROM flowstone_materializations upstream
-            CROSS JOIN unnest(upstream.dependents) AS edge(dependent)
+            CROSS JOIN unnest(upstream.dependents || upstream.starts) AS edge(dependent)
             WHERE upstream.id = ANY (v_wave)
             ORDER BY edge.dependent, upstream.status <> 'failed', upstream.status <> 'upstream_failed',
                 upstream.status <> 'cancelled'

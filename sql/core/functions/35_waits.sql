@@ -1,6 +1,6 @@
 -- Record what materializations that settled as waiting wait for.
 --
--- One that was woken while it still ran does not wait: it is ready at once.
+-- One that was woken while it still ran does not wait: it is ready at once; so is one whose wait has ended already.
 CREATE FUNCTION flowstone_begin_waits(
     p_settled bigint[],
     p_ids bigint[],
@@ -14,6 +14,7 @@ CREATE FUNCTION flowstone_begin_waits(
 AS $$
 DECLARE
     v_woken bigint[];
+    v_awaiting bigint[];
 BEGIN
     WITH wait AS (
         SELECT DISTINCT ON (s.id) s.id, s.delay_ms, s.wait::json AS wait
@@ -23,7 +24,7 @@ BEGIN
     ),
     begun AS (
         INSERT INTO flowstone_waits AS w
-            (materialization_id, waiting_on, whom, state, is_external, waiting_since, deadline_at)
+            (materialization_id, waiting_on, whom, state, is_external, waiting_since, deadline_at, all_ended, any_lost)
         SELECT
             wait.id,
             wait.wait ->> 'on',
@@ -31,7 +32,9 @@ BEGIN
             wait.wait -> 'state',
             (wait.wait ->> 'external')::boolean,
             clock_timestamp(),
-            clock_timestamp() + wait.delay_ms * interval '1 ms'
+            clock_timestamp() + wait.delay_ms * interval '1 ms',
+            (wait.wait ->> 'all_ended')::bigint[],
+            (wait.wait ->> 'any_lost')::bigint[]
         FROM wait
         ON CONFLICT (materialization_id) DO UPDATE
         SET waiting_on = excluded.waiting_on,
@@ -40,14 +43,26 @@ BEGIN
             is_external = excluded.is_external,
             waiting_since = excluded.waiting_since,
             deadline_at = excluded.deadline_at,
+            all_ended = excluded.all_ended,
+            any_lost = excluded.any_lost,
             -- What woke the wait before this one is spent; what came since then is not.
             woken_at = CASE WHEN w.early_at IS NOT NULL THEN clock_timestamp() END,
             payload = w.early_payload,
             early_at = NULL,
             early_payload = NULL
-        RETURNING w.materialization_id, w.woken_at
+        RETURNING w.materialization_id, w.woken_at, w.all_ended
     )
-    SELECT array_agg(begun.materialization_id) INTO v_woken FROM begun WHERE begun.woken_at IS NOT NULL;
+    SELECT
+        array_agg(begun.materialization_id) FILTER (WHERE begun.woken_at IS NOT NULL),
+        array_agg(begun.materialization_id) FILTER (WHERE begun.woken_at IS NULL AND begun.all_ended IS NOT NULL)
+    INTO v_woken, v_awaiting
+    FROM begun;
+    IF v_awaiting IS NOT NULL THEN
+        -- What it waits for may have ended while it ran.
+        v_awaiting := flowstone_met(v_awaiting);
+        UPDATE flowstone_waits w SET woken_at = clock_timestamp() WHERE w.materialization_id = ANY (v_awaiting);
+        v_woken := v_woken || v_awaiting;
+    END IF;
 
     UPDATE flowstone_materializations m SET has_wait = true
     WHERE m.id = ANY (p_settled) AND m.status = 'waiting' AND NOT m.has_wait;

@@ -36,10 +36,13 @@ DECLARE
     v_settled bigint[];
     v_ended bigint[];
     v_without_value bigint[];
+    v_cascaded bigint[];
     v_back bigint[];
     v_waited bigint[];
     v_erred bigint[];
     v_awaited bigint[];
+    v_told bigint[];
+    v_begun bigint[];
     v_only_run bigint;
     v_quiet text := set_config('flowstone_turn.is_quiet', 'on', true);
 BEGIN
@@ -101,7 +104,7 @@ BEGIN
         WHERE m.id = job.id
         RETURNING
             m.id, m.run_id, m.asset, m.partition, m.status, m.has_wait, m.is_awaited, m.inputs,
-            m.dependents, m.optional_dependents, job.value, job.event
+            m.dependents, m.optional_dependents, m.starts, m.awaited_by, job.value, job.event
     ),
     stored AS (
         INSERT INTO flowstone_values (materialization_id, size_bytes, value)
@@ -128,8 +131,10 @@ BEGIN
     met AS MATERIALIZED (
         SELECT edge.dependent, count(*) AS edges
         FROM settled s
-        CROSS JOIN unnest(s.dependents || s.optional_dependents) AS edge(dependent)
-        WHERE s.status = 'succeeded'
+        CROSS JOIN unnest(
+            CASE WHEN s.status = 'succeeded' THEN s.dependents || s.optional_dependents || s.starts ELSE s.starts END
+        ) AS edge(dependent)
+        WHERE s.status = 'succeeded' OR s.status = 'waiting' AND s.starts IS NOT NULL
         GROUP BY edge.dependent
         ORDER BY edge.dependent
     ),
@@ -159,15 +164,28 @@ BEGIN
         array_agg(s.id) FILTER (WHERE s.has_wait AND s.status NOT IN ('ready', 'waiting')),
         array_agg(s.id) FILTER (WHERE s.event IN (2, 5)),
         array_agg(s.id) FILTER (WHERE s.is_awaited AND s.status NOT IN ('ready', 'waiting')),
+        array_agg(s.id) FILTER (WHERE s.awaited_by IS NOT NULL AND s.status NOT IN ('ready', 'waiting')),
+        array_agg(s.id) FILTER (WHERE s.starts IS NOT NULL AND s.status = 'waiting'),
         CASE WHEN min(s.run_id) = max(s.run_id) THEN min(s.run_id) END
     INTO
         v_result.made_ready, v_settled, v_ended, v_without_value, v_back, v_waited, v_erred, v_awaited,
-        v_only_run
+        v_told, v_begun, v_only_run
     FROM settled s;
     v_quiet := set_config('flowstone_turn.is_quiet', 'off', true);
 
+    IF v_back IS NOT NULL THEN
+        PERFORM flowstone_begin_waits(v_back, p_ids, p_claims, p_events, p_delays, p_waits);
+    END IF;
+    IF v_begun IS NOT NULL THEN
+        UPDATE flowstone_materializations m SET starts = NULL WHERE m.id = ANY (v_begun);
+    END IF;
     IF v_without_value IS NOT NULL THEN
-        v_ended := v_ended || flowstone_cascade(v_without_value);
+        v_cascaded := flowstone_cascade(v_without_value);
+        v_ended := v_ended || v_cascaded;
+        v_told := v_told || v_cascaded;
+    END IF;
+    IF v_told <> '{}' THEN
+        PERFORM flowstone_tell_awaiting(v_told);
     END IF;
     IF v_only_run IS NOT NULL AND v_without_value IS NULL AND v_ended IS NOT NULL THEN
         PERFORM flowstone_count_succeeded(v_only_run, cardinality(v_ended));
@@ -189,7 +207,6 @@ BEGIN
         PERFORM flowstone_notify_jobs(v_awaited);
     END IF;
     IF v_back IS NOT NULL THEN
-        PERFORM flowstone_begin_waits(v_back, p_ids, p_claims, p_events, p_delays, p_waits);
         PERFORM flowstone_notify_queues(v_back);
     END IF;
 

@@ -12,6 +12,7 @@ CREATE FUNCTION flowstone_locked_v1(p_ids bigint[])
     SET lock_timeout = '2s'
 AS $$
 DECLARE
+    v_jobs bigint[];
     v_rows bigint[];
     v_free bigint[];
     v_held_jobs bigint[];
@@ -19,19 +20,22 @@ DECLARE
     v_held_runs bigint[];
     v_held_current bigint[];
 BEGIN
+    v_jobs := p_ids || ARRAY(
+        SELECT unnest(m.awaited_by) FROM flowstone_materializations m WHERE m.id = ANY (p_ids)
+    );
     v_free := ARRAY(
-        SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (p_ids)
+        SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (v_jobs)
         ORDER BY j.id
         FOR NO KEY UPDATE SKIP LOCKED
     );
     v_held_jobs := ARRAY(
-        SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (p_ids)
+        SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (v_jobs)
         EXCEPT
         SELECT unnest(v_free)
     );
 
     v_rows := ARRAY(
-        SELECT DISTINCT unnest(m.id || m.dependents || m.optional_dependents)
+        SELECT DISTINCT unnest(m.id || m.dependents || m.optional_dependents || m.starts || m.awaited_by)
         FROM flowstone_materializations m
         WHERE m.id = ANY (p_ids)
     );
@@ -75,8 +79,8 @@ BEGIN
         LEFT JOIN flowstone_current c ON c.asset = m.asset AND c.partition = m.partition
         WHERE m.id = ANY (p_ids)
             AND (
-                m.id = ANY (v_held_jobs)
-                OR m.id || m.dependents || m.optional_dependents && v_held_rows
+                m.id || coalesce(m.awaited_by, '{}') && v_held_jobs
+                OR m.id || m.dependents || m.optional_dependents || m.starts || m.awaited_by && v_held_rows
                 OR m.run_id = ANY (v_held_runs)
                 OR c.materialization_id = ANY (v_held_current)
             )

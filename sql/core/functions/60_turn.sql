@@ -126,7 +126,11 @@ BEGIN
                 worker_id = p_worker,
                 attempt = m.attempt + 1,
                 started_at = clock_timestamp(),
-                finished_at = NULL
+                finished_at = NULL,
+                inputs = CASE WHEN m.awaits IS NULL THEN m.inputs
+                    ELSE flowstone_with_arrived(m.inputs, m.awaits, true) END,
+                follows = CASE WHEN m.awaits IS NULL THEN m.follows
+                    ELSE flowstone_with_arrived(m.follows, m.awaits, false) END
             FROM job
             -- One that runs, and whose job is to do, was taken from its worker (procrastinate's retry_job).
             WHERE m.id = job.id AND m.status IN ('ready', 'waiting', 'running')

@@ -45,7 +45,8 @@ $$;
 
 -- Write a planned run: its row, its materializations, and the jobs of those that are ready.
 --
--- Arrays run in parallel, one entry per materialization; lists of ids are array literals. Runs in the
+-- Arrays run in parallel, one entry per materialization; lists of ids are array literals, of what a run does not
+-- use the whole array is null. Runs in the
 -- caller's transaction. Returns the run's id, and false when p_dedupe found an earlier run.
 CREATE FUNCTION flowstone_create_run_v1(
     p_targets text,
@@ -64,6 +65,10 @@ CREATE FUNCTION flowstone_create_run_v1(
     p_follows text[],
     p_dependents text[],
     p_optional_dependents text[],
+    p_awaits text[],
+    p_awaited_by text[],
+    p_starts text[],
+    p_tolerated boolean[],
     p_reused bigint[],
     p_reused_reasons text[]
 )
@@ -98,18 +103,20 @@ BEGIN
 
     INSERT INTO flowstone_materializations (
         id, run_id, asset, partition, queue, priority, status, unmet, inputs, follows, dependents,
-        optional_dependents, reason
+        optional_dependents, awaits, awaited_by, starts, is_tolerated, reason
     )
     SELECT
         s.id, v_run, s.asset, s.partition, s.queue, s.priority,
         CASE WHEN s.unmet = 0 THEN 'ready'::flowstone_status ELSE 'pending' END,
         s.unmet, s.inputs::bigint[], s.follows::bigint[], s.dependents::bigint[],
-        s.optional_dependents::bigint[], s.reason
+        s.optional_dependents::bigint[], s.awaits::bigint[], s.awaited_by::bigint[], s.starts::bigint[],
+        coalesce(s.is_tolerated, false), s.reason
     FROM unnest(
         p_ids, p_assets, p_partitions, p_queues, p_priorities, p_reasons, p_unmet, p_inputs, p_follows,
-        p_dependents, p_optional_dependents
+        p_dependents, p_optional_dependents, p_awaits, p_awaited_by, p_starts, p_tolerated
     ) AS s(
-        id, asset, partition, queue, priority, reason, unmet, inputs, follows, dependents, optional_dependents
+        id, asset, partition, queue, priority, reason, unmet, inputs, follows, dependents, optional_dependents,
+        awaits, awaited_by, starts, is_tolerated
     );
 
     INSERT INTO flowstone_reused (run_id, materialization_id, reason)

@@ -182,6 +182,7 @@ BEGIN
 
         IF v_ended IS NOT NULL THEN
             v_ended := v_ended || flowstone_cascade(v_ended);
+            PERFORM flowstone_tell_awaiting(v_ended);
             PERFORM flowstone_count_ended(v_ended);
             DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_ended);
         END IF;

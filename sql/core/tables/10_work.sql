@@ -14,6 +14,9 @@
 -- flowstone_unique_keys come after the materializations whose they are: who enqueues takes
 -- them sorted; who lets go of one never waits, as only its holder does; see 74_unique.sql.
 --
+-- Whoever ends a materialization that others await takes their jobs and rows, before runs. Those have higher ids, so
+-- that within one run this is the order of ids, too; see 34_awaiting.sql.
+--
 -- A row of flowstone_limits is taken alone; its slots and uses belong to who holds it.
 --
 -- No foreign keys between these tables: every row is written by the functions beside this file, in the
@@ -77,6 +80,7 @@ CREATE TABLE flowstone_materializations (
     has_wait boolean NOT NULL DEFAULT false,
     outlives_run boolean NOT NULL DEFAULT false,
     is_awaited boolean NOT NULL DEFAULT false,
+    is_tolerated boolean NOT NULL DEFAULT false,
     duration_ms integer,
     enqueued_at timestamptz,
     started_at timestamptz,
@@ -93,6 +97,9 @@ CREATE TABLE flowstone_materializations (
     follows bigint[] NOT NULL DEFAULT '{}',
     dependents bigint[] NOT NULL DEFAULT '{}',
     optional_dependents bigint[] NOT NULL DEFAULT '{}',
+    awaits bigint[],
+    awaited_by bigint[],
+    starts bigint[],
     reason text NOT NULL,
     version text,
     io text,
@@ -127,6 +134,12 @@ COMMENT ON COLUMN flowstone_materializations.has_wait IS 'Whether flowstone_wait
 COMMENT ON COLUMN flowstone_materializations.outlives_run IS 'Its run was pruned; it is current, taken by a run, or something was made from it.';
 COMMENT ON COLUMN flowstone_materializations.inputs IS 'Materializations whose values it loads, of its run or reused.';
 COMMENT ON COLUMN flowstone_materializations.follows IS 'Materializations that only come first (after=).';
+COMMENT ON COLUMN flowstone_materializations.awaits IS
+    'Materializations that it waits for itself once it has begun; null: none. See 34_awaiting.sql.';
+COMMENT ON COLUMN flowstone_materializations.awaited_by IS 'The same, seen from the other end.';
+COMMENT ON COLUMN flowstone_materializations.starts IS
+    'What is held until it waits or succeeds, and ends with it otherwise; null: none, or it has begun.';
+COMMENT ON COLUMN flowstone_materializations.is_tolerated IS 'Its failure or cancellation says nothing about its run.';
 
 -- Serves reading one run, run-scoped claims, and one row per (run, asset, partition).
 CREATE UNIQUE INDEX flowstone_materializations_by_run
@@ -198,10 +211,15 @@ CREATE TABLE flowstone_waits (
     woken_at timestamptz,
     payload json,
     early_at timestamptz,
-    early_payload json
+    early_payload json,
+    all_ended bigint[],
+    any_lost bigint[]
 );
 COMMENT ON TABLE flowstone_waits IS
     'What a materialization waits for, and what woke it. Kept until it ends, so that a lost resume sees the same wake-up again.';
+COMMENT ON COLUMN flowstone_waits.all_ended IS
+    'The wait ends when these materializations, which it awaits, have all ended; null: it does not end by itself.';
+COMMENT ON COLUMN flowstone_waits.any_lost IS 'The wait ends, too, when one of these has ended without a value.';
 COMMENT ON COLUMN flowstone_waits.waiting_on IS 'Null: it has not waited yet.';
 COMMENT ON COLUMN flowstone_waits.whom IS 'Whom it waits for, or what exactly, for people.';
 COMMENT ON COLUMN flowstone_waits.early_at IS 'A wake-up that came while it ran; it ends the wait that follows.';
