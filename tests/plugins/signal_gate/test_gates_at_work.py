@@ -1,0 +1,376 @@
+"""A gate from its opening to its end, in memory and on Postgres."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from flowstone import Retry, RunFailedError, RunWaiting, Skip
+from flowstone.core.errors import RunCancelledError
+from flowstone.plugins.signal_gate import (
+    AlreadySignaledError,
+    Answer,
+    GateCancelledError,
+    GateCoordinator,
+    GateExpiredError,
+    GateStatus,
+    GateTimeoutError,
+    PayloadRefusedError,
+    SignalGates,
+    Wait,
+    signal,
+)
+from tests.application.conftest import AppOf
+from tests.application.stage import Heard, Stage, drain, statuses, working
+from tests.plugins.signal_gate.gated import SECRET, Done, Story, begun, gated, the_gate
+
+
+class TestASignal:
+    @pytest.mark.conformance(373)
+    async def test_it_lets_the_asset_and_what_depends_on_it_go_on(self, app_of: AppOf) -> None:
+        story = Story()
+        app = await app_of(gated(story))
+        handle = await begun(app)
+        assert await statuses(app, handle.run_id) == {
+            "base": "succeeded",
+            "gate": "waiting",
+            "after": "pending",
+        }
+
+        answered = await signal(app, "task", Done(3, ["ü"]))
+        await drain(app)
+
+        assert answered.answer is Answer.ACCEPTED
+        assert await handle.result() == "4 pages"
+        assert story == Story(bodies=1, payloads=[Done(3, ["ü"])])
+        assert await app.get("p.gate") == 4
+
+    async def test_a_run_here_and_now_says_what_it_waits_for(self, app_of: AppOf) -> None:
+        app = await app_of(gated(Story()))
+
+        with pytest.raises(RunWaiting, match=r"waits: p\.gate for signal \(task\)") as caught:
+            await app.run("p.after")
+
+        await signal(app, "task", Done(1))
+        assert await app.finish(app.handle(caught.value.run_id)) == "2 pages"
+
+    async def test_it_wakes_a_worker(self, app_of: AppOf) -> None:
+        app = await app_of(gated(Story()))
+        handle = await begun(app)
+        async with working(app):
+            await signal(app, "task", Done(1))
+
+            assert await handle.result(3) == "2 pages"
+
+    @pytest.mark.conformance(357)
+    async def test_of_two_the_first_counts_and_a_repeat_changes_nothing(
+        self, app_of: AppOf
+    ) -> None:
+        story = Story()
+        app = await app_of(gated(story))
+        handle = await begun(app)
+
+        first = await signal(app, "task", {"pages": 1, "words": ["a"]})
+        again = await signal(app, "task", {"words": ["a"], "pages": 1.0})
+        with pytest.raises(AlreadySignaledError):
+            await signal(app, "task", Done(2))
+        await drain(app)
+        late = await signal(app, "task", Done(1, ["a"]))
+
+        assert [it.answer for it in (first, again, late)] == ["accepted", "repeated", "repeated"]
+        assert await handle.result() == "2 pages"
+        assert story.payloads == [Done(1, ["a"])]
+
+    async def test_one_that_comes_before_its_gate_is_kept_for_it(self, app_of: AppOf) -> None:
+        story = Story()
+        app = await app_of(gated(story))
+
+        kept = await signal(app, "task", Done(5))
+        again = await signal(app, "task", Done(5))
+        with pytest.raises(AlreadySignaledError):
+            await signal(app, "task", Done(6))
+
+        assert (kept.answer, kept.gate, again.answer) == ("kept", None, "kept")
+        assert await app.run("p.after") == "6 pages"
+        assert (await signal(app, "task", Done(5))).answer is Answer.REPEATED
+
+    async def test_a_payload_of_another_type_changes_nothing(self, app_of: AppOf) -> None:
+        app = await app_of(gated(Story()))
+        handle = await begun(app)
+
+        for wrong in ({"pages": "many"}, None, [1], {"sheets": 1}):
+            with pytest.raises(PayloadRefusedError, match=r"refused: at \$"):
+                await signal(app, "task", wrong)
+        assert (await the_gate(app)).is_open
+
+        await signal(app, "task", Done(1))
+        await drain(app)
+        assert await handle.result() == "2 pages"
+
+    async def test_an_early_one_of_another_type_leaves_the_gate_open(self, app_of: AppOf) -> None:
+        story = Story()
+        app = await app_of(gated(story))
+        heard = Heard(app)
+        await signal(app, "task", {"pages": "many"})
+
+        handle = await begun(app)
+
+        assert (await the_gate(app)).is_open
+        assert (await statuses(app, handle.run_id))["gate"] == "waiting"
+        (refused,) = heard.of("signal_gate.refused")
+        assert "pages" in str(refused[1]["reason"])
+        await signal(app, "task", Done(1))
+        await drain(app)
+        assert await handle.result() == "2 pages"
+        assert story == Story(bodies=1, payloads=[Done(1)])
+
+    async def test_what_fails_with_it_is_tried_again_with_the_same(self, app_of: AppOf) -> None:
+        story = Story(failures=[ValueError("not now"), ValueError("nor now")])
+        app = await app_of(gated(story, retry=Retry(3, base=0)))
+        handle = await begun(app)
+
+        await signal(app, "task", Done(2))
+        await drain(app)
+
+        assert await handle.result() == "3 pages"
+        assert story.payloads == [Done(2)] * 3
+        assert story.bodies == 1
+
+    async def test_it_may_be_followed_by_another_gate(self, app_of: AppOf) -> None:
+        story = Story(then=Wait("second"))
+        app = await app_of(gated(story))
+        handle = await begun(app)
+        await signal(app, "task", Done(1))
+        await drain(app)
+        assert (await the_gate(app)).token == "second"
+
+        story.then = None
+        await signal(app, "second", Done(7))
+        await drain(app)
+
+        assert await handle.result() == "8 pages"
+        assert story.payloads == [Done(1), Done(7)]
+
+    async def test_its_own_token_cannot_be_waited_for_again(self, app_of: AppOf) -> None:
+        app = await app_of(gated(Story(then=Wait("task"))))
+        handle = await begun(app)
+        await signal(app, "task", Done(1))
+        await drain(app)
+
+        with pytest.raises(RunFailedError, match="token 'task' is taken"):
+            await handle.result()
+
+    async def test_it_may_end_without_a_value(self, app_of: AppOf) -> None:
+        app = await app_of(gated(Story(then=Skip("nothing in it"))))
+        handle = await begun(app)
+        await signal(app, "task", Done(1))
+        await drain(app)
+
+        assert (await statuses(app, handle.run_id))["after"] == "skipped"
+
+    async def test_one_of_many_at_once_is_accepted(self, app_of: AppOf) -> None:
+        story = Story()
+        app = await app_of(gated(story))
+        await begun(app)
+
+        given = [signal(app, "task", Done(number)) for number in range(20)]
+        answers = await asyncio.gather(*given, return_exceptions=True)
+        await drain(app)
+
+        refused = [it for it in answers if isinstance(it, AlreadySignaledError)]
+        (accepted,) = [it for it in answers if not isinstance(it, BaseException)]
+        assert (accepted.answer, len(refused)) == ("accepted", 19)
+        assert len(story.payloads) == 1
+
+
+class TestTime:
+    async def test_without_a_signal_it_fails_at_the_deadline(
+        self, app_of: AppOf, stage: Stage
+    ) -> None:
+        story = Story()
+        app = await app_of(gated(story, timeout="1h"))
+        handle = await begun(app)
+        await stage.advance("59m")
+        await drain(app)
+        assert (await the_gate(app)).is_open
+
+        await stage.advance("2m")
+        await drain(app)
+
+        with pytest.raises(RunFailedError, match="no signal came for 'task'"):
+            await handle.result()
+        assert (await the_gate(app)).status is GateStatus.TIMEOUT
+        with pytest.raises(GateExpiredError):
+            await signal(app, "task", Done(1))
+        assert story == Story(bodies=1)
+
+    @pytest.mark.conformance(377)
+    async def test_only_what_is_due_times_out(self, app_of: AppOf, stage: Stage) -> None:
+        app = await app_of(gated(Story(), timeout="1h"))
+        first = await begun(app)
+        await stage.advance("30m")
+        other = await app_of(gated(Story(), token="other", timeout="1h"))
+        second = await other.enqueue("p.after", force=True)
+        await drain(other)
+
+        await stage.advance("31m")
+        await drain(app)
+
+        assert (await statuses(app, first.run_id))["gate"] == "failed"
+        assert (await statuses(app, second.run_id))["gate"] == "waiting"
+
+    async def test_from_its_deadline_on_no_signal_is_taken(
+        self, app_of: AppOf, stage: Stage
+    ) -> None:
+        app = await app_of(gated(Story(), timeout="1h", on_timeout="call"))
+        handle = await begun(app)
+
+        await stage.advance("1h")
+        with pytest.raises(GateExpiredError):
+            await signal(app, "task", Done(1))
+        await drain(app)
+
+        assert await handle.result() == "-1 pages"
+
+    async def test_a_function_may_make_the_value_instead(self, app_of: AppOf, stage: Stage) -> None:
+        story = Story(late_failures=[ValueError("not now")])
+        app = await app_of(gated(story, on_timeout="call", retry=Retry(2, base=0)))
+        handle = await begun(app)
+
+        await stage.advance("61m")
+        await drain(app)
+
+        assert await handle.result() == "-1 pages"
+        assert (story.bodies, story.lates) == (1, 2)
+
+    async def test_it_may_give_up_on_purpose(self, app_of: AppOf, stage: Stage) -> None:
+        app = await app_of(gated(Story(), on_timeout="cancel"))
+        handle = await begun(app)
+
+        await stage.advance("61m")
+        await drain(app)
+
+        with pytest.raises(RunCancelledError):
+            await handle.result()
+
+    @pytest.mark.conformance(362)
+    async def test_it_may_wait_on_for_longer_and_longer(self, app_of: AppOf, stage: Stage) -> None:
+        heard = Story()
+        app = await app_of(gated(heard, on_timeout="retry", timeout_retries=2))
+        handle = await begun(app)
+        for so_far, minutes in enumerate((60, 5)):
+            await stage.advance(timedelta(minutes=minutes, seconds=1))
+            await drain(app)
+            gate = await the_gate(app)
+            assert (gate.status, gate.timeout_retries) == (GateStatus.WAITING, so_far + 1)
+            left = timedelta(minutes=(5, 15)[so_far])
+            assert left - timedelta(seconds=5) < (gate.remaining or left) <= left
+
+        await signal(app, "task", Done(1))
+        await drain(app)
+        assert await handle.result() == "2 pages"
+
+    async def test_it_fails_when_it_has_waited_on_often_enough(
+        self, app_of: AppOf, stage: Stage
+    ) -> None:
+        app = await app_of(gated(Story(), on_timeout="retry", timeout_retries=1))
+        handle = await begun(app)
+        for minutes in (61, 6):
+            await stage.advance(timedelta(minutes=minutes))
+            await drain(app)
+
+        with pytest.raises(RunFailedError, match="no signal came"):
+            await handle.result()
+
+    async def test_one_that_waits_on_is_open_in_between_too(
+        self, app_of: AppOf, stage: Stage
+    ) -> None:
+        app = await app_of(gated(Story(), on_timeout="retry"))
+        handle = await begun(app)
+
+        await stage.advance("2h")
+        await signal(app, "task", Done(1))
+        await drain(app)
+
+        assert await handle.result() == "2 pages"
+
+    async def test_the_asset_is_begun_again_if_its_retry_says_so(
+        self, app_of: AppOf, stage: Stage
+    ) -> None:
+        story = Story()
+        retry = Retry(2, base=0, on=GateTimeoutError)
+        app = await app_of(
+            gated(story, token=None, retry=retry), plugins=[SignalGates(secrets=[SECRET])]
+        )
+        handle = await begun(app)
+        first = await the_gate(app)
+
+        await stage.advance("61m")
+        await drain(app)
+        second = await the_gate(app)
+        with pytest.raises(GateExpiredError):
+            await signal(app, first.token, Done(1))
+        await signal(app, second.token, Done(2))
+        await drain(app)
+
+        assert await handle.result() == "3 pages"
+        assert (story.bodies, second.attempt) == (2, 2)
+
+    async def test_a_gate_without_a_timeout_waits_for_ever(
+        self, app_of: AppOf, stage: Stage
+    ) -> None:
+        app = await app_of(gated(Story(), timeout=None))
+        handle = await begun(app)
+        await stage.advance("20d")
+        await drain(app)
+
+        await signal(app, "task", Done(1))
+        await drain(app)
+        assert await handle.result() == "2 pages"
+
+
+class TestTheEndOfWhatWaits:
+    @pytest.mark.conformance(375)
+    async def test_a_cancelled_run_closes_its_gate(self, app_of: AppOf) -> None:
+        app = await app_of(gated(Story()))
+        handle = await begun(app)
+
+        await handle.cancel()
+
+        assert (await the_gate(app)).status is GateStatus.CANCELLED
+        assert await app.coordinator(GateCoordinator).waiting() == []
+        with pytest.raises(GateCancelledError):
+            await signal(app, "task", Done(1))
+
+    @pytest.mark.conformance(360)
+    async def test_a_cancelled_gate_cancels_what_waits(self, app_of: AppOf) -> None:
+        app = await app_of(gated(Story()))
+        handle = await begun(app)
+
+        gate = await app.coordinator(GateCoordinator).cancel((await the_gate(app)).id)
+        await drain(app)
+
+        assert gate.status is GateStatus.CANCELLED
+        assert (await statuses(app, handle.run_id))["gate"] == "cancelled"
+
+    async def test_its_token_is_free_again_for_another_run(self, app_of: AppOf) -> None:
+        app = await app_of(gated(Story()))
+        await (await begun(app)).cancel()
+
+        handle = await begun(app)
+        await signal(app, "task", Done(1))
+        await drain(app)
+
+        assert await handle.result() == "2 pages"
+
+    async def test_the_token_of_an_open_gate_is_nobody_elses(self, app_of: AppOf) -> None:
+        app = await app_of(gated(Story()))
+        first = await begun(app)
+        second = await app.enqueue("p.gate", force=True)
+        await drain(app)
+
+        with pytest.raises(RunFailedError, match="token 'task' is taken"):
+            await second.result()
+        await signal(app, "task", Done(1))
+        await drain(app)
+        assert await first.result() == "2 pages"
