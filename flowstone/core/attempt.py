@@ -2,7 +2,15 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -22,7 +30,7 @@ from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.store import Claim, Store, StoredInput
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.coordinators import Coordinators
-from flowstone.core.error_record import MESSAGE_BYTES, harmless, shorten
+from flowstone.core.error_record import MESSAGE_BYTES, harmless, read_record, shorten
 from flowstone.core.errors import DependencyNotReadyError, TransactionError
 from flowstone.core.item_reading import ItemReading
 from flowstone.core.job_arguments import arguments_of
@@ -32,10 +40,11 @@ from flowstone.core.parameters import Argument, Input
 from flowstone.core.processes.call import Call, Crossing, Encoded, Facts
 from flowstone.core.processes.processes import Processes
 from flowstone.core.resources import Resources
-from flowstone.core.results import Skip
+from flowstone.core.results import Cancel, Skip
 from flowstone.core.run_options import AssetOptions
 from flowstone.core.signature import Signature
 from flowstone.core.source import Upstream
+from flowstone.core.status import Status
 from flowstone.core.threads import Threads
 from flowstone.core.values import Values
 from flowstone.core.worker_transactions import WorkerTransactions
@@ -194,7 +203,7 @@ class Attempt:
             if argument.parameter in arguments:
                 continue
             value = await self._resolve(argument)
-            if isinstance(value, Skip):
+            if isinstance(value, Skip | Cancel):
                 return value
             arguments[argument.parameter] = value
         self._add_resources(signature, arguments)
@@ -216,10 +225,10 @@ class Attempt:
     async def _call_in_process(self, supplied: Mapping[str, object]) -> object:
         assert self._processes is not None, "an application with such assets has them"
         inputs = [
-            await self._cross(wanted)
+            crossing
             for argument in self.asset.signature.arguments
             if argument.parameter not in supplied
-            for wanted in argument.inputs
+            for crossing in await self._cross(argument)
         ]
         is_plain = self.asset.strategy is None
         io = self._options.io or self.asset.options.io or DEFAULT_IO
@@ -240,23 +249,40 @@ class Attempt:
             return self.codec.decode(returned.text, returned.annotation)
         return returned
 
-    async def _cross(self, wanted: Input) -> Crossing:
-        source = await self._source(wanted)
-        if source is None:
-            return Crossing(wanted.upstream, "failed")
-        text = await self._values.text(source, self._claim.partition, wanted.annotation)
-        return Crossing(wanted.upstream, "succeeded", text)
+    async def _cross(self, argument: Argument) -> Sequence[Crossing]:
+        async def text(source: StoredInput, annotation: object) -> object:
+            return await self._values.text(source, self._claim.partition, annotation)
+
+        upstreams = await self._upstreams(argument, text)
+        return [
+            Crossing(it.asset, it.status, None if it.value is None else str(it.value))
+            for it in upstreams
+        ]
 
     async def _resolve(self, argument: Argument) -> object:
-        upstreams: Sequence[Upstream] = [await self._load(wanted) for wanted in argument.inputs]
-        return argument.source.resolve(upstreams)
+        async def value(source: StoredInput, annotation: object) -> object:
+            return await self._values.load(source, self._claim.partition, annotation)
 
-    async def _load(self, wanted: Input) -> Upstream:
-        source = await self._source(wanted)
-        if source is None:
-            return Upstream(wanted.upstream, None, "failed")
-        value = await self._values.load(source, self._claim.partition, wanted.annotation)
-        return Upstream(wanted.upstream, value)
+        return argument.source.resolve(await self._upstreams(argument, value))
+
+    async def _upstreams(
+        self, argument: Argument, load: Callable[[StoredInput, object], Awaitable[object]]
+    ) -> Sequence[Upstream]:
+        upstreams = []
+        for wanted in argument.inputs:
+            source = await self._source(wanted)
+            if source is None:
+                upstreams.append(Upstream(wanted.upstream, None, Status.FAILED))
+            else:
+                value = await load(source, wanted.annotation)
+                upstreams.append(Upstream(wanted.upstream, value))
+        if not argument.source.asks_why(upstreams):
+            return upstreams
+        now = self._aliases.get
+        ended = {
+            now(it.key.asset, it.key.asset): it for it in await self._store.followed(self._claim.id)
+        }
+        return [it if it.has_value else _ended(it.asset, ended) for it in upstreams]
 
     async def _source(self, wanted: Input) -> StoredInput | None:
         """Return where an input is; None for an optional one that has no value."""
@@ -316,3 +342,11 @@ class Attempt:
         block = transaction.block(driver)
         self.transaction = transaction
         return block
+
+
+def _ended(asset: str, known: Mapping[str, Awaited]) -> Upstream:
+    """Return how an upstream without a value ended; one that is not there was left out."""
+    found = known.get(asset)
+    if found is None:
+        return Upstream(asset, None, Status.SKIPPED)
+    return Upstream(asset, None, found.status, read_record(found.error))

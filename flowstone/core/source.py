@@ -38,7 +38,7 @@ class Upstream(NamedTuple):
     Attributes:
         asset: The upstream's full name.
         value: Its value, decoded as `Source.decoded_as` said; None when there is none.
-        status: How it ended, a value of `flowstone.core.status.Status`.
+        status: How it ended, a value of `flowstone.core.status.Status`; see `Source.asks_why`.
         error: Why it has no value, as rows keep it, as far as that is known.
     """
 
@@ -69,11 +69,20 @@ class Source(ABC):
         """
         Return the argument.
 
-        May return a `flowstone.core.results.Skip`: the asset is then skipped without being called.
+        May return a `flowstone.core.results.Skip` or a ``Cancel``: the asset is then skipped, or
+        cancelled, without being called.
 
         Args:
             upstreams: One for each of `edges`, in that order. Those of required edges have a value.
         """
+
+    def asks_why(self, upstreams: Sequence[Upstream]) -> bool:
+        """
+        Return whether `resolve` wants to know how those without a value ended.
+
+        That is looked up then; otherwise all of them are said to have failed.
+        """
+        return False
 
     def decoded_as(self, annotation: object) -> object:
         """

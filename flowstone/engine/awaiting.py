@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from flowstone.core.contracts.awaiting import Awaited, Awaiting
 from flowstone.core.contracts.store_records import Key
 from flowstone.core.status import Status
+from flowstone.engine.rows import Row
 from flowstone.engine.store_calls import StoreCalls
 
 
@@ -12,13 +13,10 @@ class PostgresAwaiting(StoreCalls, Awaiting):
     """Steps of ``sql/core/functions/86_give_up.sql``."""
 
     async def awaited(self, materialization_id: int) -> Sequence[Awaited]:
-        found = await self.call("flowstone_awaited_v1", ("bigint",), materialization_id)
-        return [
-            Awaited(
-                row["id"], Key(row["asset"], row["partition"]), Status(row["status"]), row["error"]
-            )
-            for row in found
-        ]
+        return _read(await self.call("flowstone_awaited_v1", ("bigint",), materialization_id))
+
+    async def followed(self, materialization_id: int) -> Sequence[Awaited]:
+        return _read(await self.call("flowstone_followed_v1", ("bigint",), materialization_id))
 
     async def give_up(
         self, materialization_id: int, claim: int, given_up: Sequence[int], reason: str
@@ -32,3 +30,10 @@ class PostgresAwaiting(StoreCalls, Awaiting):
             reason,
         )
         return count
+
+
+def _read(found: Sequence[Row]) -> Sequence[Awaited]:
+    return [
+        Awaited(row["id"], Key(row["asset"], row["partition"]), Status(row["status"]), row["error"])
+        for row in found
+    ]

@@ -18,7 +18,7 @@ from flowstone.core.status import Status
 @dataclass(slots=True)
 class Awaited:
     """
-    Something that a materialization waits for itself, as it stands.
+    Something that a materialization waits for itself, or that came before it, as it stands.
 
     Attributes:
         error: JSON of the failure, or the reason of a skip or cancel.
@@ -36,6 +36,14 @@ class Awaiting(ABC):
     @abstractmethod
     async def awaited(self, materialization_id: int) -> Sequence[Awaited]:
         """Return what the materialization waits for itself, in the order of the plan."""
+
+    @abstractmethod
+    async def followed(self, materialization_id: int) -> Sequence[Awaited]:
+        """
+        Return how everything ended that only came before the materialization.
+
+        Optional upstreams without a value are among it.
+        """
 
     @abstractmethod
     async def give_up(

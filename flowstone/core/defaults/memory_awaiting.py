@@ -1,6 +1,6 @@
 """Materializations that wait for others themselves, by the rules of ``34_awaiting.sql``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flowstone.core.contracts.awaiting import Awaited
 from flowstone.core.defaults.memory_rows import Row
@@ -29,7 +29,7 @@ def take_in(row: Row, rows: Mapping[int, Row]) -> None:
             edges.append(id_)
 
 
-def stand(row: Row, rows: Mapping[int, Row]) -> list[Awaited]:
-    """Return how everything stands that the row awaits."""
-    found = (rows[id_] for id_ in row.awaits if id_ in rows)
+def stand(ids: Sequence[int], rows: Mapping[int, Row]) -> list[Awaited]:
+    """Return how these stand."""
+    found = (rows[id_] for id_ in ids if id_ in rows)
     return [Awaited(it.id, it.key, it.status, it.error) for it in found]

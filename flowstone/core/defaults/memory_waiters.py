@@ -18,7 +18,11 @@ class MemoryAwaiting(Awaiting):
 
     async def awaited(self, materialization_id: int) -> Sequence[Awaited]:
         row = self._machine.rows.get(materialization_id)
-        return [] if row is None else memory_awaiting.stand(row, self._machine.rows)
+        return [] if row is None else memory_awaiting.stand(row.awaits, self._machine.rows)
+
+    async def followed(self, materialization_id: int) -> Sequence[Awaited]:
+        row = self._machine.rows.get(materialization_id)
+        return [] if row is None else memory_awaiting.stand(row.follows, self._machine.rows)
 
     async def give_up(
         self, materialization_id: int, claim: int, given_up: Sequence[int], reason: str

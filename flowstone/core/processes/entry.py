@@ -177,7 +177,7 @@ class _Entry:
                     value = self._codec.decode(crossing.text, wanted.annotation)
                 upstreams.append(Upstream(crossing.asset, value, crossing.status))
             given = argument.source.resolve(upstreams)
-            if isinstance(given, Skip):
+            if isinstance(given, Skip | Cancel):
                 return given
             arguments[argument.parameter] = given
         facts = call.facts

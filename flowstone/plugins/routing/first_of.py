@@ -14,9 +14,10 @@ from typing import TypeVar
 
 from flowstone.core import annotations
 from flowstone.core.asset import Asset
-from flowstone.core.errors import DefinitionError
-from flowstone.core.results import Skip
+from flowstone.core.errors import DefinitionError, DependencyFailedError
+from flowstone.core.results import Cancel, Skip
 from flowstone.core.source import Edge, Source, Upstream
+from flowstone.core.status import Status
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -45,11 +46,19 @@ class FirstValue(Source):
             for it in self.upstreams
         ]
 
+    def asks_why(self, upstreams: Sequence[Upstream]) -> bool:
+        return not any(it.has_value for it in upstreams)
+
     def resolve(self, upstreams: Sequence[Upstream]) -> object:
         for it in upstreams:
             if it.has_value:
                 return it.value
-        return Skip(f"none of {', '.join(it.asset for it in upstreams)} has a value")
+        for it in upstreams:
+            if it.status in (Status.FAILED, Status.UPSTREAM_FAILED):
+                raise DependencyFailedError(it.asset)
+        nothing = f"none of {', '.join(it.asset for it in upstreams)} has a value"
+        is_cancelled = any(it.status == Status.CANCELLED for it in upstreams)
+        return Cancel(nothing) if is_cancelled else Skip(nothing)
 
     def decoded_as(self, annotation: object) -> object:
         if annotation is not object:
@@ -86,7 +95,9 @@ def FirstOf(*assets: object, type: object = None) -> object:  # noqa: N802 - rea
     """
     Take the value of the first of these assets that has one; makes an edge to each.
 
-    The asset is skipped when none of them has, as after a router that selected no branch.
+    When none of them has one, it goes as it would with `Dep`: the asset fails if one of them has
+    failed, is cancelled if one was, and is skipped otherwise, as after a router that selected no
+    branch.
 
     Args:
         assets: Branches of a router as a rule. A name stands for one that is defined later, with

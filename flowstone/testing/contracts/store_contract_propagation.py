@@ -112,6 +112,22 @@ class EndWithoutValueContract(StoreSuite):
         assert [(each.asset, each.value) for each in claim.inputs] == [("test.b", "2")]
 
     @ends_without_value
+    async def test_an_optional_dependent_can_ask_how_the_upstream_ended(
+        self, store: Store, settle: Settle, own: Status, dependents: Status
+    ) -> None:
+        worker = await new_worker(store)
+        run = await new_run(store, {"z": [], "a": ["z"], "b": [], "c": ["a?", "b", ">b"]})
+        claims = await worker.claim()
+
+        await worker.turn(settle(claims["z"]), succeeded(claims["b"]))
+
+        followed = {it.key.asset: it for it in await store.followed(run["c"])}
+        assert followed["test.a"].id == run["a"]
+        assert followed["test.a"].status is dependents
+        assert "test.z" in (followed["test.a"].error or "")
+        assert await store.followed(run["z"]) == []
+
+    @ends_without_value
     async def test_an_optional_dependent_still_waits_for_the_others(
         self, store: Store, settle: Settle, own: Status, dependents: Status
     ) -> None:

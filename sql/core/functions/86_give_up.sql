@@ -155,3 +155,23 @@ AS $$
     WHERE m.id = p_id
     ORDER BY awaited.place;
 $$;
+
+-- How everything ended that only came before a materialization: also optional upstreams without a value.
+CREATE FUNCTION flowstone_followed_v1(p_id bigint)
+    RETURNS TABLE (id bigint, asset text, partition text, status text, error text)
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
+AS $$
+    SELECT u.id, u.asset, u.partition, u.status::text, u.error::text
+    FROM flowstone_materializations m
+    CROSS JOIN unnest(m.follows) WITH ORDINALITY AS followed(id, place)
+    JOIN flowstone_materializations u ON u.id = followed.id
+    WHERE m.id = p_id
+    ORDER BY followed.place;
+$$;

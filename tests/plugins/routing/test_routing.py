@@ -1,11 +1,12 @@
 """A router selects one of its branches in a run, or none, and the others are not called."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
 
-from flowstone import Context, Dep, Pipeline, Retry, RunFailedError, Skip, Snooze
-from flowstone.core.errors import AssetFunctionError
+from flowstone import Cancel, Context, Dep, Pipeline, Retry, RunFailedError, Skip, Snooze
+from flowstone.core.errors import DependencyFailedError
 from flowstone.plugins.routing import (
     Decision,
     FirstOf,
@@ -213,14 +214,16 @@ class TestDecidingFails:
         heard = Heard(app)
 
         with pytest.raises(RunFailedError) as caught:
-            await app.run("by_mgrs")
+            await app.run("region")
 
-        assert isinstance(caught.value.__cause__, AssetFunctionError)
+        assert isinstance(caught.value.__cause__, DependencyFailedError)
         run = await newest_run(app)
         assert await statuses(app, run.run_id) == {
             "query": "succeeded",
             "kind": "failed",
             "by_mgrs": "upstream_failed",
+            "by_name": "upstream_failed",
+            "region": "failed",
         }
         assert await app.coordinator(RoutingCoordinator).decisions(run.run_id) == []
         ((_, facts),) = heard.of("route.error")
@@ -264,7 +267,7 @@ class TestDecidingFails:
         app = await app_of(regions(Regions(), is_mgrs=lambda _: 1))
 
         with pytest.raises(RunFailedError) as caught:
-            await app.run("by_mgrs")
+            await app.run("kind")
 
         assert isinstance(caught.value.__cause__, InvalidPredicateError)
         assert "looks_like_mgrs returned 1, which is neither True nor False" in str(
@@ -302,6 +305,104 @@ class TestDecidingFails:
 
         with pytest.raises(RunFailedError, match="router"):
             await app.run(["a", "b"])
+
+
+class TestWhereBranchesMeet:
+    def made(self, branch: Callable[[], str | Skip | Cancel]) -> Pipeline:
+        p = Pipeline("p")
+
+        @p.asset
+        @route
+        def router() -> Literal["a", "b"]:
+            return "a"
+
+        a = p.asset(name="a")(routed_from(router, "a")(branch))
+
+        @p.asset
+        @routed_from(router, "b")
+        def b() -> str:
+            return "b"
+
+        @p.asset
+        def met(found: str = FirstOf(a, b)) -> str:
+            return found
+
+        return p
+
+    @pytest.mark.parametrize(
+        ("outcome", "expected"), [("fail", "failed"), ("cancel", "cancelled"), ("skip", "skipped")]
+    )
+    async def test_it_goes_as_with_the_branch_that_was_selected(
+        self, app_of: AppOf, outcome: str, expected: str
+    ) -> None:
+        def branch() -> str | Skip | Cancel:
+            if outcome == "fail":
+                raise ValueError("no square")
+            return Skip("no square") if outcome == "skip" else Cancel("no square")
+
+        app = await app_of(self.made(branch))
+        handle = await app.enqueue("met")
+
+        await drain(app)
+
+        stood = await steps(app, handle.run_id)
+        assert (stood["a"].status, stood["b"].status) == (expected, "skipped")
+        assert stood["met"].status == expected
+        said = {"failed": "Dependency failed: p.a"}.get(expected, "none of p.a, p.b has a value")
+        assert said in (stood["met"].error or "")
+
+    async def test_so_it_does_in_a_child_process(self, app_of: AppOf) -> None:
+        app = await app_of(in_a_child)
+        handle = await app.enqueue_many(["met", "broken_met"])
+
+        await drain(app)
+
+        stood = await statuses(app, handle.run_id)
+        assert (stood["met"], stood["broken_met"]) == ("succeeded", "failed")
+        assert await app.get("met") == "a"
+
+
+in_a_child = Pipeline("in_a_child")
+
+
+@in_a_child.asset
+@route
+def router() -> Literal["a", "b", "broken"]:
+    return "a"
+
+
+@in_a_child.asset
+@routed_from(router, "a")
+def a() -> str:
+    return "a"
+
+
+@in_a_child.asset
+@routed_from(router, "b")
+def b() -> str:
+    return "b"
+
+
+@in_a_child.asset
+@routed_from(router, "a")
+def broken() -> str:
+    raise ValueError("broken")
+
+
+@in_a_child.asset
+@routed_from(router, "broken")
+def never() -> str:
+    return "never"
+
+
+@in_a_child.asset(executor="process")
+def met(found: str = FirstOf(b, a)) -> str:
+    return found
+
+
+@in_a_child.asset(executor="process")
+def broken_met(found: str = FirstOf(b, broken)) -> str:
+    return found
 
 
 @pytest.mark.conformance(314)
