@@ -16,6 +16,7 @@ import asyncpg
 
 from bench.trial import Measurement, TrialError, peak_rss, report, require_count, trial_arguments
 from flowstone import Dep, FlowStone, Pipeline
+from flowstone.cli.event_loop import new_event_loop
 from flowstone.core.asset import Asset
 from flowstone.core.worker_options import WorkerOptions
 from flowstone.engine.dsn import for_asyncpg
@@ -150,8 +151,9 @@ PHASES = ("enqueue", "drain", "enqueue-partitions", "drain-partitions", "chain")
 
 def main() -> None:
     options = trial_arguments(__doc__, PHASES).parse_args()
-    measurements = asyncio.run(run_phase(options.phase, options.dsn, options.count))
-    report("flowstone", f"one worker, {CONCURRENCY} slots", *measurements)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        measurements = runner.run(run_phase(options.phase, options.dsn, options.count))
+    report("flowstone", f"one worker, {CONCURRENCY} slots, uvloop", *measurements)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import asyncpg
 from bench.start_times import measure_starts, tell_start
 from bench.trial import Measurement, peak_rss, report, require_count, trial_arguments
 from flowstone import FlowStone, Pipeline, Unique
+from flowstone.cli.event_loop import new_event_loop
 from flowstone.core.job import Job
 from flowstone.core.worker_options import WorkerOptions
 from flowstone.engine.dsn import for_asyncpg
@@ -134,8 +135,9 @@ PHASES = (
 
 def main() -> None:
     options = trial_arguments(__doc__, PHASES).parse_args()
-    measurements = asyncio.run(run_phase(options.phase, options.dsn, options.count))
-    report("flowstone", f"one worker, {CONCURRENCY} slots; one enqueue_many", *measurements)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        measurements = runner.run(run_phase(options.phase, options.dsn, options.count))
+    report("flowstone", f"one worker, {CONCURRENCY} slots, uvloop; one enqueue_many", *measurements)
 
 
 if __name__ == "__main__":

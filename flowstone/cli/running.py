@@ -5,6 +5,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from flowstone.cli.event_loop import new_event_loop
 from flowstone.cli.exit_codes import Terminated
 from flowstone.cli.output import warn
 
@@ -41,7 +42,8 @@ def run_async(work: Callable[[], Awaitable[T]]) -> T:
         return await work()
 
     try:
-        return asyncio.run(until_stopped())
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(until_stopped())
     except asyncio.CancelledError:
         if stops:
             raise stops[0] from None

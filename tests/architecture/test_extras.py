@@ -57,6 +57,15 @@ PROGRAMS = {
             migrate(server.dsn())
             assert run_sync(FlowStone(p, dsn=server.dsn()), "one") == 1
         """,
+    "fast": """
+        import asyncio
+        from flowstone.cli.running import run_async
+
+        async def loop():
+            return type(asyncio.get_running_loop()).__module__
+
+        assert run_async(loop) == "uvloop"
+        """,
     "metrics": """
         import asyncio
         from flowstone import FlowStone, Pipeline
