@@ -71,5 +71,16 @@ class LentConnection(asyncpg.Connection):
     ) -> Any:
         if self.is_in_transaction():
             return await call(query, *args, **given)
-        async with self.transaction():
-            return await call(query, *args, **given)
+        transaction = self.transaction()
+        await transaction.start()
+        try:
+            result = await call(query, *args, **given)
+        except asyncpg.PostgresError:
+            await transaction.rollback()
+            raise
+        except BaseException:
+            # Cut short: it may be that nobody answers any longer. The server undoes it by itself.
+            self.terminate()
+            raise
+        await transaction.commit()
+        return result

@@ -8,6 +8,7 @@ what became of the statement is unknown.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -15,6 +16,9 @@ import asyncpg
 from flowstone.core.errors import NotOpenError
 from flowstone.engine.connecting import connect
 from flowstone.engine.database_errors import Failure, connection_errors, failure_of
+
+CLOSE_SECONDS = 1.0
+"""How long a connection may take over its goodbye; a server needs none to undo what is open."""
 
 
 class ConnectionPool:
@@ -54,7 +58,7 @@ class ConnectionPool:
         if pool is None:
             return
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await pool.close()
         except (TimeoutError, asyncpg.InterfaceError, OSError):
             pool.terminate()
@@ -85,7 +89,8 @@ class ConnectionPool:
                 found: list[Any] = await connection.fetch(statement, *arguments)
             except asyncio.CancelledError:
                 # Not given back: whether it answers to a cancel is just what nobody knows.
-                connection.terminate()
+                with suppress(asyncpg.InterfaceError):  # one that was lost has left by itself
+                    connection.terminate()
                 raise
             except asyncpg.PostgresError as error:
                 # One that became read-only under us still answers: it is left as if it were gone.

@@ -12,6 +12,7 @@ from flowstone.core.contracts.store import Capacity, WorkerInfo
 from flowstone.core.errors import DatabaseUnreachableError
 from flowstone.core.planner import DEFAULT_QUEUE
 from flowstone.core.worker_options import WorkerOptions
+from flowstone.engine import connecting
 from flowstone.engine.store import PostgresStore
 from tests.scenarios.conftest import PIPELINES
 from tests.scenarios.consistency import assert_completed_once, until_ended
@@ -100,3 +101,32 @@ async def test_a_heartbeat_that_is_not_answered_takes_another_connection(
             since = await pg.fetchval("SELECT clock_timestamp()")
             await eventually(has_beaten)
             proxy.forget_connections()
+
+
+async def test_closing_waits_a_moment_for_connections_that_went_silent(
+    proxy: LossyProxy, dsn: str
+) -> None:
+    store = PostgresStore(proxy.dsn)
+    await store.open()
+    transaction = await store.begin("asyncpg", idle_limit=timedelta(seconds=10))
+    await transaction.roll_back()
+    proxy.forget_connections()
+
+    async with asyncio.timeout(4):
+        await store.close()
+
+
+async def test_a_call_behind_a_pooler_that_is_cut_short_waits_for_no_answer(
+    proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connecting._behind_a_pooler, proxy.dsn, True)
+    connection = await connecting.connect(proxy.dsn)
+    call = asyncio.create_task(connection.fetch("SELECT $1::int FROM pg_sleep(60)", 1))
+    await eventually(lambda: connection.is_in_transaction())
+    proxy.forget_connections()
+
+    call.cancel()
+
+    done, _ = await asyncio.wait([call], timeout=4)
+    assert done == {call}
+    assert connection.is_closed()

@@ -254,6 +254,14 @@ BEGIN
         );
     END LOOP;
 
+    -- As a rule every job has a key of its own, and gets it.
+    IF v_lost IS NULL AND v_replaced IS NULL AND cardinality(v_keys) = cardinality(p_keys) THEN
+        v_fate.entered := v_ids;
+        v_fate.ids := v_ids;
+        v_fate.outcomes := array_fill('created'::text, ARRAY[cardinality(p_keys)]);
+        RETURN v_fate;
+    END IF;
+
     SELECT lost.holder || ' ' || lost.key INTO v_conflict
     FROM unnest(p_keys, p_conflicts) WITH ORDINALITY AS s(key, conflict, place)
     JOIN unnest(v_lost, v_holders) AS lost(key, holder) ON lost.key = s.key
