@@ -13,7 +13,13 @@ CREATE OR REPLACE FUNCTION flowstone_jobs_inserted_v1() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+    v_quiet text := current_setting('flowstone_turn.is_quiet', true);
 BEGIN
+    -- A turn that starts a job at once writes its events itself.
+    IF v_quiet = 'all' THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO procrastinate_events (job_id, type, at)
     SELECT id, 'deferred'::procrastinate_job_event_type, now() FROM inserted
     WHERE status = 'todo'
@@ -22,7 +28,7 @@ BEGIN
     WHERE status = 'todo' AND scheduled_at IS NOT NULL;
 
     -- A turn notifies by itself, of what it leaves to others.
-    IF current_setting('flowstone_turn.is_quiet', true) = 'on' THEN
+    IF v_quiet = 'on' THEN
         RETURN NULL;
     END IF;
     -- The empty grouping set is the channel that belongs to no queue.

@@ -1,5 +1,25 @@
--- What became of a batch: ids that were refused, and materializations that became ready by it.
+-- What became of a batch: ids that were refused, and materializations that became ready by it. The latter
+-- have no jobs yet: the caller starts them or enqueues them.
 CREATE TYPE flowstone_settled AS (refused bigint[], made_ready bigint[]);
+
+-- Give materializations that have just become ready their jobs. The caller notifies, of what it leaves to
+-- others.
+CREATE FUNCTION flowstone_enqueue_ready(p_ids bigint[])
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_quiet text := set_config('flowstone_turn.is_quiet', 'on', true);
+BEGIN
+    INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args)
+    SELECT
+        m.id, m.queue, 'flowstone:materialize', m.priority,
+        jsonb_build_object('run_id', m.run_id, 'asset', m.asset, 'partition', m.partition)
+    FROM flowstone_materializations m
+    WHERE m.id = ANY (p_ids);
+    v_quiet := set_config('flowstone_turn.is_quiet', 'off', true);
+END;
+$$;
 
 -- Settle a batch of claims.
 --
@@ -10,8 +30,6 @@ CREATE TYPE flowstone_settled AS (refused bigint[], made_ready bigint[]);
 --
 -- The fence is (job, worker, claim): a row that is no longer running under it is left alone, and all that
 -- came with it (value, location, lineage, successors) with it. Everything else is one transaction.
--- What becomes ready is not notified here: the turn claims most of it itself, and every NOTIFY takes a lock
--- that all commits of the server share.
 -- Locks: jobs, materializations, runs, current.
 CREATE FUNCTION flowstone_settle(
     p_worker bigint,
@@ -44,7 +62,6 @@ DECLARE
     v_told bigint[];
     v_begun bigint[];
     v_only_run bigint;
-    v_quiet text := set_config('flowstone_turn.is_quiet', 'on', true);
 BEGIN
     WITH settlement AS (
         SELECT *
@@ -144,19 +161,10 @@ BEGIN
             status = CASE WHEN m.unmet = met.edges THEN 'ready' ELSE m.status END
         FROM met
         WHERE m.id = met.dependent AND m.status = 'pending'
-        RETURNING m.id, m.run_id, m.asset, m.partition, m.queue, m.priority, m.unmet
-    ),
-    enqueued AS (
-        INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args)
-        SELECT
-            r.id, r.queue, 'flowstone:materialize', r.priority,
-            jsonb_build_object('run_id', r.run_id, 'asset', r.asset, 'partition', r.partition)
-        FROM released r
-        WHERE r.unmet = 0
-        RETURNING id
+        RETURNING m.id, m.unmet
     )
     SELECT
-        (SELECT array_agg(e.id) FROM enqueued e),
+        (SELECT array_agg(r.id) FROM released r WHERE r.unmet = 0),
         array_agg(s.id),
         array_agg(s.id) FILTER (WHERE s.status NOT IN ('ready', 'waiting') AND s.run_id IS NOT NULL),
         array_agg(s.id) FILTER (WHERE s.status IN ('failed', 'skipped', 'cancelled') AND s.run_id IS NOT NULL),
@@ -171,7 +179,6 @@ BEGIN
         v_result.made_ready, v_settled, v_ended, v_without_value, v_back, v_waited, v_erred, v_awaited,
         v_told, v_begun, v_only_run
     FROM settled s;
-    v_quiet := set_config('flowstone_turn.is_quiet', 'off', true);
 
     IF v_back IS NOT NULL THEN
         PERFORM flowstone_begin_waits(v_back, p_ids, p_claims, p_events, p_delays, p_waits);

@@ -1,3 +1,41 @@
+-- Start the one materialization that has just become ready, if it is of the run or of a queue with a free slot,
+-- and return its queue; null: it was not started.
+--
+-- Its job is inserted as one that a worker has, with the events of one that was enqueued and claimed: the next
+-- step of a chain costs one row of a job, and not that and two updates.
+CREATE FUNCTION flowstone_start_ready(
+    p_id bigint, p_queues text[], p_slots integer[], p_run bigint, p_procrastinate_worker bigint
+)
+    RETURNS text
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_queue text;
+    v_quiet text := set_config('flowstone_turn.is_quiet', 'all', true);
+BEGIN
+    WITH job AS (
+        INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args, status, worker_id)
+        SELECT
+            m.id, m.queue, 'flowstone:materialize', m.priority,
+            jsonb_build_object('run_id', m.run_id, 'asset', m.asset, 'partition', m.partition),
+            'doing', p_procrastinate_worker
+        FROM flowstone_materializations m
+        WHERE m.id = p_id
+            AND CASE WHEN p_run IS NULL THEN p_slots[array_position(p_queues, m.queue)] > 0 ELSE m.run_id = p_run END
+        RETURNING id, queue_name
+    ),
+    events AS (
+        INSERT INTO procrastinate_events (job_id, type, at)
+        SELECT job.id, step.type, now()
+        FROM job
+        CROSS JOIN unnest('{deferred,started}'::procrastinate_job_event_type[]) AS step(type)
+    )
+    SELECT job.queue_name INTO v_queue FROM job;
+    v_quiet := set_config('flowstone_turn.is_quiet', 'off', true);
+    RETURN v_queue;
+END;
+$$;
+
 -- One turn of a worker: settle what finished, claim what is next. One call, one commit.
 --
 -- Returns one row per claim (kind 'claim'); one row of kind 'refused' per settlement that was refused; one
@@ -63,7 +101,12 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_settled flowstone_settled;
+    v_ready bigint[];
     v_picked bigint[] := '{}';
+    v_started_queue text;
+    v_taken bigint[];
+    v_attempts integer[];
+    v_queues text[];
     v_claimed bigint := 0;
     v_procrastinate_worker bigint;
     v_due bigint;
@@ -99,6 +142,12 @@ BEGIN
                 NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer, NULL
             FROM unnest(v_settled.refused) r;
         END IF;
+        v_ready := v_settled.made_ready;
+        -- One alone may be the next that is to run. That is known once nothing else was picked.
+        IF cardinality(v_ready) > 1 OR cardinality(v_ready) > 0 AND (v_has_settings OR cardinality(p_slots) = 0) THEN
+            PERFORM flowstone_enqueue_ready(v_ready);
+            v_ready := NULL;
+        END IF;
     END IF;
 
     IF v_has_settings THEN
@@ -108,18 +157,43 @@ BEGIN
         v_picked := v_pick.picked;
     ELSIF cardinality(p_slots) > 0 THEN
         v_picked := flowstone_pick(p_queues, p_slots, p_run);
+        IF v_ready IS NOT NULL THEN
+            IF v_picked = '{}' THEN
+                v_started_queue := flowstone_start_ready(v_ready[1], p_queues, p_slots, p_run, v_procrastinate_worker);
+            END IF;
+            IF v_started_queue IS NULL THEN
+                PERFORM flowstone_enqueue_ready(v_ready);
+                IF v_picked <> '{}' THEN
+                    -- Once more, as this one may come before others.
+                    v_picked := flowstone_pick(p_queues, p_slots, p_run);
+                END IF;
+            END IF;
+        END IF;
     END IF;
 
-    IF cardinality(v_picked) > 0 THEN
-        RETURN QUERY
+    IF v_started_queue IS NOT NULL THEN
+        v_picked := v_ready;
+        v_taken := v_ready;
+        v_attempts := '{0}';
+        v_queues := ARRAY[v_started_queue];
+    ELSIF cardinality(v_picked) > 0 THEN
         WITH job AS (
             UPDATE procrastinate_jobs j
             SET status = 'doing', worker_id = v_procrastinate_worker
             FROM unnest(v_picked) WITH ORDINALITY AS picked(id, place)
             WHERE j.id = picked.id
             RETURNING j.id, j.attempts, j.queue_name, picked.place
-        ),
-        claimed AS (
+        )
+        SELECT
+            array_agg(job.id ORDER BY job.place), array_agg(job.attempts ORDER BY job.place),
+            array_agg(job.queue_name ORDER BY job.place)
+        INTO v_taken, v_attempts, v_queues
+        FROM job;
+    END IF;
+
+    IF cardinality(v_picked) > 0 THEN
+        RETURN QUERY
+        WITH claimed AS (
             UPDATE flowstone_materializations m
             SET status = 'running',
                 claim = job.attempts,
@@ -131,7 +205,7 @@ BEGIN
                     ELSE flowstone_with_arrived(m.inputs, m.awaits, true) END,
                 follows = CASE WHEN m.awaits IS NULL THEN m.follows
                     ELSE flowstone_with_arrived(m.follows, m.awaits, false) END
-            FROM job
+            FROM unnest(v_taken, v_attempts, v_queues) WITH ORDINALITY AS job(id, attempts, queue_name, place)
             -- One that runs, and whose job is to do, was taken from its worker (procrastinate's retry_job).
             WHERE m.id = job.id AND m.status IN ('ready', 'waiting', 'running')
             RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.has_wait,
@@ -145,7 +219,7 @@ BEGIN
                     'on', w.waiting_on, 'state', w.state, 'payload', w.payload, 'timed_out', w.woken_at IS NULL
                 )::text
             END,
-            c.queue_name::text, c.rescues, c.arguments::text
+            c.queue_name, c.rescues, c.arguments::text
         FROM claimed c
         LEFT JOIN flowstone_runs r ON r.id = c.run_id
         LEFT JOIN flowstone_waits w ON c.has_wait AND w.materialization_id = c.id

@@ -66,6 +66,7 @@ BEGIN
         p_durations, p_waits
     );
     IF v_settled.made_ready IS NOT NULL THEN
+        PERFORM flowstone_enqueue_ready(v_settled.made_ready);
         PERFORM flowstone_notify_queues(v_settled.made_ready);
     END IF;
     RETURN v_settled.refused IS NULL;
