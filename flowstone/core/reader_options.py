@@ -73,5 +73,6 @@ def _fits(value: object, hint: object) -> bool:
         return isinstance(value, list | tuple) and all(_fits(it, arguments[0]) for it in value)
     if origin is not None and issubclass(origin, Mapping):
         return isinstance(value, Mapping) and all(_fits(it, arguments[1]) for it in value.values())
-    assert isinstance(hint, type), f"{hint} is more than this module knows"
-    return isinstance(value, hint) and not (isinstance(value, bool) and hint is int)
+    expected = origin or hint
+    assert isinstance(expected, type), f"{hint} is more than this module knows"
+    return isinstance(value, expected) and not (isinstance(value, bool) and expected is int)

@@ -46,6 +46,40 @@ PROGRAMS = {
         else:
             raise AssertionError("the embedded Postgres is here without its extra")
         """,
+    "aws": """
+        import asyncio, http.server, threading
+        from flowstone.plugins.readers_aws import DynamoDBReader, S3Reader
+
+        class Bucket(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+                found = "<Contents><Key>a.pdf</Key><Size>3</Size></Contents>"
+                self.wfile.write(f"<ListBucketResult>{found}</ListBucketResult>".encode())
+
+            def log_message(self, *_):
+                pass
+
+        async def read(port):
+            config = {
+                "endpoint_url": f"http://127.0.0.1:{port}",
+                "region_name": "eu-central-1",
+                "aws_access_key_id": "test",
+                "aws_secret_access_key": "test",
+            }
+            reader = S3Reader()
+            state = await reader.init({"bucket": "docs", **config}, {})
+            page = await reader.read(state, 10)
+            assert [(it["key"], it["size_bytes"]) for it in page.items] == [("a.pdf", 3)]
+            await reader.close(state)
+            table = DynamoDBReader()
+            await table.close(await table.init({"table": "docs", **config}, {}))
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
+            threading.Thread(target=server.serve_forever).start()
+            asyncio.run(read(server.server_port))
+            server.shutdown()
+        """,
     "embedded": """
         from flowstone import FlowStone, Pipeline, run_sync
         from flowstone.engine.embedded import EmbeddedPostgres
@@ -78,6 +112,22 @@ PROGRAMS = {
             assert asyncio.run(app.run("one")) == 1
             line = 'flowstone_attempts_total{kind="asset",name="p.one",outcome="ok"} 1.0'
             assert line in metrics().decode()
+        """,
+    "parquet": """
+        import asyncio
+        import pyarrow, pyarrow.parquet
+        from flowstone.plugins.readers_files import ParquetReader
+
+        pyarrow.parquet.write_table(pyarrow.table({"id": [1, 2]}), "rows.parquet")
+
+        async def read():
+            reader = ParquetReader()
+            state = await reader.init({"path": "rows.parquet"}, {})
+            page = await reader.read(state, 10)
+            assert (page.items, page.is_last) == ([{"id": 1}, {"id": 2}], True)
+            await reader.close(state)
+
+        asyncio.run(read())
         """,
     "testing": """
         import pathlib
