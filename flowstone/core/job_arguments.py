@@ -45,6 +45,7 @@ class JobArguments:
         self._job = job
         self._wanted = wanted
         self._signature = inspect.Signature(_in_order(wanted))
+        self._positional = [it.parameter for it in wanted if not it.keyword_only]
         self._required = frozenset(it.parameter for it in wanted if it.is_required)
         self._plain = {it.parameter: it.annotation for it in wanted if it.annotation in PLAIN_TYPES}
         self._defaults: dict[str, object] | None = None
@@ -64,8 +65,12 @@ class JobArguments:
             JobArgumentsError: They do not fit the parameters.
         """
         parameters = self._signature.parameters
-        if not args and self._required <= kwargs.keys() <= parameters.keys():
-            return {name: kwargs[name] for name in parameters if name in kwargs}
+        # A batch has thousands, and as a rule they fit: only errors are left to `inspect`.
+        given = dict(zip(self._positional, args, strict=False))
+        fits = len(given) == len(args) and kwargs.keys().isdisjoint(given)
+        given |= kwargs
+        if fits and self._required <= given.keys() <= parameters.keys():
+            return {name: given[name] for name in parameters if name in given}
         try:
             return dict(self._signature.bind(*args, **kwargs).arguments)
         except TypeError as error:
@@ -118,7 +123,8 @@ class JobArguments:
             JobArgumentsError: They are not what the function takes.
         """
         if self._defaults is not None and self._are_plain(given):
-            return unique.key_of(self._job, unique.chosen({**self._defaults, **given}))
+            known = given if len(given) == len(self._wanted) else {**self._defaults, **given}
+            return unique.key_of(self._job, known if unique.by is None else unique.chosen(known))
         # Decoded and encoded again, what was left to a default, or given as another type that
         # fits, is the same.
         chosen = codec.encode(unique.chosen(self.decode(text, codec)), max_bytes=2 * MAX_BYTES)

@@ -1,7 +1,6 @@
 """From a schedule to a row: what it means is checked, its arguments encoded, its time read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from flowstone.core.contracts.codec import Codec
@@ -83,7 +82,7 @@ class ScheduleRows:
         key = call.job.arguments.key(call.arguments, arguments, unique, self._codec)
         # There is nobody to raise to: then the job that is there is the tick's, too.
         raises = key.on_conflict is OnConflict.RAISE
-        return replace(key, on_conflict=OnConflict.EXISTING) if raises else key
+        return key._replace(on_conflict=OnConflict.EXISTING) if raises else key
 
     def ticks(self, cron: str, timezone: str, after: datetime) -> Iterator[datetime]:
         """Return the ticks after an instant; see `CronParser.ticks`."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 from flowstone.core.status import Status
 
@@ -41,10 +42,9 @@ class OnConflict(StrEnum):
     RAISE = "raise"
 
 
-@dataclass(frozen=True, slots=True)
-class UniqueKey:
+class UniqueKey(NamedTuple):
     """
-    The key of one job.
+    The key of one job. A tuple, as a batch has thousands.
 
     Attributes:
         states: Where the job holds the key; `JobState.WAITING` is always among them.

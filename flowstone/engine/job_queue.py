@@ -1,6 +1,7 @@
 """The part of the Postgres store that is a job queue; what happens is in ``sql/core``."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
 from flowstone.core.contracts.activity import LATELY, MOST_COUNTED
 from flowstone.core.contracts.job_queue import (
@@ -142,10 +143,15 @@ def unique_arrays(uniques: Sequence[UniqueKey | None]) -> tuple[Sequence[object]
         return (None,) * 4
     return (
         [it and it.key for it in uniques],
-        [it and sum(STATE_BITS[state] for state in it.states) for it in uniques],
+        [it and _bits_of(it.states) for it in uniques],
         [it and milliseconds(it.within) for it in uniques],
         [it and it.on_conflict.value for it in uniques],
     )
+
+
+@lru_cache
+def _bits_of(states: frozenset[JobState]) -> int:
+    return sum(STATE_BITS[state] for state in states)
 
 
 def _record(row: Row) -> JobRecord:
