@@ -18,13 +18,14 @@ from typing import TypeVar
 
 from flowstone.core.application_limits import ApplicationLimits
 from flowstone.core.asset import Asset
-from flowstone.core.attempt_context import Cancellation
+from flowstone.core.attempt_context import Cancellation, TransactionGiver
 from flowstone.core.attempt_transaction import AttemptTransaction
 from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.context import Context
 from flowstone.core.contracts.awaiting import Awaited
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.coordinator import Coordinator
+from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.item_pages import ItemPages
 from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.store import Claim, Store, StoredInput
@@ -37,6 +38,7 @@ from flowstone.core.job_arguments import arguments_of
 from flowstone.core.job_context import JobContext
 from flowstone.core.json_value import JsonValue
 from flowstone.core.parameters import Argument, Input
+from flowstone.core.prepared_calls import given, refuse_transaction
 from flowstone.core.processes.call import Call, Crossing, Encoded, Facts
 from flowstone.core.processes.processes import Processes
 from flowstone.core.resources import Resources
@@ -74,10 +76,12 @@ class Attempt:
         "_threads",
         "_transactions",
         "_values",
+        "_winding_down",
         "asset",
         "cancellation",
         "codec",
         "deadline",
+        "normalizer",
         "telemetry",
         "transaction",
     )
@@ -98,12 +102,16 @@ class Attempt:
         transactions: WorkerTransactions,
         limits: ApplicationLimits,
         telemetry: TelemetryEmitter,
+        normalizer: ErrorNormalizer,
+        winding_down: Cancellation,
         coordinators: Coordinators,
         reading: ItemReading,
     ) -> None:
         self.asset = asset
         self.codec = codec
         self.telemetry = telemetry
+        self.normalizer = normalizer
+        self._winding_down = winding_down
         self.cancellation = Cancellation()
         self.deadline: asyncio.Timeout | None = None
         self.transaction: AttemptTransaction | None = None
@@ -128,7 +136,11 @@ class Attempt:
 
     @property
     def materialization_id(self) -> int:
-        return self._claim.id
+        return self._claim.assists or self._claim.id
+
+    @property
+    def assistant_id(self) -> int | None:
+        return None if self._claim.assists is None else self._claim.id
 
     @property
     def partition(self) -> str:
@@ -137,6 +149,10 @@ class Attempt:
     @property
     def attempt(self) -> int:
         return self._claim.attempt
+
+    @property
+    def is_wanted_back(self) -> bool:
+        return self._winding_down.is_requested
 
     @property
     def claim(self) -> int:
@@ -186,7 +202,7 @@ class Attempt:
 
     def _own_arguments(self) -> Mapping[str, object]:
         text = self._claim.arguments
-        if text is None:
+        if text is None or self._claim.assists is not None:
             return {}
         return arguments_of(self.asset).decode(text, self.codec)
 
@@ -198,7 +214,40 @@ class Attempt:
         said = shorten(harmless(reason), MESSAGE_BYTES)
         return await self._store.give_up(id_, claim, materialization_ids, said)
 
+    async def prepare(self) -> Callable[..., Awaitable[object]]:
+        signature, fixed = self.asset.signature, dict[str, object]()
+        if self.asset.options.executor == "process":
+            return self._call_prepared_in_process
+        skip = await self._fill(signature, fixed, refuse_transaction)
+        if skip is not None:
+            return partial(given, skip)
+        if signature.is_async:
+            # Called as `_call` would, but with nothing to wait for before the function's own code.
+            return lambda **more: signature.call({**fixed, **more})  # type: ignore[return-value]
+        return partial(self._call_in_thread, signature, fixed)
+
+    async def _call_prepared_in_process(self, **supplied: object) -> object:
+        return await self._call_in_process(supplied)
+
+    async def _call_in_thread(
+        self, signature: Signature, fixed: Mapping[str, object], **supplied: object
+    ) -> object:
+        call = partial(signature.call, {**fixed, **supplied})
+        result = await self._threads.run(self._claim.id, call)
+        return await result if inspect.isawaitable(result) else result
+
     async def _call(self, signature: Signature, arguments: dict[str, object]) -> object:
+        skip = await self._fill(signature, arguments, self._begin_transaction)
+        if skip is not None:
+            return skip
+        if signature.is_async:
+            return await signature.call(arguments)  # type: ignore[misc]  # a coroutine function's
+        return await self._call_in_thread(signature, arguments)
+
+    async def _fill(
+        self, signature: Signature, arguments: dict[str, object], transactions: TransactionGiver
+    ) -> Skip | Cancel | None:
+        """Add what sources, resources and the attempt give; a source may say to skip instead."""
         for argument in signature.arguments:
             if argument.parameter in arguments:
                 continue
@@ -208,15 +257,12 @@ class Attempt:
             arguments[argument.parameter] = value
         self._add_resources(signature, arguments)
         if signature.context_parameter is not None:
-            arguments[signature.context_parameter] = self._context(signature)
+            arguments[signature.context_parameter] = self._context(signature, transactions)
         if signature.config_parameter is not None and signature.config_type is not None:
             arguments[signature.config_parameter] = signature.config_type.parse(
                 self._options.config, self.codec, asset=self.asset.full_name
             )
-        if signature.is_async:
-            return await signature.call(arguments)  # type: ignore[misc]  # a coroutine function's
-        result = await self._threads.run(self._claim.id, partial(signature.call, arguments))
-        return await result if inspect.isawaitable(result) else result
+        return None
 
     def _add_resources(self, signature: Signature, arguments: dict[str, object]) -> None:
         for requirement in signature.requirements:
@@ -236,7 +282,7 @@ class Attempt:
             asset=self.asset.full_name,
             partition=self._claim.partition,
             run_id=self._claim.run_id,
-            materialization_id=self._claim.id,
+            materialization_id=self.materialization_id,
             attempt=self._claim.attempt,
             queue=self._claim.queue,
             config=self._options.config,
@@ -302,7 +348,9 @@ class Attempt:
             )
         return source
 
-    def _context(self, signature: Signature) -> Context[object] | JobContext:
+    def _context(
+        self, signature: Signature, transactions: TransactionGiver
+    ) -> Context[object] | JobContext:
         if self._claim.run_id is None:
             return JobContext(
                 job=self.asset.full_name,
@@ -311,18 +359,18 @@ class Attempt:
                 attempt=self._claim.attempt,
                 resources=self._resources.get,
                 cancellation=self.cancellation,
-                transactions=self._begin_transaction,
+                transactions=transactions,
                 limits=self._hold_limit,
             )
         return Context(
             asset=self.asset.full_name,
             partition=signature.partition_of(self._claim.partition),
             run_id=self._claim.run_id,
-            materialization_id=self._claim.id,
+            materialization_id=self.materialization_id,
             attempt=self._claim.attempt,
             resources=self._resources.get,
             cancellation=self.cancellation,
-            transactions=self._begin_transaction,
+            transactions=transactions,
             limits=self._hold_limit,
         )
 

@@ -10,6 +10,7 @@ from flowstone.core import run_options
 from flowstone.core.application_limits import ApplicationLimits
 from flowstone.core.asset import Asset
 from flowstone.core.attempt import Attempt
+from flowstone.core.attempt_context import Cancellation
 from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
@@ -52,6 +53,9 @@ logger = logging.getLogger("flowstone.asset")
 UNKNOWN_ASSET_DELAY = timedelta(seconds=30)
 """Before another worker, perhaps a newer one, may try an asset that this code does not know."""
 
+ASSISTANT_DELAY = timedelta(seconds=5)
+"""Before an assistant that broke down is claimed again: nobody else does what it was at."""
+
 _PLAIN = FunctionStrategy()
 
 
@@ -87,6 +91,7 @@ class Executor:
         self._coordinators = coordinators
         self._reading = reading
         self._attempts: dict[int, Attempt] = {}
+        self._winding_down = Cancellation()
         self.last_error: FlowStoneError | None = None
         """What made the last attempt fail; the cause of what ``app.run`` raises."""
 
@@ -124,9 +129,13 @@ class Executor:
             transactions=transactions,
             limits=self._limits,
             telemetry=self._telemetry,
+            normalizer=self._normalizer,
+            winding_down=self._winding_down,
             coordinators=self._coordinators,
             reading=self._reading,
         )
+        if claim.assists is not None:
+            return await self._attempt(asset, claim, options, attempt)
         span, facts = _span(claim)
         if not listens(self._telemetry, span):
             settlement = await self._attempt(asset, claim, options, attempt)
@@ -150,6 +159,10 @@ class Executor:
         attempt = self._attempts.get(claim.id)
         if attempt is not None:
             attempt.cancellation.request()
+
+    def wind_down(self) -> None:
+        """Tell what can go on elsewhere that it should."""
+        self._winding_down.request()
 
     def widen(self, slots: int) -> None:
         """Be ready for so many functions at once."""
@@ -202,7 +215,7 @@ class Executor:
         self, asset: Asset[..., object], claim: Claim, options: AssetOptions, attempt: Attempt
     ) -> Settlement:
         """Load, run and store within the asset's timeout: an IO manager may hang as a body may."""
-        if asset.options.timeout is None:
+        if asset.options.timeout is None or claim.assists is not None:
             return await self._settled(asset, claim, options, attempt)
         scope = asyncio.timeout(asset.options.timeout.total_seconds())
         try:
@@ -225,7 +238,9 @@ class Executor:
     ) -> Settlement:
         strategy = asset.strategy or _PLAIN
         assert isinstance(strategy, Strategy), "refused when the application was built"
-        if claim.wake is None:
+        if claim.assists is not None:
+            outcome = await strategy.assist(attempt, json.loads(claim.arguments or "null"))
+        elif claim.wake is None:
             outcome = await strategy.start(attempt)
         else:
             outcome = await strategy.resume(attempt, claim.wake)
@@ -277,6 +292,12 @@ class Executor:
         self, asset: Asset[..., object], claim: Claim, raised: BaseException, began: float
     ) -> Settlement:
         error = self._normalizer.normalize(raised)
+        if claim.assists is not None:
+            logger.error("An assistant of %s broke down", claim.label, exc_info=raised)
+            record = json.dumps(describe(error))
+            return Settlement(
+                claim.id, claim.claim, Event.RETRIED, error=record, delay=ASSISTANT_DELAY
+            )
         if claim.run_id is None and type(error) is AssetFunctionError:
             error = JobFunctionError.wrapping(raised, asset=claim.asset)
         retry = asset.options.retry or DEFAULT_RETRY

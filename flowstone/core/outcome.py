@@ -43,7 +43,7 @@ class Waiting:
 
     Attributes:
         on: What it waits for, a word for the column ``waiting_on``: ``approval``, ``signal``,
-            ``scatter``, ``branches`` …
+            ``branches``, a count …
         state: What `Strategy.resume` gets back, JSON.
         timeout: After this time the strategy is resumed with `Wake.timed_out`; None waits for ever.
         external: Whether only an outside event can end the wait, so that ``app.run`` raises

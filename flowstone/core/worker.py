@@ -89,6 +89,7 @@ class Worker:
     def stop(self) -> None:
         """Take no more work; `run` returns when what runs has ended or was handed back."""
         self._stopping = True
+        self._executor.wind_down()
         self._changes.publish()
 
     @property

@@ -155,7 +155,7 @@ def turn_from(rows: Sequence[asyncpg.Record]) -> Turn:
 
 def _claim(row: asyncpg.Record) -> Claim:
     (_, id_, claim, run_id, asset, partition, attempt, options,
-     ids, assets, ios, places, values, wake, queue, rescues, arguments) = row  # fmt: skip
+     ids, assets, ios, places, values, wake, queue, rescues, arguments, assists) = row  # fmt: skip
     return Claim(
         id_,
         claim,
@@ -169,6 +169,7 @@ def _claim(row: asyncpg.Record) -> Claim:
         queue,
         rescues,
         arguments,
+        assists,
     )
 
 

@@ -37,6 +37,7 @@ from flowstone.core.errors import RunNotFoundError
 from flowstone.core.retention import Retention
 from flowstone.core.status import RunStatus
 from flowstone.engine import rows, schema
+from flowstone.engine.assistants import PostgresAssistants
 from flowstone.engine.awaiting import PostgresAwaiting
 from flowstone.engine.conflicts import after_conflicts
 from flowstone.engine.connection_pool import ConnectionPool
@@ -75,6 +76,7 @@ class PostgresStore(
     PostgresLimits,
     PostgresScheduleStore,
     PostgresTransactions,
+    PostgresAssistants,
     Store,
 ):
     """

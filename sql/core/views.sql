@@ -42,7 +42,7 @@ SELECT
 FROM flowstone_materializations m
 LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
 LEFT JOIN procrastinate_jobs j ON j.id = m.id
-WHERE m.run_id IS NOT NULL;
+WHERE m.run_id IS NOT NULL AND m.assists IS NULL;
 COMMENT ON VIEW materializations IS
     'One row per computed partition of an asset: what is running, what failed and why, how long it took, what it waits for.';
 
@@ -87,7 +87,8 @@ SELECT
     m.partition, e.attempt, e.failed_at, e.error ->> 'type' AS error_type,
     e.error ->> 'message' AS error_message, e.error
 FROM flowstone_errors e
-JOIN flowstone_materializations m ON m.id = e.materialization_id;
+JOIN flowstone_materializations m ON m.id = e.materialization_id
+WHERE m.assists IS NULL;
 COMMENT ON VIEW errors IS 'What each failed attempt failed with, of assets and of jobs.';
 
 CREATE VIEW run_progress AS
@@ -106,7 +107,7 @@ SELECT
     count(m.id) FILTER (WHERE m.status = 'cancelled') AS cancelled,
     (SELECT count(*) FROM flowstone_reused u WHERE u.run_id = r.id) AS reused
 FROM flowstone_runs r
-LEFT JOIN flowstone_materializations m ON m.run_id = r.id
+LEFT JOIN flowstone_materializations m ON m.run_id = r.id AND m.assists IS NULL
 GROUP BY r.id;
 COMMENT ON VIEW run_progress IS 'How far a run is; filter by run_id.';
 

@@ -44,7 +44,7 @@ class ItemSource(Generic[I_co]):
 # Any: what items a reader gives is known when it is configured, not when it is named.
 def reader(of: str | AnyReader | type[AnyReader], /, **config: object) -> ItemSource[Any]:
     """
-    Name the reader that has the items, in a function that a scatter takes its items from.
+    Name the reader that has the items, in a function that items are taken from.
 
     ::
 

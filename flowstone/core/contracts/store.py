@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar
 
+from flowstone.core.contracts.assistants import Assistants
 from flowstone.core.contracts.awaiting import Awaiting
 from flowstone.core.contracts.health import Finding
 from flowstone.core.contracts.job_queue import JobQueue
@@ -88,7 +89,7 @@ class WorkerLostError(FlowStoneError):
     retryable = True
 
 
-class Store(Awaiting, JobQueue, Queues, Limits, ScheduleStore, Transactions):
+class Store(Awaiting, JobQueue, Queues, Limits, ScheduleStore, Transactions, Assistants):
     """
     Runs, materializations, values and claims; jobs, schedules, queues, limits.
 

@@ -153,7 +153,9 @@ class Claim:
         options: The run's options as JSON text, or None.
         wake: Why a waiting materialization goes on; None on a first start.
         rescues: How many deaths of a worker were held against it.
-        arguments: What a job's function is called with; a JSON object.
+        arguments: What a job's function is called with; a JSON object. Of an assistant, what it was
+            added with.
+        assists: Of an assistant, the materialization that it works for.
     """
 
     id: int
@@ -168,6 +170,7 @@ class Claim:
     queue: str = ""
     rescues: int = 0
     arguments: JsonText | None = None
+    assists: int | None = None
 
     @property
     def label(self) -> str:

@@ -9,7 +9,7 @@ Source: docs/adr/0005.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Protocol, TypeVar
 
@@ -17,10 +17,11 @@ from flowstone.core.asset import Asset
 from flowstone.core.contracts.awaiting import Awaited
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.coordinator import Coordinator
+from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.item_pages import ItemPages
 from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
-from flowstone.core.errors import Problem
+from flowstone.core.errors import FlowStoneError, Problem
 from flowstone.core.json_value import JsonValue
 from flowstone.core.outcome import Outcome, Wake
 
@@ -41,7 +42,11 @@ class Execution(Protocol):
 
     @property
     def materialization_id(self) -> int:
-        """The materialization: what `Store.wake` is told."""
+        """The materialization: what `Store.wake` is told; of an assistant, whom it works for."""
+
+    @property
+    def assistant_id(self) -> int | None:
+        """Of an assistant, its own id, to which `claim` belongs; None of the materialization."""
 
     @property
     def partition(self) -> str:
@@ -60,6 +65,14 @@ class Execution(Protocol):
         """What turns values into JSON and back in this application."""
 
     @property
+    def normalizer(self) -> ErrorNormalizer:
+        """What foreign exceptions become in this application."""
+
+    @property
+    def is_wanted_back(self) -> bool:
+        """Whether the worker stops: what can go on elsewhere should end soon."""
+
+    @property
     def telemetry(self) -> TelemetryEmitter:
         """To tell the events that the plugin has added to the catalogue."""
 
@@ -74,6 +87,14 @@ class Execution(Protocol):
 
         Returns what the function returned; raises what it raised. A plain function runs in a
         thread, or in a child process if the asset says so.
+        """
+
+    async def prepare(self) -> Callable[..., Awaitable[object]]:
+        """
+        Return what calls the asset's function any number of times, at once if need be.
+
+        It takes by name what the strategy supplies itself. All else that the function wants is
+        loaded now, once, and is the same in every call. There is no ``ctx.transaction()`` in them.
         """
 
     async def call_phase(self, phase: str, **supplied: object) -> object:
@@ -168,3 +189,13 @@ class Strategy(ABC):
     @abstractmethod
     async def resume(self, execution: Execution, wake: Wake) -> Outcome:
         """Go on after a wait; called again, with the same wake-up, when an attempt is lost."""
+
+    async def assist(self, execution: Execution, arguments: JsonValue) -> Outcome:
+        """
+        Do a part of what a waiting materialization shares out; see `Store.add_assistants`.
+
+        Returns `Skipped` when there is no more to do, or `Snoozed` to be claimed again later. One
+        that raises is claimed again; the asset's timeout and retry do not hold for it. Called again
+        with the same arguments when an attempt is lost. The default refuses.
+        """
+        raise FlowStoneError(f"{type(self).__qualname__} has no assistants")

@@ -91,7 +91,7 @@ def _running(row: Row, worker_id: int) -> RunningActivity:
         row.id,
         None if row.is_job else row.run.id,
         row.key.asset,
-        row.key.partition,
+        row.partition,
         row.queue,
         row.attempt,
         worker_id,
@@ -101,7 +101,7 @@ def _running(row: Row, worker_id: int) -> RunningActivity:
 
 def _failures(rows: Iterable[Row]) -> Iterable[FailureActivity]:
     for row in rows:
-        for it in row.failed_attempts:
+        for it in row.failed_attempts if row.assists is None else ():
             run_id = None if row.is_job else row.run.id
             yield FailureActivity(
                 row.id, run_id, row.key.asset, row.key.partition, it.attempt, it.failed_at, it.error

@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
 from flowstone.core.contracts.store import JsonText
-from flowstone.core.defaults.memory_machine import Machine
+from flowstone.core.defaults.memory_assisting import AssistingMachine
 from flowstone.core.defaults.memory_rows import Row
 from flowstone.core.status import Event, Status
 
 
-class GivingUpMachine(Machine):
+class GivingUpMachine(AssistingMachine):
     """The state machine, with those steps of it that a materialization takes for others."""
 
     def give_up(

@@ -175,7 +175,8 @@ class Machine:
 
     def cancel(self, run: RunRow, now: datetime) -> int:
         """Cancel what has not started, ask for the rest to stop, and return how many were open."""
-        was_open = run.open_count
+        was_open = sum(not row.status.is_terminal for row in run.shown)
+        run.is_cancel_asked = True
         for row in run.rows:
             if row.status is Status.RUNNING:
                 row.is_abort_asked = True
@@ -195,8 +196,10 @@ class Machine:
         taken = list(worker.owned.values())
         worker.owned.clear()
         for row in taken:
-            is_charged = max_rescues is not None and (
-                row.rescues < SUSPECT_AFTER or row.id == worker.suspect_id
+            is_charged = (
+                max_rescues is not None
+                and row.assists is None
+                and (row.rescues < SUSPECT_AFTER or row.id == worker.suspect_id)
             )
             row.rescues += is_charged
             if row.is_abort_asked:
@@ -372,20 +375,22 @@ class Machine:
             claim=row.claim,
             run_id=None if row.is_job else row.run.id,
             asset=row.key.asset,
-            partition=row.key.partition,
+            partition=row.partition,
             attempt=row.attempt,
             inputs=[self.rows[id_].as_input() for id_ in row.inputs],
             options=row.run.options,
             wake=row.wake,
             queue=row.queue,
             rescues=row.rescues,
-            arguments=row.arguments,
+            arguments=row.arguments if row.assists is None else row.assist_arguments,
+            assists=None if row.assists is None else row.assists.id,
         )
 
     def _move(self, row: Row, event: Event) -> None:
         status = advance(row.status, event)
-        row.run.counts[row.status] -= 1
-        row.run.counts[status] += 1
+        if row.assists is None:
+            row.run.counts[row.status] -= 1
+            row.run.counts[status] += 1
         row.run.moves += 1
         row.moved = row.run.moves
         if Status.RUNNING in (row.status, status):

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -38,6 +38,7 @@ class RunRow:
         jobs: What a worker of this run alone can claim; None until one asked.
         moves: How many steps its materializations have taken.
         tolerated: Of the counts, what does not decide how the run ends.
+        is_cancel_asked: Whether somebody has cancelled it.
     """
 
     id: int
@@ -55,6 +56,12 @@ class RunRow:
     jobs: "Jobs[Row] | None" = None
     moves: int = 0
     tolerated: Counter[Status] = field(default_factory=Counter)
+    is_cancel_asked: bool = False
+
+    @property
+    def shown(self) -> "Iterator[Row]":
+        """Its materializations as anybody is shown them: without those that assist."""
+        return (row for row in self.rows if row.assists is None)
 
     def record(self) -> RunRecord:
         """Return the run as its reader sees it."""
@@ -97,6 +104,9 @@ class Row:
         lane: Of a job; see `NewJob`.
         schedule: Which schedule has enqueued the job, ``tick_at`` for which of its ticks.
         unique: Of a unique job.
+        assists: Of an assistant: whom it works for.
+        assist_arguments: Of an assistant: what it was added with.
+        assistants: Those that were added to it.
     """
 
     id: int
@@ -143,12 +153,20 @@ class Row:
     schedule: str | None = None
     tick_at: datetime | None = None
     unique: UniqueKey | None = None
+    assists: "Row | None" = None
+    assist_arguments: JsonText | None = None
+    assistants: list["Row"] = field(default_factory=list)
     failed_attempts: list[FailedAttempt] = field(default_factory=list)
 
     @property
     def is_job(self) -> bool:
         """Whether it is a job, whose run nobody sees."""
         return self.arguments is not None
+
+    @property
+    def partition(self) -> str:
+        """The partition, of an assistant that of whom it works for."""
+        return (self.assists or self).key.partition
 
     def is_retryable(self, now: datetime) -> bool:
         """Whether a job has ended, or waits for its time; nothing else can be retried."""

@@ -39,6 +39,7 @@ from flowstone.core.contracts.store import (
 from flowstone.core.defaults import memory_pruning
 from flowstone.core.defaults.attached_rows import AttachedRows
 from flowstone.core.defaults.clock import Clock, SystemClock
+from flowstone.core.defaults.memory_assistants import MemoryAssistants
 from flowstone.core.defaults.memory_job_machine import JobMachine
 from flowstone.core.defaults.memory_job_queue import refuse_connection
 from flowstone.core.defaults.memory_limits import MemoryLimits
@@ -55,7 +56,9 @@ A = TypeVar("A", bound=AttachedRows[Any])
 KEPT_RUNS = 10_000
 
 
-class MemoryStore(MemoryAwaiting, MemorySchedules, MemoryQueues, MemoryLimits, Store):
+class MemoryStore(
+    MemoryAwaiting, MemorySchedules, MemoryQueues, MemoryLimits, MemoryAssistants, Store
+):
     """
     Keeps runs in memory; other processes see nothing of them.
 
@@ -320,12 +323,12 @@ class MemoryStore(MemoryAwaiting, MemorySchedules, MemoryQueues, MemoryLimits, S
 
     async def materializations(self, run_id: int) -> Sequence[MaterializationRecord]:
         run = self._machine.runs.get(run_id)
-        return [] if run is None else [row.record() for row in run.rows]
+        return [] if run is None else [row.record() for row in run.shown]
 
     async def progress(self, run_id: int, *, since: str | None = None) -> Progress:
         run = self._run(run_id)
         seen = -1 if since is None else int(since)
-        changed = [row.record() for row in run.rows if row.moved > seen]
+        changed = [row.record() for row in run.shown if row.moved > seen]
         now = self._clock.now()
         return Progress(run.status, run.created_at, run.finished_at, changed, str(run.moves), now)
 

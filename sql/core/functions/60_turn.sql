@@ -87,7 +87,8 @@ CREATE FUNCTION flowstone_turn_v1(
         wake text,
         queue text,
         rescues integer,
-        arguments text
+        arguments text,
+        assists bigint
     )
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -139,7 +140,7 @@ BEGIN
             RETURN QUERY
             SELECT
                 'refused', r, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
-                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer, NULL
+                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer, NULL, NULL::bigint
             FROM unnest(v_settled.refused) r;
         END IF;
         v_ready := v_settled.made_ready;
@@ -209,20 +210,22 @@ BEGIN
             -- One that runs, and whose job is to do, was taken from its worker (procrastinate's retry_job).
             WHERE m.id = job.id AND m.status IN ('ready', 'waiting', 'running')
             RETURNING m.id, m.claim, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.has_wait,
-                m.rescues, m.arguments, job.queue_name, job.place
+                m.rescues, m.arguments, m.assists, job.queue_name, job.place
         )
         SELECT
-            'claim', c.id, c.claim, c.run_id, c.asset, c.partition, c.attempt, r.options::text,
+            'claim', c.id, c.claim, c.run_id, c.asset, coalesce(assisted.partition, c.partition), c.attempt,
+            r.options::text,
             i.ids, i.assets, i.ios, i.locations, i.contents,
             CASE WHEN w.waiting_on IS NOT NULL THEN
                 json_build_object(
                     'on', w.waiting_on, 'state', w.state, 'payload', w.payload, 'timed_out', w.woken_at IS NULL
                 )::text
             END,
-            c.queue_name, c.rescues, c.arguments::text
+            c.queue_name, c.rescues, c.arguments::text, c.assists
         FROM claimed c
         LEFT JOIN flowstone_runs r ON r.id = c.run_id
         LEFT JOIN flowstone_waits w ON c.has_wait AND w.materialization_id = c.id
+        LEFT JOIN flowstone_materializations assisted ON assisted.id = c.assists
         LEFT JOIN LATERAL (
             SELECT
                 array_agg(u.id) AS ids,
@@ -254,7 +257,7 @@ BEGIN
             SELECT
                 'malformed', malformed.id, NULL::integer, m.run_id, malformed.args::text, m.status::text,
                 NULL::integer, NULL, NULL::bigint[], NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL,
-                NULL, NULL::integer, NULL
+                NULL, NULL::integer, NULL, NULL::bigint
             FROM malformed
             LEFT JOIN flowstone_materializations m ON m.id = malformed.id;
         END IF;
@@ -277,7 +280,8 @@ BEGIN
             RETURN QUERY
             SELECT
                 'due', v_due, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
-                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer, NULL;
+                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer, NULL,
+                NULL::bigint;
         END IF;
     END IF;
     IF v_has_settings THEN
@@ -289,7 +293,8 @@ BEGIN
             RETURN QUERY
             SELECT
                 'held', v_held, NULL::integer, NULL::bigint, NULL, NULL, NULL::integer, NULL, NULL::bigint[],
-                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer, NULL;
+                NULL::text[], NULL::text[], NULL::text[], NULL::text[], NULL, NULL, NULL::integer, NULL,
+                NULL::bigint;
         END IF;
     END IF;
 END;

@@ -142,7 +142,11 @@ BEGIN
             JOIN flowstone_materializations m ON m.id = j.id
             LEFT JOIN flowstone_workers w ON w.id = m.worker_id
             CROSS JOIN LATERAL (
-                SELECT (p_died AND (m.rescues < 2 OR w.suspect_id IS NOT DISTINCT FROM m.id))::integer AS deaths
+                -- An assistant answers for nothing: whom it works for knows what it was at.
+                SELECT (
+                    p_died AND m.assists IS NULL
+                    AND (m.rescues < 2 OR w.suspect_id IS NOT DISTINCT FROM m.id)
+                )::integer AS deaths
             ) charge
             WHERE j.id = ANY (v_ids)
             ORDER BY m.id

@@ -82,7 +82,7 @@ BEGIN
     END LOOP;
     SELECT count(*) INTO v_running
     FROM flowstone_materializations m
-    WHERE m.run_id = p_run AND m.status = 'running';
+    WHERE m.run_id = p_run AND m.status = 'running' AND m.assists IS NULL;
 
     PERFORM flowstone_tell_awaiting(v_all);
     -- The run's own row comes last: whoever settles holds materializations when it takes that lock.
@@ -91,7 +91,9 @@ BEGIN
     PERFORM flowstone_count_ended(v_all);
     DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_all);
     PERFORM pg_notify('flowstone#' || current_schema(), '{"abort": true}');
-    RETURN cardinality(v_all) + v_running;
+    RETURN v_running + (
+        SELECT count(*) FROM flowstone_materializations m WHERE m.id = ANY (v_all) AND m.assists IS NULL
+    );
 END;
 $$;
 

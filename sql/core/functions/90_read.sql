@@ -28,7 +28,10 @@ AS $$
         (
             SELECT coalesce(json_object_agg(c.status, c.count), '{}')::text
             FROM (
-                SELECT m.status, count(*) FROM flowstone_materializations m WHERE m.run_id = r.id GROUP BY m.status
+                SELECT m.status, count(*)
+                FROM flowstone_materializations m
+                WHERE m.run_id = r.id AND m.assists IS NULL
+                GROUP BY m.status
             ) c
         ),
         (SELECT count(*) FROM flowstone_reused u WHERE u.run_id = r.id),
@@ -83,7 +86,11 @@ AS $$
         m.id, m.run_id, m.asset, m.partition, m.status::text, m.attempt, m.reason, m.error::text,
         w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms, w.whom
     -- OFFSET keeps the planner from reading all there is in the order of ids.
-    FROM (SELECT * FROM flowstone_materializations WHERE run_id = p_run AND NOT outlives_run OFFSET 0) m
+    FROM (
+        SELECT * FROM flowstone_materializations
+        WHERE run_id = p_run AND NOT outlives_run AND assists IS NULL
+        OFFSET 0
+    ) m
     LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
     ORDER BY m.id;
 $$;
@@ -115,7 +122,7 @@ AS $$
             w.waiting_on, w.is_external, m.started_at, m.finished_at, m.duration_ms, w.whom
         FROM flowstone_materializations m
         LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
-        WHERE m.run_id = p_run AND (p_since IS NULL OR age(m.xmin) <= age(p_since::xid8::xid))
+        WHERE m.run_id = p_run AND m.assists IS NULL AND (p_since IS NULL OR age(m.xmin) <= age(p_since::xid8::xid))
     ) changed ON true
     WHERE r.id = p_run
     ORDER BY changed.id;

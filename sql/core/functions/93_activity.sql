@@ -242,8 +242,11 @@ BEGIN
     ) q;
 
     WITH own AS MATERIALIZED (
-        SELECT m.id, m.run_id, m.asset AS name, m.partition, m.queue, m.attempt, m.worker_id, m.started_at
+        SELECT
+            m.id, m.run_id, m.asset AS name, coalesce(assisted.partition, m.partition) AS partition, m.queue,
+            m.attempt, m.worker_id, m.started_at
         FROM flowstone_materializations m
+        LEFT JOIN flowstone_materializations assisted ON assisted.id = m.assists
         WHERE m.id = ANY (v_doing) AND m.status = 'running'
     )
     SELECT
@@ -264,7 +267,7 @@ BEGIN
         FROM (
             SELECT * FROM flowstone_errors newest ORDER BY newest.failed_at DESC LIMIT p_most
         ) e
-        JOIN flowstone_materializations m ON m.id = e.materialization_id
+        JOIN flowstone_materializations m ON m.id = e.materialization_id AND m.assists IS NULL
     ) f;
     RETURN NEXT;
 END;

@@ -5,6 +5,9 @@
 -- materializations join by primary key, and older work runs first. A job below the assets
 -- (@pipeline.job) is a materialization without a run: the same states, claims and fences, but nothing
 -- upstream or downstream, and no value that is anybody's current one.
+-- An assistant is a further claim of one materialization, in its run: a row of its own that is open like any
+-- other, so that whoever picks finds it, but has neither upstreams nor dependents nor a value, and ends as
+-- skipped. Nobody is shown it: what lists or counts materializations leaves out those that assist.
 --
 -- Lock order for the whole schema: flowstone_queues (by name), procrastinate_jobs, flowstone_materializations
 -- (both by id), flowstone_runs (by id), flowstone_current (by asset, partition), flowstone_interventions.
@@ -88,6 +91,7 @@ CREATE TABLE flowstone_materializations (
     arguments json,
     limit_key text,
     lane text,
+    assists bigint,
     schedule text,
     tick_at timestamptz,
     unique_key text COLLATE "C",
@@ -125,6 +129,8 @@ COMMENT ON COLUMN flowstone_materializations.unique_states IS
 COMMENT ON COLUMN flowstone_materializations.unique_until IS 'Until when it holds its key at most; null is no limit.';
 COMMENT ON COLUMN flowstone_materializations.limit_key IS 'Of a job in a queue with limits per key: its key; null: none.';
 COMMENT ON COLUMN flowstone_materializations.lane IS 'Of a job in a serial lane: which; null: none.';
+COMMENT ON COLUMN flowstone_materializations.assists IS
+    'Of an assistant: which materialization of its run it works for; see flowstone_add_assistants. Null: none, as it is one itself.';
 COMMENT ON COLUMN flowstone_materializations.is_awaited IS 'Somebody waits for the end of this job: notify it.';
 COMMENT ON COLUMN flowstone_materializations.enqueued_at IS 'Of a job; a run has its own.';
 COMMENT ON COLUMN flowstone_materializations.unmet IS 'Upstreams of its run that have not ended well; zero makes it ready.';
@@ -150,6 +156,10 @@ CREATE INDEX flowstone_materializations_by_key ON flowstone_materializations (as
 -- Serves pruning: which ones of a key are left of runs that are gone? Ordinary rows are not in it.
 CREATE INDEX flowstone_materializations_outliving ON flowstone_materializations (asset, partition)
     WHERE outlives_run;
+
+-- Serves dismissing: the assistants of a materialization. Ordinary rows are not in it.
+CREATE INDEX flowstone_materializations_assisting ON flowstone_materializations (assists)
+    WHERE assists IS NOT NULL;
 
 CREATE TABLE flowstone_values (
     materialization_id bigint PRIMARY KEY,

@@ -1,0 +1,110 @@
+"""One attempt at one item: its text decoded, the function called, what it came to encoded."""
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.contracts.error_normalizer import ErrorNormalizer
+from flowstone.core.error_record import describe
+from flowstone.core.errors import FlowStoneError, MaterializationTimeoutError
+from flowstone.core.json_value import JsonText
+from flowstone.core.results import Cancel, Skip, Snooze
+from flowstone.core.retry import Retry
+from flowstone.plugins.scatter.records import (
+    ItemEvent,
+    ItemOutcome,
+)
+
+MAX_RESULT_BYTES = 1024 * 1024
+"""The largest result that is kept with its item; larger ones belong in an IO manager."""
+
+
+class Body:
+    """
+    The function of a scatter, ready to be called with one item after the other.
+
+    Args:
+        call: What `Execution.prepare` gave.
+        parameter: The function's parameter for the item.
+        item_type: What items are decoded to.
+    """
+
+    def __init__(
+        self,
+        call: Callable[..., Awaitable[object]],
+        *,
+        parameter: str,
+        item_type: object,
+        codec: Codec,
+        retry: Retry,
+        normalizer: ErrorNormalizer,
+        asset: str,
+    ) -> None:
+        self._call = call
+        self._parameter = parameter
+        self._item_type = item_type
+        self._decode = codec.decode
+        self._encode = codec.encode
+        self._retry = retry
+        self._normalizer = normalizer
+        self._asset = asset
+
+    async def run(self, chunk_id: int, index: int, attempts: int, item: JsonText) -> ItemOutcome:
+        """
+        Make one attempt; whatever the author's code does is in the outcome.
+
+        Raises:
+            CancelledError: The attempt was cancelled from outside.
+        """
+        try:
+            argument = self._decode(item, self._item_type)
+            value = await self._call(**{self._parameter: argument})
+            if isinstance(value, Skip | Snooze | Cancel):
+                return self._special(chunk_id, index, attempts, value)
+            text = self._encode(value, max_bytes=MAX_RESULT_BYTES)
+        except Exception as error:
+            return self.failed(chunk_id, index, attempts, error)
+        return ItemOutcome(chunk_id, index, attempts, ItemEvent.COMPLETED, text)
+
+    def failed(
+        self, chunk_id: int, index: int, attempts: int, raised: BaseException
+    ) -> ItemOutcome:
+        """Return what an attempt came to that raised: to be made again, or failed for good."""
+        error = self._normalizer.normalize(raised)
+        made = attempts + 1
+        outcome = ItemOutcome(
+            chunk_id, index, attempts, ItemEvent.FAILED, error=json.dumps(describe(error))
+        )
+        if made < self._retry.max_attempts and self._retry.is_retryable(error):
+            outcome.event, outcome.delay = ItemEvent.RETRIED, self._retry.delay(made)
+        return outcome
+
+    def timed_out(self, chunk_id: int, index: int, attempts: int, limit: timedelta) -> ItemOutcome:
+        """Return what an attempt came to that took longer than it may."""
+        error = MaterializationTimeoutError(limit, asset=self._asset, partition="", run_id=None)
+        return self.failed(chunk_id, index, attempts, error)
+
+    @staticmethod
+    def _special(
+        chunk_id: int, index: int, attempts: int, value: Skip | Snooze | Cancel
+    ) -> ItemOutcome:
+        match value:
+            case Skip():
+                return ItemOutcome(chunk_id, index, attempts, ItemEvent.COMPLETED, "null")
+            case Snooze():
+                return ItemOutcome(
+                    chunk_id,
+                    index,
+                    attempts,
+                    ItemEvent.RETRIED,
+                    error=_said("it was snoozed"),
+                    delay=value.delay,
+                )
+            case Cancel():
+                said = _said(value.reason or "it was given up")
+                return ItemOutcome(chunk_id, index, attempts, ItemEvent.FAILED, error=said)
+
+
+def _said(message: str) -> JsonText:
+    return json.dumps(describe(FlowStoneError(message), with_traceback=False))

@@ -1,0 +1,118 @@
+"""The rows of scatters in memory: what Postgres keeps in tables, as plain objects."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from flowstone.core.defaults.attached_rows import AttachedRows
+from flowstone.core.json_value import JsonText
+from flowstone.plugins.scatter.records import (
+    BarrierState,
+    ItemRecord,
+    ItemStatus,
+    NewBarrier,
+)
+
+
+@dataclass(slots=True)
+class Item:
+    """An item, and what became of it."""
+
+    index: int
+    key_hash: bytes
+    key: JsonText | None
+    item: JsonText
+    status: ItemStatus = ItemStatus.PENDING
+    attempts: int = 0
+    result: JsonText | None = None
+    error: JsonText | None = None
+    errors: JsonText | None = None
+
+    def record(self) -> ItemRecord:
+        """Return the item as its reader sees it."""
+        return ItemRecord(
+            self.index,
+            self.status,
+            self.attempts,
+            self.key or self.item,
+            self.item,
+            self.result,
+            self.error,
+            self.errors,
+        )
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Items that are handed out, were given back, or wait to be tried again."""
+
+    id: int
+    indexes: list[int]
+    attempts: int = 0
+    due: datetime | None = None
+    pump: tuple[int, int] | None = None
+    deaths: int = 0
+
+
+@dataclass(slots=True)
+class Barrier:
+    """A scatter, with its items."""
+
+    new: NewBarrier
+    created_at: datetime
+    state: BarrierState = BarrierState.EXECUTING
+    items: list[Item] = field(default_factory=list)
+    by_hash: dict[bytes, Item] = field(default_factory=dict)
+    chunks: dict[int, Chunk] = field(default_factory=dict)
+    permits: dict[int, tuple[int, int, bool]] = field(default_factory=dict)
+    completed: int = 0
+    failed: int = 0
+    retried: int = 0
+    claimed: int = 0
+    last_chunk: int = 0
+    is_closed: bool = False
+    next_start: datetime | None = None
+    input: JsonText | None = None
+    progress: JsonText | None = None
+    expected_total: int | None = None
+    fed_claim: int = 0
+    error: JsonText | None = None
+    finished_at: datetime | None = None
+
+    def has_ended(self) -> bool:
+        """Return whether nothing of it changes any more."""
+        return self.state.is_terminal
+
+    def judged(self) -> BarrierState | None:
+        """Return the state that it takes by itself; a rate equal to the threshold is tolerated."""
+        options, total = self.new.options, len(self.items)
+        if self.state.is_terminal:
+            return None
+        if self.failed and options.failure_mode == "all_or_nothing":
+            return BarrierState.FAILED
+        if not self.is_closed:
+            return None
+        if total and self.failed / total > options.failure_threshold:
+            return BarrierState.FAILED
+        if self.completed + self.failed < total:
+            return None
+        return BarrierState.PARTIAL_FAILURE if self.failed else BarrierState.COMPLETED
+
+    def left(self, chunk: Chunk) -> list[int]:
+        """Return the items of a chunk that still are to be done."""
+        return [
+            index
+            for index in chunk.indexes
+            if self.items[index].status is ItemStatus.PENDING
+            and self.items[index].attempts == chunk.attempts
+        ]
+
+    def add_chunk(self, indexes: list[int], attempts: int = 0, deaths: int = 0) -> Chunk:
+        """Make a chunk that nobody has."""
+        self.last_chunk += 1
+        chunk = Chunk(self.last_chunk, indexes, attempts, deaths=deaths)
+        self.chunks[chunk.id] = chunk
+        return chunk
+
+
+class Barriers(AttachedRows[Barrier]):
+    """By materialization; they go with it."""

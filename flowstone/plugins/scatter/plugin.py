@@ -1,0 +1,40 @@
+"""The plugin: scatters in memory and on Postgres."""
+
+from flowstone.core.contracts.plugin import Plugin
+from flowstone.core.contracts.registries import Registries
+from flowstone.core.contracts.tables import Tables
+from flowstone.engine.statements import sql_root
+from flowstone.plugins.scatter.coordinator import ScatterCoordinator
+from flowstone.plugins.scatter.memory_coordinator import MemoryScatter
+from flowstone.plugins.scatter.postgres_coordinator import PostgresScatter
+from flowstone.plugins.scatter.telemetry import EVENTS
+
+GOES = "goes with the materialization that scatters, by retention (runs, failed)"
+
+BOUNDS = {
+    "scatter_barriers": GOES,
+    "scatter_feeds": GOES,
+    "scatter_items": GOES,
+    "scatter_chunks": "a few rows for each pump that runs, and for items to be tried again; none "
+    "of a scatter that has ended",
+    "scatter_pumps": "one row for each pump that runs",
+}
+
+
+class ScatterPlugin(Plugin):
+    """An application that has a scatter uses it without being told to."""
+
+    name = "scatter"
+
+    def register(self, registries: Registries) -> None:
+        """Bring the coordinators, the tables and the events."""
+        registries.coordinators.register(
+            ScatterCoordinator, memory=MemoryScatter, durable=PostgresScatter
+        )
+        registries.tables.register(
+            "scatter", Tables(sql_root() / "scatter" / "revisions", bounds=BOUNDS)
+        )
+        registries.events.add(*EVENTS)
+
+
+plugin = ScatterPlugin()

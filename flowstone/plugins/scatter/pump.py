@@ -1,0 +1,396 @@
+"""
+One pump of a scatter: takes items that are handed out, runs them, reports what they came to.
+
+::
+
+    coordinator.turn ──items──▶ queue ──as permitted──▶ tasks ──outcomes──▶ coordinator.turn
+                                                         (any order, any subset of what it has)
+
+A few turns are under way at once, so that the store works while items run; under load a turn
+carries a thousand outcomes, otherwise one waits for company for a moment. A slow item holds up
+nothing but itself. A pump gives its place up when something else waits for it, when its worker
+stops, and when there is nothing more to do; what it has then goes back.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+
+from flowstone.core.backoff import Backoff
+from flowstone.core.errors import DatabaseError
+from flowstone.core.outcome import Outcome, Skipped, Snoozed
+from flowstone.plugins.scatter.body import Body
+from flowstone.plugins.scatter.coordinator import ScatterCoordinator
+from flowstone.plugins.scatter.held_chunks import HeldChunks
+from flowstone.plugins.scatter.pump_place import (
+    AHEAD_SECONDS,
+    CHUNK_ITEMS,
+    HALF,
+    LANES,
+    LOOK_SECONDS,
+    PATIENCE_SECONDS,
+    SETTLE_SECONDS,
+    SLICE_SECONDS,
+    Piece,
+    PumpPlace,
+)
+from flowstone.plugins.scatter.records import (
+    BarrierState,
+    ItemOutcome,
+    PumpTurn,
+    Turned,
+)
+
+logger = logging.getLogger("flowstone.scatter")
+
+
+class Pump:
+    """Works for one barrier, under one claim; `run` it once."""
+
+    def __init__(
+        self,
+        place: PumpPlace,
+        coordinator: ScatterCoordinator,
+        body: Body,
+        told: Callable[[ItemOutcome], None] | None = None,
+    ) -> None:
+        self._place = place
+        self._coordinator = coordinator
+        self._body = body
+        self._told = told
+        self._queue: deque[Piece] = deque()
+        self._running: dict[asyncio.Task[None], tuple[Piece, float]] = {}
+        self._overdue: set[asyncio.Task[None]] = set()
+        self._outcomes: list[ItemOutcome] = []
+        self._oldest = 0.0
+        self._held = HeldChunks()
+        self._changed = asyncio.Event()
+        self._permits = 0
+        self._ahead = min(HALF, place.max_concurrent or HALF)
+        self._turns = 0
+        self._asked = 0
+        self._hungry = True
+        self._look_at = 0.0
+        self._idle_since = 0.0
+        self._slice_ends = 0.0
+        self._yield_until = 0.0
+        self._ending: Outcome | None = None
+        self._state = BarrierState.EXECUTING
+        self._finished = 0
+        self._backoff = Backoff()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._start_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def state(self) -> BarrierState:
+        """Where the barrier stood when the pump last heard of it."""
+        return self._state
+
+    def look_again(self) -> None:
+        """Say that there are items which were not there before."""
+        self._hungry = True
+        self._changed.set()
+
+    async def run(self) -> Outcome:
+        """Work until there is no more to do, or others want the place; say how to go on."""
+        self._slice_ends = time.monotonic() + SLICE_SECONDS
+        watch = asyncio.create_task(self._watch())
+        lanes: list[asyncio.Task[None]] = []
+        try:
+            await self._turn(begins=True)
+            lanes = [asyncio.create_task(self._lane()) for _ in range(LANES)]
+            await asyncio.gather(*lanes)
+        finally:
+            await _stop([watch, *lanes])
+            await self._give_back()
+        return self._ending or Skipped()
+
+    async def _lane(self) -> None:
+        while not self._is_over():
+            if self._wants_turn():
+                await self._turn()
+            else:
+                self._changed.clear()
+                if not (self._is_over() or self._wants_turn()):
+                    await self._changed.wait()
+        self._changed.set()
+
+    def _is_over(self) -> bool:
+        if self._state.is_terminal:
+            return True
+        if self._ending is None:
+            return False
+        return not (self._running or self._outcomes or self._turns)
+
+    # Turns
+
+    def _wants_turn(self) -> bool:
+        finished, now = len(self._outcomes), time.monotonic()
+        if self._turns >= LANES:
+            return False
+        room = self._room(now)
+        if self._turns == 0:
+            is_starved = room > 0 and len(self._queue) <= self._ahead // 2
+            return is_starved or (finished > 0 and self._is_ripe(finished, now))
+        return finished >= HALF or room >= HALF
+
+    def _is_ripe(self, finished: int, now: float) -> bool:
+        if finished >= HALF or not self._running:
+            return True
+        return now >= self._oldest + SETTLE_SECONDS
+
+    def _room(self, now: float) -> int:
+        """Return how many items to ask for."""
+        if not self._hungry or self._ending is not None or now < self._yield_until:
+            return 0
+        held = len(self._queue) + len(self._running) + self._asked
+        return min(CHUNK_ITEMS, self._allowed() + self._ahead - held)
+
+    def _allowed(self) -> int:
+        if self._place.max_concurrent is None:
+            return self._place.most_at_once
+        return min(self._permits, self._place.most_at_once)
+
+    async def _turn(self, *, begins: bool = False) -> None:
+        now = time.monotonic()
+        want = max(0, self._room(now)) if not begins else self._first()
+        outcomes, self._outcomes = self._outcomes, []
+        finished = self._held.take_finished()
+        asks = now >= self._slice_ends
+        self._slice_ends = now + SLICE_SECONDS if asks else self._slice_ends
+        self._turns += 1
+        self._asked += want
+        try:
+            turned = await self._coordinator.turn(
+                PumpTurn(
+                    self._place.barrier_id,
+                    self._place.pump_id,
+                    self._place.claim,
+                    outcomes,
+                    finished,
+                    want=want,
+                    held=len(self._queue) + len(self._running),
+                    running=len(self._running),
+                    wanted_permits=self._place.most_at_once,
+                    begins=begins,
+                    asks=asks,
+                )
+            )
+        except DatabaseError as error:
+            if not error.retryable:
+                raise
+            # What a lost answer handed out is known to nobody here: all goes back in the end.
+            logger.warning("A scatter's store does not answer (%s); trying again", error)
+            self._outcomes[:0] = outcomes
+            self._held.put_back(finished)
+            self._end_with(Snoozed(timedelta(seconds=1)))
+            await self._backoff.wait()
+        else:
+            self._backoff.reset()
+            self._held.settle(outcomes)
+            self._take(turned, want, now)
+        finally:
+            self._asked -= want
+            self._turns -= 1
+            self._changed.set()
+
+    def _first(self) -> int:
+        """Return how much to ask for before it is known what is permitted."""
+        return min(CHUNK_ITEMS, self._place.most_at_once, self._place.max_concurrent or CHUNK_ITEMS)
+
+    def _take(self, turned: Turned, want: int, now: float) -> None:
+        self._state = turned.state
+        if turned.refused:
+            logger.warning("%s results came too late; others have them", turned.refused)
+        if turned.state.is_terminal:
+            self._stop_items()
+            return
+        self._permits = turned.permits
+        handed = turned.handed
+        if handed.indexes:
+            self._queue_up(turned, now)
+        if want and len(handed.indexes) < want:
+            self._go_hungry(turned, now)
+        elif want:
+            self._hungry, self._idle_since = True, 0.0
+        if turned.has_rivals and self._ending is None:
+            self._yield_until = now + 2 * SLICE_SECONDS
+            self._later(2 * SLICE_SECONDS)
+        self._fill()
+        self._mind_the_place(turned)
+
+    def _queue_up(self, turned: Turned, now: float) -> None:
+        handed, spacing = turned.handed, turned.spacing.total_seconds()
+        self._held.add(handed.chunk_ids)
+        columns = zip(handed.chunk_ids, handed.indexes, handed.attempts, handed.items, strict=True)
+        if turned.start_in is None:
+            self._queue.extend(Piece(*column, 0.0) for column in columns)
+            return
+        first = time.monotonic() + turned.start_in.total_seconds()
+        self._queue.extend(
+            Piece(*column, first + place * spacing) for place, column in enumerate(columns)
+        )
+
+    def _go_hungry(self, turned: Turned, now: float) -> None:
+        """Less came than there was room for: look again when there may be more."""
+        self._hungry = False
+        longest = PATIENCE_SECONDS if turned.is_closed else LOOK_SECONDS
+        wait = longest if turned.wait is None else turned.wait.total_seconds()
+        self._later(min(max(wait, 0.001), longest), hungry=True)
+        if self._queue or self._running or self._place.is_fed():
+            self._idle_since = 0.0
+        elif not self._idle_since:
+            self._idle_since = now
+
+    def _mind_the_place(self, turned: Turned) -> None:
+        """Give the place up if there is no reason to keep it."""
+        if self._place.is_wanted_back():
+            self._end_with(Snoozed(timedelta(0)))
+        if self._queue or self._running or self._asked_by_others():
+            return
+        if time.monotonic() < self._yield_until:
+            self._end_with(Snoozed(timedelta(seconds=SLICE_SECONDS)))
+        elif self._idle_since and not self._place.is_fed():
+            if turned.wait is None and turned.is_closed and turned.permits > 0:
+                self._end_with(Skipped())
+            elif time.monotonic() - self._idle_since > PATIENCE_SECONDS:
+                self._end_with(Snoozed(turned.wait or timedelta(seconds=1)))
+
+    def _asked_by_others(self) -> bool:
+        return self._turns > 1
+
+    def _end_with(self, outcome: Outcome) -> None:
+        if self._ending is None:
+            self._ending = outcome
+            self._queue.clear()
+            self._changed.set()
+
+    # Items
+
+    def _fill(self) -> None:
+        """Start what may run now."""
+        loop = asyncio.get_running_loop()
+        queue, running, allowed = self._queue, self._running, self._allowed()
+        now = time.monotonic()
+        while queue and len(running) < allowed:
+            if queue[0].start_at > now:
+                if self._start_timer is None:
+                    self._start_timer = loop.call_later(queue[0].start_at - now, self._start)
+                return
+            piece = queue.popleft()
+            running[loop.create_task(self._run(piece))] = piece, now
+
+    def _start(self) -> None:
+        self._start_timer = None
+        self._fill()
+
+    async def _run(self, piece: Piece) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            outcome = await self._body.run(
+                piece.chunk_id, piece.item_index, piece.attempts, piece.item
+            )
+        except asyncio.CancelledError:
+            if task not in self._overdue:
+                self._running.pop(task, None)
+                raise
+            assert self._place.timeout is not None
+            outcome = self._body.timed_out(
+                piece.chunk_id, piece.item_index, piece.attempts, self._place.timeout
+            )
+        except BaseException as error:
+            # What is no Exception, an exit, must not take the others with it.
+            outcome = self._body.failed(piece.chunk_id, piece.item_index, piece.attempts, error)
+        self._running.pop(task, None)
+        self._overdue.discard(task)
+        self._end(outcome)
+
+    def _end(self, outcome: ItemOutcome) -> None:
+        if not self._outcomes:
+            self._oldest = time.monotonic()
+            if self._running:
+                self._later(SETTLE_SECONDS)
+        self._outcomes.append(outcome)
+        self._finished += 1
+        if self._told is not None:
+            self._told(outcome)
+        if self._queue:
+            self._fill()
+        is_low = self._hungry and len(self._queue) <= self._ahead // 2
+        if not self._running or len(self._outcomes) >= HALF or is_low:
+            self._changed.set()
+
+    def _stop_items(self) -> None:
+        self._queue.clear()
+        for task in self._running:
+            task.cancel()
+        self._changed.set()
+
+    # Time
+
+    def _later(self, seconds: float, *, hungry: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        look = self.look_again if hungry else self._changed.set
+        self._timers = [it for it in self._timers if it.when() > loop.time()]
+        self._timers.append(loop.call_later(seconds, look))
+
+    async def _watch(self) -> None:
+        """Mind what time brings: a worker that stops, items that take too long, a rate."""
+        limit = None if self._place.timeout is None else self._place.timeout.total_seconds()
+        counted = 0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            per_second = (self._finished - counted) / LOOK_SECONDS
+            counted = self._finished
+            if self._place.max_concurrent is not None:
+                wanted = max(self._allowed(), int(per_second * AHEAD_SECONDS))
+                self._ahead = 0 if self._place.has_rate else min(CHUNK_ITEMS, wanted)
+            if self._place.is_wanted_back():
+                self._end_with(Snoozed(timedelta(0)))
+            now = time.monotonic()
+            if limit is not None:
+                for task, (_, began) in list(self._running.items()):
+                    if now - began > limit and task not in self._overdue:
+                        self._overdue.add(task)
+                        task.cancel()
+            self._changed.set()
+
+    async def _give_back(self) -> None:
+        """Stop what runs, report what has ended, give the rest back; also when cancelled."""
+        for timer in (*self._timers, self._start_timer):
+            if timer is not None:
+                timer.cancel()
+        self._queue.clear()
+        await _stop(list(self._running))
+        if self._state.is_terminal:
+            return
+        last = asyncio.ensure_future(
+            self._coordinator.turn(
+                PumpTurn(
+                    self._place.barrier_id,
+                    self._place.pump_id,
+                    self._place.claim,
+                    self._outcomes,
+                    self._held.take_finished(),
+                    ends=True,
+                )
+            )
+        )
+        try:
+            self._state = (await asyncio.shield(last)).state
+        except DatabaseError as error:
+            logger.warning("A pump could not give back what it has (%s); it will be missed", error)
+        except asyncio.CancelledError:
+            await asyncio.wait([last], timeout=5)
+            raise
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,69 @@
+"""Where a pump works, and what it is handed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+from flowstone.core.json_value import JsonText
+
+LANES = 3
+"""How many turns are under way at once."""
+
+CHUNK_ITEMS = 1000
+"""How many items a turn asks for at most."""
+
+HALF = CHUNK_ITEMS // 2
+
+MOST_AT_ONCE = 1000
+"""How many items one process runs at once when ``max_concurrent`` does not say less."""
+
+SETTLE_SECONDS = 0.05
+"""How long an outcome waits for others to be reported with."""
+
+AHEAD_SECONDS = 0.2
+"""For how long what is handed out in advance should last, where permits bound what runs."""
+
+SLICE_SECONDS = 0.5
+"""After so long a pump asks whether something else waits for its place, and yields for as long."""
+
+LOOK_SECONDS = 0.2
+"""How often a pump looks for items when it has none and nobody can tell it."""
+
+PATIENCE_SECONDS = 2.0
+"""A pump without anything to do for longer than this gives its place up."""
+
+
+class Piece(NamedTuple):
+    """An item that was handed out."""
+
+    chunk_id: int
+    item_index: int
+    attempts: int
+    item: JsonText
+    start_at: float
+
+
+@dataclass(slots=True)
+class PumpPlace:
+    """
+    Where a pump works.
+
+    Attributes:
+        most_at_once: How many items it may run at once, whatever is permitted.
+        max_concurrent: Of the scatter; None is no limit.
+        has_rate: Whether items start at times that are handed out with them.
+        timeout: How long one attempt at an item may take.
+        is_wanted_back: Whether its worker stops.
+        is_fed: Whether items may come that somebody in this process would tell of.
+    """
+
+    barrier_id: int
+    pump_id: int
+    claim: int
+    most_at_once: int
+    max_concurrent: int | None
+    has_rate: bool
+    timeout: timedelta | None
+    is_wanted_back: Callable[[], bool]
+    is_fed: Callable[[], bool] = lambda: False

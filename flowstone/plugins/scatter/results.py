@@ -1,0 +1,197 @@
+"""
+What the items of a scatter came to, as its ``gather`` function is given it.
+
+::
+
+    async def to_index(results: Results[Url, Article]) -> Index:
+        index = Index()
+        async for it in results.completed():
+            index.add(it.item, it.value)
+        return index
+
+Pages are read as they are wanted, so memory does not grow with the number of items.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from flowstone.core.contracts.codec import Codec
+from flowstone.core.json_value import JsonValue
+from flowstone.plugins.scatter.coordinator import ScatterCoordinator
+from flowstone.plugins.scatter.records import (
+    BarrierStatus,
+    ItemRecord,
+    ItemStatus,
+)
+
+I_co = TypeVar("I_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
+
+PAGE_ITEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """
+    Why an item failed for good.
+
+    Attributes:
+        type: The exception's class, with its module unless it is a builtin.
+        code: Its slug.
+    """
+
+    type: str
+    message: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult(Generic[I_co, R_co]):
+    """
+    What one item came to.
+
+    Attributes:
+        index: Its place; the same in every attempt to gather.
+        key: What tells it from the others, JSON.
+        attempts: How often it was tried.
+        error: Why it failed; None of one that has a value.
+        errors: Of a batch: errors of single items in it, which did not fail it.
+    """
+
+    index: int
+    item: I_co
+    key: JsonValue
+    attempts: int
+    error: ItemError | None
+    errors: Sequence[JsonValue]
+    _value: R_co | None
+
+    @property
+    def value(self) -> R_co:
+        """What the function returned; raises `ValueError` of one that failed."""
+        if self.error is not None:
+            raise ValueError(f"item {self.index} failed: {self.error.message}")
+        return self._value  # type: ignore[return-value]  # None only if the function returned it
+
+
+@dataclass(frozen=True, slots=True)
+class Scattered:
+    """
+    How a scatter without ``gather`` went: the asset's value.
+
+    Attributes:
+        total: Distinct items.
+    """
+
+    total: int
+    completed: int
+    failed: int
+
+
+class Results(Generic[I_co, R_co]):
+    """
+    The results of a scatter that has ended; iterating gives those that completed.
+
+    May be iterated any number of times; a plain function, which runs in a thread, says ``for``
+    where an async one says ``async for``.
+
+    Attributes:
+        total: How many distinct items there were.
+        completed_count: How many have a value.
+        failed_count: How many failed for good.
+    """
+
+    def __init__(
+        self,
+        coordinator: ScatterCoordinator,
+        status: BarrierStatus,
+        codec: Codec,
+        *,
+        item_type: object = object,
+        value_type: object = object,
+    ) -> None:
+        self.total = status.total
+        self.completed_count = status.completed
+        self.failed_count = status.failed
+        self._coordinator = coordinator
+        self._barrier_id = status.id
+        self._codec = codec
+        self._item_type = item_type
+        self._value_type = value_type
+        self._loop = asyncio.get_running_loop()
+
+    def __aiter__(self) -> AsyncIterator[ItemResult[I_co, R_co]]:
+        return self.completed()
+
+    def __iter__(self) -> Iterator[ItemResult[I_co, R_co]]:
+        """Iterate in a thread; on the event loop itself say ``async for``."""
+        after = -1
+        while True:
+            read = partial(self._page, (ItemStatus.COMPLETED,), after)
+            page = asyncio.run_coroutine_threadsafe(read(), self._loop).result()
+            yield from map(self._result, page)
+            if len(page) < PAGE_ITEMS:
+                return
+            after = page[-1].index
+
+    def completed(self) -> AsyncIterator[ItemResult[I_co, R_co]]:
+        """Give those that have a value, in the order of the items."""
+        return self._iter(ItemStatus.COMPLETED)
+
+    def failed(self) -> AsyncIterator[ItemResult[I_co, R_co]]:
+        """Give those that failed for good, in the order of the items."""
+        return self._iter(ItemStatus.FAILED)
+
+    def all(self) -> AsyncIterator[ItemResult[I_co, R_co]]:
+        """Give both."""
+        return self._iter(ItemStatus.COMPLETED, ItemStatus.FAILED)
+
+    async def values(self) -> AsyncIterator[R_co]:
+        """Give the values alone."""
+        async for result in self.completed():
+            yield result.value
+
+    async def _iter(self, *statuses: ItemStatus) -> AsyncIterator[ItemResult[I_co, R_co]]:
+        after = -1
+        while True:
+            page = await self._page(statuses, after)
+            for record in page:
+                yield self._result(record)
+            if len(page) < PAGE_ITEMS:
+                return
+            after = page[-1].index
+
+    async def _page(self, statuses: Sequence[ItemStatus], after: int) -> Sequence[ItemRecord]:
+        return await self._coordinator.gather(
+            self._barrier_id, after=after, limit=PAGE_ITEMS, statuses=statuses
+        )
+
+    def _result(self, record: ItemRecord) -> ItemResult[I_co, R_co]:
+        decode = self._codec.decode
+        value = None if record.result is None else decode(record.result, self._value_type)
+        return ItemResult(
+            record.index,
+            decode(record.item, self._item_type),  # type: ignore[arg-type]  # it was one
+            json.loads(record.key),
+            record.attempts,
+            _error(record),
+            () if record.errors is None else json.loads(record.errors),
+            value,  # type: ignore[arg-type]  # it was one
+        )
+
+
+def _error(record: ItemRecord) -> ItemError | None:
+    if record.status is not ItemStatus.FAILED:
+        return None
+    stored = json.loads(record.error or "{}")
+    facts = stored if isinstance(stored, dict) else {"message": str(stored)}
+    return ItemError(
+        str(facts.get("type", "error")),
+        str(facts.get("message", "it failed")),
+        str(facts.get("code", "error")),
+    )

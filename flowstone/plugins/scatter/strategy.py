@@ -1,0 +1,310 @@
+"""
+How a scatter is computed.
+
+::
+
+    start ──creates the barrier──▶ waits ──the last item ends──▶ resume ──gathers──▶ its value
+                 └─▶ assist: reads the items page by page, and runs them, with helpers if need be
+
+Reading and running are done by assistants, so that starting takes no time, whatever the number of
+items, and whoever dies is replaced: reading goes on from the last page, and items go back.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+from weakref import WeakKeyDictionary
+
+from flowstone.core.contracts.strategy import Execution, Strategy
+from flowstone.core.defaults.function_strategy import outcome_of
+from flowstone.core.error_record import describe
+from flowstone.core.errors import DatabaseError
+from flowstone.core.json_value import JsonText, JsonValue
+from flowstone.core.outcome import (
+    Cancelled,
+    Failed,
+    Outcome,
+    Skipped,
+    Snoozed,
+    Stored,
+    Waiting,
+    Wake,
+)
+from flowstone.core.retry import Retry
+from flowstone.core.telemetry import listens
+from flowstone.plugins.scatter.body import Body
+from flowstone.plugins.scatter.coordinator import ScatterCoordinator
+from flowstone.plugins.scatter.errors import (
+    BarrierNotFoundError,
+    ReadingFailedError,
+    ThresholdExceededError,
+)
+from flowstone.plugins.scatter.feeding import Feeding, ItemRules
+from flowstone.plugins.scatter.options import ScatterOptions
+from flowstone.plugins.scatter.pump import Pump
+from flowstone.plugins.scatter.pump_place import MOST_AT_ONCE, PumpPlace
+from flowstone.plugins.scatter.records import (
+    BarrierState,
+    BarrierStatus,
+    Feed,
+    Inserted,
+    ItemEvent,
+    ItemOutcome,
+    ItemStatus,
+    NewBarrier,
+)
+from flowstone.plugins.scatter.results import Results, Scattered
+from flowstone.plugins.scatter.telemetry import facts_of
+
+logger = logging.getLogger("flowstone.scatter")
+
+MOST_IN_THREADS = 64
+"""How many plain functions of one pump wait for, or run in, the threads of a worker."""
+
+NEXT_LOOK = timedelta(seconds=2)
+"""Before a pump that nobody needs here may be claimed again, perhaps by another process."""
+
+READING_ATTEMPTS = 5
+"""How often reading is taken up again after errors that may pass."""
+
+
+@dataclass(eq=False)
+class Scatter(Strategy):
+    """
+    Runs the asset's function once for each item, and gathers the results.
+
+    Attributes:
+        options: As the decorator was given them.
+        retry: When an item is tried again.
+        rules: What becomes of what is read.
+        gathers: Whether there is a function that gathers.
+    """
+
+    options: ScatterOptions
+    retry: Retry
+    rules: ItemRules
+    gathers: bool
+
+    plugin: ClassVar[str | None] = "scatter"
+
+    def __post_init__(self) -> None:
+        # Which barriers have a pump in this process: a second one would share its event loop.
+        self._pumping: WeakKeyDictionary[ScatterCoordinator, set[int]] = WeakKeyDictionary()
+
+    async def start(self, execution: Execution) -> Outcome:
+        """Create the barrier, with an assistant that feeds it."""
+        coordinator = execution.coordinator(ScatterCoordinator)
+        barrier = NewBarrier(
+            execution.materialization_id,
+            execution.run_id,
+            execution.asset.full_name,
+            execution.partition,
+            self.options,
+        )
+        if await coordinator.create(barrier):
+            execution.telemetry.execute("scatter.start", {}, facts_of(execution))
+        else:
+            status = await coordinator.status(barrier.id)
+            if status.state.is_terminal:
+                return await self._ended(execution, coordinator, status)
+        return _waiting()
+
+    async def resume(self, execution: Execution, wake: Wake) -> Outcome:
+        """Gather, or fail as the barrier has."""
+        coordinator = execution.coordinator(ScatterCoordinator)
+        status = await coordinator.status(execution.materialization_id)
+        if not status.state.is_terminal:
+            return _waiting()  # somebody else has woken it
+        return await self._ended(execution, coordinator, status)
+
+    async def assist(self, execution: Execution, arguments: JsonValue) -> Outcome:
+        """Feed the barrier if that is what it was added for, and run items beside it."""
+        coordinator = execution.coordinator(ScatterCoordinator)
+        feeds = isinstance(arguments, dict) and bool(arguments.get("feeds"))
+        try:
+            feed = await coordinator.feed(
+                execution.materialization_id, claim=execution.claim if feeds else None
+            )
+        except BarrierNotFoundError:
+            return Skipped()
+        if feed is None or feed.state.is_terminal:
+            return Skipped()
+        return await self._work(execution, coordinator, feed, feeds=feeds and not feed.is_closed)
+
+    async def _work(
+        self,
+        execution: Execution,
+        coordinator: ScatterCoordinator,
+        feed: Feed,
+        *,
+        feeds: bool,
+    ) -> Outcome:
+        barrier_id = execution.materialization_id
+        pumping = self._pumping.setdefault(coordinator, set())
+        if barrier_id in pumping:
+            if not feeds:
+                return Snoozed(NEXT_LOOK)
+            await self._feed(execution, coordinator, feed, lambda _: None)
+            return Snoozed(NEXT_LOOK)
+        pumping.add(barrier_id)
+        try:
+            return await self._pump(execution, coordinator, feed, feeds=feeds)
+        finally:
+            pumping.discard(barrier_id)
+
+    async def _pump(
+        self, execution: Execution, coordinator: ScatterCoordinator, feed: Feed, *, feeds: bool
+    ) -> Outcome:
+        feeding: asyncio.Task[None] | None = None
+        body = await self._body(execution)
+        assert execution.assistant_id is not None
+        asset = execution.asset
+        place = PumpPlace(
+            barrier_id=execution.materialization_id,
+            pump_id=execution.assistant_id,
+            claim=execution.claim,
+            most_at_once=MOST_AT_ONCE if asset.is_async else MOST_IN_THREADS,
+            max_concurrent=feed.options.max_concurrent,
+            has_rate=feed.options.rate_limit is not None,
+            timeout=feed.options.timeout,
+            is_wanted_back=lambda: execution.is_wanted_back,
+            is_fed=lambda: feeding is not None and not feeding.done(),
+        )
+        pump = Pump(place, coordinator, body, _teller(execution))
+
+        def told(_: Inserted) -> None:
+            pump.look_again()
+
+        try:
+            if feeds:
+                feeding = asyncio.create_task(self._feed(execution, coordinator, feed, told))
+                feeding.add_done_callback(lambda _: pump.look_again())
+            outcome = await pump.run()
+        finally:
+            if feeding is not None:
+                feeding.cancel()
+                await asyncio.gather(feeding, return_exceptions=True)
+        if feeding is not None and not feeding.cancelled() and feeding.exception() is not None:
+            raise feeding.exception() or AssertionError
+        if pump.state is BarrierState.CANCELLED:
+            execution.telemetry.execute("scatter.cancel", {}, facts_of(execution))
+        is_fed = feeding is None or not feeding.cancelled()
+        if isinstance(outcome, Skipped) and not is_fed and not pump.state.is_terminal:
+            return Snoozed(timedelta(0))
+        return outcome
+
+    async def _feed(
+        self,
+        execution: Execution,
+        coordinator: ScatterCoordinator,
+        feed: Feed,
+        told: Callable[[Inserted], None],
+    ) -> None:
+        """Read to the end; what cannot be read ends the barrier."""
+        facts = facts_of(execution)
+
+        def tell(inserted: Inserted) -> None:
+            measured = {"count": inserted.count, "total": inserted.total}
+            execution.telemetry.execute("scatter.insert", measured, facts)
+            told(inserted)
+
+        try:
+            await Feeding(execution, coordinator, self.rules, feed, tell).run()
+        except DatabaseError:
+            raise
+        except Exception as raised:
+            error = execution.normalizer.normalize(raised)
+            if error.retryable and execution.attempt < READING_ATTEMPTS:
+                raise
+            logger.error(
+                "The items of %s cannot be read", execution.asset.full_name, exc_info=raised
+            )
+            record = json.dumps(describe(error))
+            await coordinator.end(execution.materialization_id, BarrierState.FAILED, error=record)
+            told(Inserted(0, 0, BarrierState.FAILED))
+
+    async def _body(self, execution: Execution) -> Body:
+        asset = execution.asset
+        (parameter, item_type), *_ = asset.signature.supplied_types.items()
+        return Body(
+            await execution.prepare(),
+            parameter=parameter,
+            item_type=item_type,
+            codec=execution.codec,
+            retry=self.retry,
+            normalizer=execution.normalizer,
+            asset=asset.full_name,
+        )
+
+    async def _ended(
+        self, execution: Execution, coordinator: ScatterCoordinator, status: BarrierStatus
+    ) -> Outcome:
+        measured = {"completed": status.completed, "failed": status.failed}
+        facts = facts_of(execution)
+        if status.state is BarrierState.CANCELLED:
+            return Cancelled("its scatter was cancelled")
+        if not status.state.has_results:
+            execution.telemetry.execute("scatter.failed", measured, facts)
+            return Failed(await _failure(coordinator, status))
+        execution.telemetry.execute("scatter.complete", measured, facts)
+        if not self.gathers:
+            return Stored(Scattered(status.total, status.completed, status.failed))
+        execution.telemetry.execute("scatter.gather_ready", {}, facts)
+        asset = execution.asset
+        results: Results[object, object] = Results(
+            coordinator,
+            status,
+            execution.codec,
+            item_type=next(iter(asset.signature.supplied_types.values())),
+            value_type=asset.signature.value_type,
+        )
+        (parameter, *_) = asset.phase_signatures["gather"].supplied
+        value = await execution.call_phase("gather", **{parameter: results})
+        return outcome_of(value)
+
+
+def _waiting() -> Waiting:
+    return Waiting("scatter", external=False)
+
+
+async def _failure(
+    coordinator: ScatterCoordinator, status: BarrierStatus
+) -> ThresholdExceededError | ReadingFailedError:
+    if status.error is not None:
+        stored = json.loads(status.error)
+        reason = stored.get("message", status.error)
+        return ReadingFailedError(f"its items could not be read: {reason}", context=stored)
+    first = await coordinator.gather(status.id, limit=1, statuses=(ItemStatus.FAILED,))
+    sample: Mapping[str, object] | None = None
+    if first and first[0].error is not None:
+        sample = _described(first[0].error)
+    return ThresholdExceededError(status.failed, status.total, status.options.tolerated, sample)
+
+
+def _described(text: JsonText) -> Mapping[str, object]:
+    stored = json.loads(text)
+    return stored if isinstance(stored, dict) else {"message": str(stored)}
+
+
+_TOLD = {
+    ItemEvent.COMPLETED: "scatter.instance_complete",
+    ItemEvent.FAILED: "scatter.instance_fail",
+    ItemEvent.RETRIED: "scatter.instance_error",
+}
+
+
+def _teller(execution: Execution) -> Callable[[ItemOutcome], None] | None:
+    """Return what tells of each item, if anybody listens."""
+    telemetry, facts = execution.telemetry, facts_of(execution)
+    if not any(listens(telemetry, event) for event in _TOLD.values()):
+        return None
+
+    def tell(outcome: ItemOutcome) -> None:
+        error = {} if outcome.error is None else {"error": outcome.error}
+        telemetry.execute(_TOLD[outcome.event], {}, {**facts, "index": outcome.index, **error})
+
+    return tell
