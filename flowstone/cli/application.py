@@ -9,7 +9,7 @@ everything else.
 import importlib
 import sys
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import reduce
 from pathlib import Path
@@ -36,7 +36,11 @@ which application? Give --app module:attribute, set FLOWSTONE_APP, or write in p
 
 @contextmanager
 def bound(
-    settings: Settings, *, memory: bool = False, by_rows: bool = False
+    settings: Settings,
+    *,
+    memory: bool = False,
+    by_rows: bool = False,
+    plugins: Iterable[str] = (),
 ) -> Iterator[FlowStone]:
     """
     Give the chosen application the database that is meant; it is not open yet.
@@ -45,13 +49,14 @@ def bound(
         memory: Without any database; what is stored is gone at the end.
         by_rows: Rows tell all that is wanted, so that without an application, or where the
             database is known anyway, none is imported.
+        plugins: What has to be there if none is imported.
 
     Raises:
         click.UsageError: There is no application, or it cannot be imported.
         FlowStoneError: Its definitions are wrong, or there is no database.
     """
     known = settings.demanded_dsn() is not None or settings.chosen_app() is None
-    app = FlowStone([]) if by_rows and known else load(settings)
+    app = FlowStone([], plugins=plugins) if by_rows and known else load(settings)
     if memory:
         if settings.dsn is not None:
             raise click.UsageError("--memory uses no database; leave --dsn out")
@@ -64,7 +69,12 @@ def bound(
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, *, memory: bool = False, by_rows: bool = False, patient: bool = False
+    settings: Settings,
+    *,
+    memory: bool = False,
+    by_rows: bool = False,
+    patient: bool = False,
+    plugins: Iterable[str] = (),
 ) -> AsyncIterator[FlowStone]:
     """
     Open what `bound` gives, and close it at the end.
@@ -75,7 +85,7 @@ async def opened(
     Raises:
         DatabaseError: The database is not usable as it is; beside what `bound` raises.
     """
-    with bound(settings, memory=memory, by_rows=by_rows) as app:
+    with bound(settings, memory=memory, by_rows=by_rows, plugins=plugins) as app:
         await (patiently(app.open) if patient else app.open())
         try:
             yield app

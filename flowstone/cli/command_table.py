@@ -50,6 +50,17 @@ COMMANDS: Mapping[str, Entry] = {
             retry="Enqueue again what a run was for.",
         ),
     ),
+    "approval": Entry(
+        "List what waits for somebody to approve it, and decide.",
+        commands=_in(
+            "approval_commands",
+            ls="List approvals, newest first.",
+            show="Show one approval: what is held, who may decide, what was decided.",
+            approve="Approve what is held, or another value in its place.",
+            reject="Reject what is held; the asset fails with the reason.",
+            escalate="Let others decide in the place of those who could so far.",
+        ),
+    ),
     "job": Entry(
         "List jobs, and retry, cancel or delete them.",
         commands=_in(

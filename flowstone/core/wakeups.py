@@ -6,7 +6,7 @@ was woken, ``job:<id>`` when a job has ended that somebody waits for, ``schedule
 when something was said about one, ``limit:<name>`` when a slot was given back, ``abort`` when
 somebody asked for a running job to stop, and, where that costs nothing, ``moved:<id>`` when
 anything of a run has changed. An application that closes publishes ``closing:<its own>``, and a
-plugin its own topics: on Postgres by the notification ``{"topics": ["checkpoints"]}``. A published
+plugin its own topics: on Postgres by the notification ``{"topics": ["tally"]}``. A published
 topic says "look again", never what is there: spurious and merged wake-ups are normal, and
 everybody who waits also polls now and then, because a notification can be lost.
 """

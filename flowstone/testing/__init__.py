@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
     from flowstone.testing.applications import Applications
+    from flowstone.testing.approvals import approve, open_approval, reject
     from flowstone.testing.crashing import crash
     from flowstone.testing.draining import Drained, drain
     from flowstone.testing.enqueued_jobs import (
@@ -40,14 +41,17 @@ __all__ = [
     "EnqueuedJob",
     "OwnedClock",
     "advance",
+    "approve",
     "assert_enqueued",
     "crash",
     "drain",
     "enqueued",
     "mark_as_test",
     "memory_app",
+    "open_approval",
     "perform",
     "refute_enqueued",
+    "reject",
     "tick",
 ]
 
@@ -57,14 +61,17 @@ _HOMES = {
     "EnqueuedJob": "enqueued_jobs",
     "OwnedClock": "owned_clock",
     "advance": "passing_time",
+    "approve": "approvals",
     "assert_enqueued": "enqueued_jobs",
     "crash": "crashing",
     "drain": "draining",
     "enqueued": "enqueued_jobs",
     "mark_as_test": "passing_time",
     "memory_app": "memory_application",
+    "open_approval": "approvals",
     "perform": "performing",
     "refute_enqueued": "enqueued_jobs",
+    "reject": "approvals",
     "tick": "ticking",
 }
 

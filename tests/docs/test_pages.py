@@ -36,6 +36,10 @@ def test_the_page_about_jobs_is_a_program_that_holds() -> None:
     assert "send_mail" in run("docs/jobs.md")
 
 
+def test_the_page_about_approvals_is_a_program_that_holds() -> None:
+    assert {"trade", "webhook"} <= set(run("docs/approvals.md"))
+
+
 async def test_the_job_of_that_page_pays_and_enqueues_with_its_settlement(
     dsn: str, pg: asyncpg.Connection
 ) -> None:
@@ -88,7 +92,7 @@ async def test_tasks_of_procrastinates_run_beside_us_and_on_our_workers(
     "line",
     [
         it
-        for page in ("docs/operating.md", "docs/jobs.md")
+        for page in ("docs/operating.md", "docs/jobs.md", "docs/approvals.md")
         for block in blocks(page, "sh")
         for it in block.text.splitlines()
     ],

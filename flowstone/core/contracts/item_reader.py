@@ -40,8 +40,8 @@ class ItemReader(ABC, Generic[S]):
     Reads items in pages; ``S`` is its state between two of them.
 
     Obligations: an instance keeps no state of its own, so one may read several times at once. A
-    reader with checkpoints gives, from a checkpoint, exactly what it would have given after the
-    page that the checkpoint is of, whatever the size of the pages before and after. Failures are
+    reader that has a checkpoint gives, from one, exactly what it would have given after the page
+    that the checkpoint is of, whatever the size of the pages before and after. Failures are
     raised; whether trying again can help is read from the exception.
     """
 

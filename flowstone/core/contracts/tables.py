@@ -21,4 +21,4 @@ class Tables:
     """
 
     revisions: Path
-    bounds: Mapping[str, str] = field(default_factory=dict)
+    bounds: Mapping[str, str] = field(default_factory=dict, hash=False)

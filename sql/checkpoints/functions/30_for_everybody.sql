@@ -1,0 +1,75 @@
+-- For everybody who speaks SQL: decide, in a transaction of your own. Each returns the approval's status.
+--
+-- Refusals are errors: FS040 it is closed, FS041 this one may not decide, FS042 there is no such approval.
+
+CREATE FUNCTION checkpoints_told(p_id bigint, p_by text, p_answer checkpoints_answer)
+    RETURNS text
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF p_answer.outcome IS NULL THEN
+        RAISE EXCEPTION 'there is no approval %', p_id USING ERRCODE = 'FS042', DETAIL = p_id;
+    ELSIF p_answer.outcome = 'closed' THEN
+        RAISE EXCEPTION 'approval % was %', p_id,
+            concat_ws(' ', p_answer.status, 'by ' || p_answer.decided_by, 'at ' || p_answer.decided_at)
+            USING ERRCODE = 'FS040', DETAIL = p_id;
+    ELSIF p_answer.outcome = 'forbidden' THEN
+        RAISE EXCEPTION '% may not decide approval %', p_by, p_id
+            USING ERRCODE = 'FS041',
+                DETAIL = p_id,
+                HINT = 'These may: ' || array_to_string(p_answer.approvers, ', ')
+                    || '. Groups of the one who decides go into p_groups.';
+    END IF;
+    RETURN p_answer.status;
+END;
+$$;
+
+-- p_value: takes the place of the value that is held; null leaves that.
+CREATE FUNCTION checkpoints_approve(
+    p_id bigint, p_by text, p_reason text DEFAULT '', p_value json DEFAULT NULL, p_groups text[] DEFAULT '{}'
+)
+    RETURNS text
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_answer checkpoints_answer;
+BEGIN
+    SELECT * INTO v_answer
+    FROM checkpoints_decide_v1(p_id, 'approve', p_by, p_groups, p_reason, p_value::text);
+    RETURN checkpoints_told(p_id, p_by, v_answer);
+END;
+$$;
+
+CREATE FUNCTION checkpoints_reject(p_id bigint, p_by text, p_reason text DEFAULT '', p_groups text[] DEFAULT '{}')
+    RETURNS text
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_answer checkpoints_answer;
+BEGIN
+    SELECT * INTO v_answer FROM checkpoints_decide_v1(p_id, 'reject', p_by, p_groups, p_reason, NULL);
+    RETURN checkpoints_told(p_id, p_by, v_answer);
+END;
+$$;
+
+-- p_timeout: how long they have from now; null is as long as was said first.
+CREATE FUNCTION checkpoints_escalate(
+    p_id bigint, p_by text, p_to text[], p_reason text DEFAULT '', p_timeout interval DEFAULT NULL,
+    p_groups text[] DEFAULT '{}'
+)
+    RETURNS text
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_answer checkpoints_answer;
+BEGIN
+    SELECT * INTO v_answer
+    FROM checkpoints_escalate_v1(
+        p_id, p_by, p_groups, p_to, p_reason, (extract(epoch FROM p_timeout) * 1000)::bigint
+    );
+    RETURN checkpoints_told(p_id, p_by, v_answer);
+END;
+$$;

@@ -1,0 +1,64 @@
+-- What is to be told to notifiers: taken by who tells, and gone once it was told.
+
+-- Take what is due, by the time of the statement: that is one which the index can be asked for.
+--
+-- Until it is settled it comes again: after 5 s, 10 s, 20 s …, at most an hour.
+CREATE FUNCTION checkpoints_take_notices_v1(p_limit integer)
+    RETURNS TABLE (
+        notice_id bigint, event text, attempt integer, told text[],
+        outcome text, id bigint, run_id bigint, asset text, partition text, status text,
+        message text, value text, decided_value text, approvers text[], requested_at timestamptz,
+        deadline_at timestamptz, remaining_ms bigint, escalation_count integer, escalated_by text,
+        escalated_at timestamptz, decided_by text, decided_at timestamptz, reason text
+    )
+    LANGUAGE sql
+    SET search_path FROM CURRENT
+AS $$
+    WITH taken AS (
+        UPDATE checkpoints_notices n
+        SET attempts = n.attempts + 1,
+            due_at = clock_timestamp() + least(5 * 2 ^ least(n.attempts, 10), 3600) * interval '1 s'
+        WHERE n.id = ANY (ARRAY(
+            SELECT due.id
+            FROM checkpoints_notices due
+            WHERE due.due_at <= statement_timestamp()
+            ORDER BY due.due_at, due.id
+            LIMIT p_limit
+            FOR UPDATE SKIP LOCKED
+        ))
+        RETURNING n.*
+    )
+    SELECT taken.id, taken.event, taken.attempts, taken.told, answer.*
+    FROM taken
+    JOIN checkpoints_approvals a ON a.materialization_id = taken.materialization_id
+    CROSS JOIN LATERAL checkpoints_answer('found', a) answer
+    ORDER BY taken.id;
+$$;
+
+-- Say which notifiers have taken a notice; with p_is_done it goes.
+CREATE FUNCTION checkpoints_settle_notice_v1(p_id bigint, p_told text[], p_is_done boolean)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF p_is_done THEN
+        DELETE FROM checkpoints_notices n WHERE n.id = p_id;
+    ELSE
+        UPDATE checkpoints_notices n SET told = p_told WHERE n.id = p_id;
+    END IF;
+END;
+$$;
+
+-- In how many milliseconds the next one is due; null is never.
+CREATE FUNCTION checkpoints_next_notice_v1()
+    RETURNS bigint
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT greatest(0, ceil(extract(epoch FROM n.due_at - clock_timestamp()) * 1000))::bigint
+    FROM checkpoints_notices n
+    ORDER BY n.due_at
+    LIMIT 1;
+$$;
