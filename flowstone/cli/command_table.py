@@ -98,6 +98,15 @@ COMMANDS: Mapping[str, Entry] = {
             drain="Wait until nothing of a queue runs or is due.",
         ),
     ),
+    "gate": Entry(
+        "Look at signal gates, and signal them.",
+        commands=_in(
+            "gate_commands",
+            ls="List open gates, earliest deadline first.",
+            show="Show one gate: what it waits for, what came, from whom.",
+            signal="Send the signal of a gate.",
+        ),
+    ),
     **_in("top_command", top="Watch queues, workers, what runs and what fails."),
     "asset": Entry(
         "Look at assets and their values.",

@@ -33,6 +33,7 @@ if _TYPE_CHECKING:
     from flowstone.testing.owned_clock import OwnedClock
     from flowstone.testing.passing_time import advance, mark_as_test
     from flowstone.testing.performing import perform
+    from flowstone.testing.signaling import send_signal
     from flowstone.testing.ticking import tick
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "perform",
     "refute_enqueued",
     "reject",
+    "send_signal",
     "tick",
 ]
 
@@ -72,6 +74,7 @@ _HOMES = {
     "perform": "performing",
     "refute_enqueued": "enqueued_jobs",
     "reject": "approvals",
+    "send_signal": "signaling",
     "tick": "ticking",
 }
 

@@ -233,7 +233,7 @@ class MemoryGates(GateCoordinator):
         of_asset = self._store.row(row.new.materialization_id)
         failed = [] if of_asset is None else of_asset.failed_attempts
         since = [it for it in failed if it.attempt >= row.new.attempt]
-        return tuple(str(json.loads(it.error).get("code")) for it in since)
+        return tuple(str(json.loads(it.error).get("code", "")) for it in since)
 
     def _is_late(self, row: _Row, now: datetime) -> bool:
         return row.timeout_at is not None and row.timeout_at <= now

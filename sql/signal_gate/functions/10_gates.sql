@@ -31,7 +31,7 @@ AS $$
         p_gate.signaled_at, p_gate.payload::text, p_gate.sender::text, p_gate.is_checked, p_gate.ended_at,
         (extract(epoch FROM coalesce(p_gate.ended_at, clock_timestamp()) - p_gate.opened_at) * 1000)::bigint,
         ARRAY(
-            SELECT e.error ->> 'code'
+            SELECT coalesce(e.error ->> 'code', '')
             FROM flowstone_errors e
             WHERE e.materialization_id = p_gate.materialization_id AND e.attempt >= p_gate.attempt
             ORDER BY e.claim
