@@ -22,6 +22,7 @@ from flowstone.cli.command import Command, pass_settings
 from flowstone.cli.output import columns, is_table, note, print_document, print_items
 from flowstone.cli.request_options import partition_option, resolve
 from flowstone.cli.run_documents import key_text, materialization_document
+from flowstone.cli.run_graph import notes_of_run
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
 from flowstone.core import partition as partitions
@@ -109,17 +110,38 @@ def show_command(settings: Settings, name: str, partition: object) -> None:
     type=click.Choice(["ascii", "mermaid", "dot", "json"]),
     help="ascii if not said; -o json is json.",
 )
+@click.option(
+    "--run",
+    "run_id",
+    metavar="RUN",
+    type=click.IntRange(1, 2**63 - 1),
+    help="Only what a run is made of, and how it stands there.",
+)
 @pass_settings
-def graph_command(settings: Settings, targets: Sequence[str], format_: Format | None) -> None:
+def graph_command(
+    settings: Settings, targets: Sequence[str], format_: Format | None, run_id: int | None
+) -> None:
     """
     Draw the dependencies of everything, of pipelines, or of what an asset hangs together with.
 
-    Needs no database.
+    Needs no database, but for --run.
     """
-    app = load(settings)
-    names = _neighborhood(app, targets) if targets else None
+    if targets and run_id is not None:
+        raise click.UsageError("a run has its own assets: name some, or give --run")
+
+    async def read() -> tuple[FlowStone, Mapping[str, str]]:
+        async with opened(settings) as app:
+            return app, await notes_of_run(app, run_id or 0)
+
+    if run_id is None:
+        app, notes = load(settings), None
+        names = _neighborhood(app, targets) if targets else None
+    else:
+        app, notes = run_async(read)
+        names = {*notes} & {*app.definitions.dag.nodes}
     chosen: Format = format_ or ("ascii" if is_table(settings) else "json")
-    text = render(app.definitions.dag, names, format=chosen)
+    given = app.definitions
+    text = render(given.dag, names, format=chosen, labels=given.labels, notes=notes)
     if is_table(settings):
         click.echo(text)
     else:

@@ -27,6 +27,7 @@ from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
 from flowstone.core.contracts.store import MaterializationRecord, Reused, RunRecord
 from flowstone.core.error_record import read_record
+from flowstone.core.errors import FlowStoneError
 from flowstone.core.status import RunStatus, Status
 
 run_argument = click.argument("run_id", metavar="RUN", type=click.IntRange(1, 2**63 - 1))
@@ -75,19 +76,17 @@ def show_command(settings: Settings, run_id: int) -> None:
     With an application (--app), also what its plugins have to say, such as what routers selected.
     """
 
-    async def read() -> tuple[
-        RunRecord, Sequence[MaterializationRecord], Sequence[Reused], Mapping[int, str]
-    ]:
+    async def read() -> tuple[RunRecord, Sequence[MaterializationRecord], Sequence[Reused]]:
         async with opened(settings, by_rows=True) as app:
             record = await app.store.run(run_id)
             return (
                 record,
                 await app.store.materializations(run_id),
                 await app.store.reused(run_id),
-                await app.remarks(run_id),
             )
 
-    record, materializations, reused, remarks = run_async(read)
+    record, materializations, reused = run_async(read)
+    remarks = run_async(lambda: _remarks(settings, run_id))
     document = {
         **run_document(record),
         "materializations": [
@@ -162,6 +161,18 @@ def retry_command(settings: Settings, run_id: int) -> None:
             await tell_enqueued(settings, await app.retry(run_id))
 
     run_async(work)
+
+
+async def _remarks(settings: Settings, run_id: int) -> Mapping[int, str]:
+    """Return what plugins say of a run; without an application that works, they say nothing."""
+    if settings.chosen_app() is None:
+        return {}
+    try:
+        async with opened(settings) as app:
+            return await app.remarks(run_id)
+    except (click.UsageError, FlowStoneError) as error:
+        note(settings, f"without what plugins have to say: {error}")
+        return {}
 
 
 def _text(

@@ -358,7 +358,7 @@ class FlowStone(ApplicationJobs):
             format: ``ascii``, ``mermaid``, ``dot`` or ``json``.
         """
         names = None if pipeline is None else [asset.full_name for asset in pipeline.assets]
-        return render(self.definitions.dag, names, format=format)
+        return render(self.definitions.dag, names, format=format, labels=self.definitions.labels)
 
     def worker(self, options: WorkerOptions | None = None) -> Worker:
         """

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from flowstone.core.asset import Asset, AssetRef
 from flowstone.core.checks import Checks
+from flowstone.core.contracts.strategy import Strategy
 from flowstone.core.dag import Dag
 from flowstone.core.errors import (
     DefinitionError,
@@ -22,6 +23,7 @@ from flowstone.core.errors import (
     Problem,
     UnknownAssetError,
 )
+from flowstone.core.graph import Labels
 from flowstone.core.job import AnyJob
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.schedule import Schedule
@@ -112,6 +114,18 @@ class Definitions:
 
     def __contains__(self, name: object) -> bool:
         return name in self.assets or name in self.aliases
+
+    @property
+    def labels(self) -> Labels:
+        """What edges of the graph are called, by the full names of their ends."""
+        labels: dict[tuple[str, str], str] = {}
+        for name, asset in self.assets.items():
+            strategy = asset.strategy
+            while isinstance(strategy, Strategy):
+                said = strategy.labels(asset)
+                labels |= {(upstream, name): label for upstream, label in said.items()}
+                strategy = strategy.inner
+        return labels
 
     def find(self, name: str) -> Asset[..., object] | None:
         """Return the asset of a full name, an old one included, or None."""

@@ -1,6 +1,6 @@
 import json
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -190,3 +190,52 @@ class TestAPartOfTheGraph:
 
     def test_one_pipelines_names_are_short(self) -> None:
         assert render(self.WHOLE, ["raw.orders", "raw.other"]) == "orders\nother"
+
+
+class TestLabelsAndNotes:
+    """What edges are called, and what there is to say of assets."""
+
+    graph = dag(kind="", square="kind", place="?kind", region="?square")
+    labels: ClassVar = {("p.kind", "p.square"): 'the "square" one', ("p.kind", "p.place"): "place"}
+    notes: ClassVar = {"p.kind": "succeeded square", "p.place": "skipped"}
+
+    def drawn(self, format: Any) -> str:
+        return render(self.graph, format=format, labels=self.labels, notes=self.notes)
+
+    def test_in_a_terminal(self) -> None:
+        assert self.drawn("ascii") == (
+            "kind: succeeded square\n"
+            "├── place: skipped (place, optional)\n"
+            '└── square (the "square" one)\n'
+            "    └── region (optional)"
+        )
+
+    def test_for_mermaid(self) -> None:
+        assert self.drawn("mermaid").splitlines() == [
+            "graph TD",
+            '  kind["kind<br>succeeded square"]',
+            '  place["place<br>skipped"]',
+            '  kind -.->|"place, optional"| place',
+            '  kind -->|"the #quot;square#quot; one"| square',
+            "  square -. optional .-> region",
+        ]
+
+    def test_for_graphviz(self) -> None:
+        lines = self.drawn("dot").splitlines()
+
+        assert '  "kind" [label="kind\\nsucceeded square"];' in lines
+        assert '  "square";' in lines
+        assert '  "kind" -> "square" [label="the \\"square\\" one"];' in lines
+        assert '  "kind" -> "place" [style=dashed, label="place, optional"];' in lines
+
+    def test_for_machines(self) -> None:
+        document = json.loads(self.drawn("json"))
+
+        assert document["edges"][0] == {
+            "upstream": "p.kind",
+            "downstream": "p.place",
+            "kind": "optional",
+            "label": "place",
+        }
+        assert "label" not in document["edges"][-1]
+        assert document["notes"] == self.notes

@@ -44,6 +44,10 @@ def test_the_page_about_gates_is_a_program_that_holds() -> None:
     assert "signals" in run("docs/signal-gates.md")
 
 
+def test_the_page_about_routing_is_a_program_that_holds() -> None:
+    assert "decision" in run("docs/routing.md")
+
+
 async def test_the_job_of_that_page_pays_and_enqueues_with_its_settlement(
     dsn: str, pg: asyncpg.Connection
 ) -> None:

@@ -162,6 +162,10 @@ class Strategy(ABC):
         """What was said beside the functions and decides the value; part of the code's version."""
         return ""
 
+    def labels(self, asset: Asset[..., object]) -> Mapping[str, str]:
+        """Return what graphs call the asset's edges, by the upstream's full name."""
+        return {}
+
     def problems(
         self,
         asset: Asset[..., object],

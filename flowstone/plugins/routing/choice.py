@@ -31,7 +31,7 @@ class Choice(Generic[Q_contra]):
     """
 
     branch: str
-    when: Callable[Concatenate[Q_contra, ...], bool | Awaitable[bool]]
+    when: Callable[[Q_contra], bool | Awaitable[bool]]
 
     def __post_init__(self) -> None:
         if not isinstance(self.branch, str) or not self.branch or not self.branch.isprintable():
@@ -61,9 +61,7 @@ def choice(
 ) -> Choice[Q]: ...
 
 
-def choice(
-    branch: str, *, when: Callable[Concatenate[Q, ...], bool | Awaitable[bool]]
-) -> Choice[Q]:
+def choice(branch: str, *, when: Callable[..., bool | Awaitable[bool]]) -> Choice[Q]:
     """
     Select a branch when the predicate is true; of several choices, the first one that is.
 

@@ -85,8 +85,18 @@ def FirstOf(
 def FirstOf(
     a: Asset[..., A], b: Asset[..., B], c: Asset[..., C], d: Asset[..., D], e: Asset[..., E], /
 ) -> A | B | C | D | E: ...
+# Six and more are of one type. An overload that fewer match too would make them Any for mypy.
 @typing.overload
-def FirstOf(*assets: Asset[..., T]) -> T: ...
+def FirstOf(
+    a: Asset[..., T],
+    b: Asset[..., T],
+    c: Asset[..., T],
+    d: Asset[..., T],
+    e: Asset[..., T],
+    f: Asset[..., T],
+    /,
+    *others: Asset[..., T],
+) -> T: ...
 @typing.overload
 def FirstOf(*assets: Asset[..., T] | str, type: type[T]) -> T: ...
 

@@ -58,6 +58,9 @@ class Routed(Strategy):
         inner = self._inner.fingerprint if self._inner else ""
         return f"{self.branch}\0{inner}"
 
+    def labels(self, asset: Asset[..., object]) -> Mapping[str, str]:
+        return {full_name(self.router, asset.pipeline): self.branch}
+
     def problems(
         self,
         asset: Asset[..., object],

@@ -1,0 +1,6 @@
+"""An application whose router is shown on the command line."""
+
+from flowstone import FlowStone
+from tests.plugins.routing.regions import Regions, regions
+
+app = FlowStone(regions(Regions("name")))
