@@ -40,7 +40,9 @@ def plan_command(
 def _table(decisions: Sequence[Decision]) -> str:
     rows = [(it.key.asset, it.key.partition, it.action, it.reason) for it in decisions]
     running = sum(it.action is Action.RUN for it in decisions)
-    counts = f"{running} to run, {len(decisions) - running} reused"
+    skipped = sum(it.action is Action.SKIP for it in decisions)
+    counts = f"{running} to run, {len(decisions) - running - skipped} reused"
+    counts += f", {skipped} skipped" if skipped else ""
     return f"{columns(('asset', 'partition', 'action', 'why'), rows)}\n{counts}"
 
 

@@ -164,19 +164,24 @@ class Assembly:
         self.store.tables = self.tables
         self._values = Values(self.store, self.registries, self.codec, self._emitter)
         self._stored = StoredValues(self.definitions, self.store, self._values)
+        self._coordinators = Coordinators(
+            self.registries.coordinators,
+            self._given_coordinators,
+            is_durable=self.store.is_durable,
+        )
         self._submissions = Submissions(
-            self.definitions, self.store, self._values, self.codec, self._emitter
+            self.definitions,
+            self.store,
+            self._values,
+            self.codec,
+            self._emitter,
+            self._coordinators,
         )
         self.jobs = JobOperations(self.store)
         self._jobs = JobSubmissions(self.definitions, self.store, self.codec, self._limit_keys)
         self.schedules = Schedules(self.definitions, self.store, self.codec, self._schedule_rows)
         self.queues = ApplicationQueues(self.store, self._queue_limits)
         self.limits = ApplicationLimits(self.store, self._limit_values)
-        self._coordinators = Coordinators(
-            self.registries.coordinators,
-            self._given_coordinators,
-            is_durable=self.store.is_durable,
-        )
         self._services = Services(self.registries.services, self._emitter)
 
     def _store(self, dsn: str | None, schema: str) -> Store:

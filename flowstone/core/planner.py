@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from flowstone.core.asset import Asset
 from flowstone.core.awaiting import hold
@@ -29,6 +30,8 @@ class Action(StrEnum):
 
     RUN = "run"
     REUSE = "reuse"
+    SKIP = "skip"
+    """It would be skipped, as it was the last time; nobody has to find that out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,19 @@ class Decision:
     action: Action
     reason: str
     current: Current | None
+
+
+class Foreseen(NamedTuple):
+    """
+    Something that would be skipped.
+
+    Attributes:
+        decided_by: By whose stored value; its full name.
+        reason: Why, for people.
+    """
+
+    decided_by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,7 @@ class Planner:
         request: Request,
         found: Mapping[Key, Current],
         holders: Mapping[str, str | None],
+        foreseen: Mapping[Key, Foreseen] | None = None,
     ) -> list[Decision]:
         """
         Return one decision for each asset and partition, upstreams first.
@@ -107,12 +124,14 @@ class Planner:
         Args:
             found: What `keys` have stored.
             holders: By full name, what rows call where its value is to be; see `Values.holder`.
+            foreseen: What would be skipped where what it is decided by is reused.
 
         Raises:
             DependencyNotReadyError: Without ``with_deps``, an upstream has no value.
         """
         names = self._names(request)
         targets = set(request.targets)
+        needed = self._needed(request) if foreseen else set()
         decisions: list[Decision] = []
         for partition in request.partitions:
             stored = self._stored(found, partition, {*names, *self._upstreams(request)})
@@ -120,7 +139,14 @@ class Planner:
                 self._require_upstreams(request, stored, partition)
                 decisions += self._taken(request, stored, partition)
             running: set[str] = set()
+            left_out: set[str] = set()
             for name in names:
+                skip = self._skip(Key(name, partition), needed, left_out, running, foreseen or {})
+                if skip is not None:
+                    left_out.add(name)
+                    stored.pop(name, None)  # of an earlier time, when it was not skipped
+                    decisions.append(Decision(Key(name, partition), Action.SKIP, skip, None))
+                    continue
                 current = stored.get(name)
                 reason = self._stale(request, name, current, stored, running, holders)
                 if reason is None and request.force and name in targets:
@@ -146,6 +172,7 @@ class Planner:
         steps: dict[Key, PlannedStep] = {}
         reasons = {it.key: it.reason for it in decisions}
         current = {it.key: it.current for it in decisions}
+        left_out = {it.key for it in decisions if it.action is Action.SKIP}
         for key, id_ in zip(running, ids, strict=False):
             options = self._assets[key.asset].options
             step = PlannedStep(
@@ -155,8 +182,10 @@ class Planner:
                 options.priority if request.options.priority is None else request.options.priority,
                 reasons[key],
             )
-            for upstream, kind in self._dag.upstream[key.asset].items():
-                self._connect(step, Key(upstream, key.partition), kind, steps, current, found)
+            for name, kind in self._dag.upstream[key.asset].items():
+                upstream = Key(name, key.partition)
+                if upstream not in left_out:
+                    self._connect(step, upstream, kind, steps, current, found)
             steps[key] = step
         targets = [
             Key(name, partition) for partition in request.partitions for name in request.targets
@@ -198,6 +227,34 @@ class Planner:
         """Return what is stored under the asset's name, or else under a former one."""
         names = (key.asset, *self._assets[key.asset].options.aliases)
         return next(filter(None, (found.get(Key(name, key.partition)) for name in names)), None)
+
+    def _needed(self, request: Request) -> set[str]:
+        """Return the targets, and what they cannot do without."""
+        needed = set(request.targets)
+        waiting = list(needed)
+        while waiting:
+            for upstream, kind in self._dag.upstream[waiting.pop()].items():
+                if kind is not EdgeKind.OPTIONAL and upstream not in needed:
+                    needed.add(upstream)
+                    waiting.append(upstream)
+        return needed
+
+    def _skip(
+        self,
+        key: Key,
+        needed: set[str],
+        left_out: set[str],
+        running: set[str],
+        foreseen: Mapping[Key, Foreseen],
+    ) -> str | None:
+        """Say why the asset would be skipped; None where that is not known, or it is asked for."""
+        if not foreseen or key.asset in needed:
+            return None
+        for upstream, kind in self._dag.upstream[key.asset].items():
+            if kind is not EdgeKind.OPTIONAL and upstream in left_out:
+                return f"upstream {upstream} is skipped"
+        said = foreseen.get(key)
+        return said.reason if said is not None and said.decided_by not in running else None
 
     def _stale(
         self,

@@ -13,8 +13,10 @@ from flowstone.core.config import Config
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.store import CreatedRun, Current, Key, RunRecord, Store
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
+from flowstone.core.coordinators import Coordinators
 from flowstone.core.definitions import Definitions
 from flowstone.core.errors import InvalidOptionError, ValueNotStorableError
+from flowstone.core.foresight import Foresight
 from flowstone.core.io_choice import IOLike
 from flowstone.core.job_submission import checked_at, checked_dedupe
 from flowstone.core.options import OptionReader
@@ -61,8 +63,10 @@ class Submissions:
         values: Values,
         codec: Codec,
         telemetry: TelemetryEmitter,
+        coordinators: Coordinators,
     ) -> None:
         self._definitions = definitions
+        self._foresight = Foresight(definitions.assets, coordinators)
         self._planner = Planner(definitions.assets, definitions.dag)
         self._store = store
         self._values = values
@@ -207,10 +211,14 @@ class Submissions:
     async def decide(self, request: Request) -> Sequence[Decision]:
         """Return what a run of this request would do now."""
         found, _ = await self._store.current(self._planner.keys(request))
-        return self._decide(request, found)
+        return await self._decide(request, found)
 
-    def _decide(self, request: Request, found: Mapping[Key, Current]) -> Sequence[Decision]:
-        decisions = self._planner.decide(request, found, self._holders(request))
+    async def _decide(self, request: Request, found: Mapping[Key, Current]) -> Sequence[Decision]:
+        holders = self._holders(request)
+        decisions = self._planner.decide(request, found, holders)
+        foreseen = await self._foresight.foresee(decisions)
+        if foreseen:
+            decisions = self._planner.decide(request, found, holders, foreseen)
         self._require_configs(request, decisions)
         return decisions
 
@@ -234,7 +242,7 @@ class Submissions:
         at, dedupe = checked_at(at), checked_dedupe(dedupe)
         keys = self._planner.keys(request)
         found, ids = await self._store.current(keys, reserve=len(keys), conn=conn)
-        decisions = self._decide(request, found)
+        decisions = await self._decide(request, found)
         run = self._planner.build(request, decisions, found, ids)
         run.dedupe, run.at, run.retry_of = dedupe, at, retry_of
         created = await self._store.create_run(run, conn=conn)

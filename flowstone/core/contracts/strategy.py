@@ -135,6 +135,13 @@ class Execution(Protocol):
         """
 
 
+class ForContracts(Protocol):
+    """The coordinators of an application."""
+
+    def get(self, contract: Callable[..., C]) -> C:
+        """Return the one of a contract; raises `NotRegisteredError`."""
+
+
 class Strategy(ABC):
     """
     One kind of asset.
@@ -180,6 +187,25 @@ class Strategy(ABC):
             dependents: Those of them that have an edge to this one.
         """
         return ()
+
+    def decided_by(self, asset: Asset[..., object]) -> str | None:
+        """
+        Name the upstream whose value alone decides whether the asset is skipped, in full.
+
+        A run that reuses such a value leaves the asset out if `foresee` says that it is skipped.
+        """
+        return None
+
+    async def foresee(
+        self, decided_by: Sequence[int], coordinators: ForContracts
+    ) -> Mapping[int, str]:
+        """
+        Return with which of these values the asset is skipped, and why.
+
+        Args:
+            decided_by: Materializations of the upstream that `decided_by` names.
+        """
+        return {}
 
     @abstractmethod
     async def start(self, execution: Execution) -> Outcome:

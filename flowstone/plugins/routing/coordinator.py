@@ -60,6 +60,10 @@ class RoutingCoordinator(Coordinator, ABC):
         """
 
     @abstractmethod
+    async def outputs(self, decision_ids: Sequence[int]) -> Sequence[Decision]:
+        """Return those of these decisions that there are, in the order of their ids."""
+
+    @abstractmethod
     async def decisions(self, run_id: int) -> Sequence[Decision]:
         """Return what was decided in a run, in the order of the routers' materializations."""
 

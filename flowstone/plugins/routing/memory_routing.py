@@ -84,6 +84,9 @@ class MemoryRouting(RoutingCoordinator):
         except KeyError:
             raise DecisionNotFoundError(f"there is no decision {decision_id}") from None
 
+    async def outputs(self, decision_ids: Sequence[int]) -> Sequence[Decision]:
+        wanted = sorted(set(decision_ids))
+        return [self._decisions[id_] for id_ in wanted if id_ in self._decisions]
+
     async def decisions(self, run_id: int) -> Sequence[Decision]:
-        ids = sorted(it.id for it in await self._store.materializations(run_id))
-        return [self._decisions[id_] for id_ in ids if id_ in self._decisions]
+        return await self.outputs([it.id for it in await self._store.materializations(run_id)])

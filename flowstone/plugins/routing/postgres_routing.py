@@ -65,10 +65,16 @@ class PostgresRouting(RoutingCoordinator):
         return _decision(found[0])
 
     async def to_output(self, decision_id: int) -> Decision:
-        found = await self._store.call("routing_decision_v1", ("bigint",), decision_id)
+        found = await self.outputs([decision_id])
         if not found:
             raise DecisionNotFoundError(f"there is no decision {decision_id}")
-        return _decision(found[0])
+        return found[0]
+
+    async def outputs(self, decision_ids: Sequence[int]) -> Sequence[Decision]:
+        found = await self._store.call(
+            "routing_outputs_v1", ("bigint[]",), list(decision_ids), is_bulk=True
+        )
+        return [_decision(row) for row in found]
 
     async def decisions(self, run_id: int) -> Sequence[Decision]:
         found = await self._store.call("routing_decisions_v1", ("bigint",), run_id, is_bulk=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, cast, overload
 
 from flowstone.core.asset import Asset, Definition, Phase
-from flowstone.core.contracts.strategy import Execution, Strategy
+from flowstone.core.contracts.strategy import Execution, ForContracts, Strategy
 from flowstone.core.defaults.function_strategy import FunctionStrategy
 from flowstone.core.dependency import Dep
 from flowstone.core.errors import DefinitionError, Problem
@@ -19,6 +19,7 @@ from flowstone.core.results import Cancel, Skip, Snooze
 from flowstone.core.signature import full_name
 from flowstone.core.suggestion import suggest
 from flowstone.plugins.routing.branching import Branching
+from flowstone.plugins.routing.coordinator import RoutingCoordinator
 from flowstone.plugins.routing.decision import Decision
 
 P = ParamSpec("P")
@@ -61,6 +62,19 @@ class Routed(Strategy):
     def labels(self, asset: Asset[..., object]) -> Mapping[str, str]:
         return {full_name(self.router, asset.pipeline): self.branch}
 
+    def decided_by(self, asset: Asset[..., object]) -> str:
+        return full_name(self.router, asset.pipeline)
+
+    async def foresee(
+        self, decided_by: Sequence[int], coordinators: ForContracts
+    ) -> Mapping[int, str]:
+        decisions = await coordinators.get(RoutingCoordinator).outputs(decided_by)
+        return {
+            it.decision_id: _not_selected(it)
+            for it in decisions
+            if it.selected_branch != self.branch
+        }
+
     def problems(
         self,
         asset: Asset[..., object],
@@ -88,7 +102,7 @@ class Routed(Strategy):
         decision = await execution.call_phase(self.phase)
         assert isinstance(decision, Decision), "what a router stores"
         if decision.selected_branch != self.branch:
-            return Skipped(f"not selected: {decision.router} selected {decision}")
+            return Skipped(_not_selected(decision))
         return await (self._inner or _FUNCTION).start(execution)
 
     async def resume(self, execution: Execution, wake: Wake) -> Outcome:
@@ -168,6 +182,10 @@ def _taken_apart(given: Any) -> tuple[object, Any]:
         return given.strategy, replace(given, strategy=None)
     strategy, function = _taken_apart(given.function)
     return strategy, replace(given, function=function)
+
+
+def _not_selected(decision: Decision) -> str:
+    return f"not selected: {decision.router} selected {decision}"
 
 
 def _decision_of(router: Asset[..., Decision] | str) -> Phase:

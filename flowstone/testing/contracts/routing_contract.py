@@ -64,6 +64,9 @@ class RoutingContract:
         fallback = await record(routing, run, "b", rule=Rule.FALLBACK, error="no\nanswer: ü")
         nothing = await record(routing, run, None, router="other")
 
+        ids = [nothing.decision_id, fallback.decision_id, nothing.decision_id, 4711]
+        assert await routing.outputs(ids) == [fallback, nothing]
+        assert await routing.outputs([]) == []
         assert fallback.error == "no\nanswer: ü"
         assert nothing.selected_branch is None
         assert await routing.decisions(run.id) == [fallback, nothing]

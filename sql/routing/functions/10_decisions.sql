@@ -45,14 +45,15 @@ AS $$
     WHERE d.run_id = p_run AND d.router = p_router AND d.partition = p_partition;
 $$;
 
--- One decision, or nothing.
-CREATE FUNCTION routing_decision_v1(p_materialization bigint)
+-- Those of these decisions that there are.
+CREATE FUNCTION routing_outputs_v1(p_materializations bigint[])
     RETURNS SETOF routing_decisions
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT d.* FROM routing_decisions d WHERE d.materialization_id = p_materialization;
+    SELECT d.* FROM routing_decisions d WHERE d.materialization_id = ANY (p_materializations)
+    ORDER BY d.materialization_id;
 $$;
 
 -- What was decided in a run, in the order of its materializations.

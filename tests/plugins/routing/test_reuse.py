@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from flowstone import Context, FlowStone, Pipeline, Retry
+from flowstone import Context, Dep, FlowStone, Pipeline, Retry
+from flowstone.core.partition import encode
 from flowstone.plugins.routing import (
     Decision,
     FirstOf,
@@ -21,6 +22,34 @@ from tests.plugins.routing.regions import Regions, regions
 async def decisions(app: FlowStone) -> list[Decision]:
     run = await newest_run(app)
     return [*await app.coordinator(RoutingCoordinator).decisions(run.run_id)]
+
+
+def parities() -> Pipeline:
+    p = Pipeline("p")
+
+    def is_even(number: int) -> bool:
+        return number % 2 == 0
+
+    @p.asset
+    @route(choice("even", when=is_even), default="odd")
+    def parity(ctx: Context[int]) -> int:
+        return ctx.partition
+
+    @p.asset
+    @routed_from(parity, "even")
+    def even() -> str:
+        return "even"
+
+    @p.asset
+    @routed_from(parity, "odd")
+    def odd() -> str:
+        return "odd"
+
+    @p.asset
+    def said(found: str = FirstOf(even, odd)) -> str:
+        return found
+
+    return p
 
 
 class TestOnce:
@@ -62,53 +91,129 @@ class TestOnce:
         assert await routing.to_output(first.decision_id) == first
 
     async def test_each_partition_has_its_own(self, app_of: AppOf) -> None:
-        p = Pipeline("p")
-
-        def is_even(number: int) -> bool:
-            return number % 2 == 0
-
-        @p.asset
-        @route(choice("even", when=is_even), default="odd")
-        def parity(ctx: Context[int]) -> int:
-            return ctx.partition
-
-        @p.asset
-        @routed_from(parity, "even")
-        def even() -> str:
-            return "even"
-
-        @p.asset
-        @routed_from(parity, "odd")
-        def odd() -> str:
-            return "odd"
-
-        @p.asset
-        def said(found: str = FirstOf(even, odd)) -> str:
-            return found
-
-        app = await app_of(p)
-        handle = await app.enqueue_many([said], over=[1, 2, 3])
+        app = await app_of(parities())
+        handle = await app.enqueue_many(["said"], over=[1, 2, 3])
         await drain(app)
 
         assert (await handle.status()).status == "succeeded"
-        assert [await app.get(said, partition=it) for it in (1, 2, 3)] == ["odd", "even", "odd"]
+        assert [await app.get("said", partition=it) for it in (1, 2, 3)] == ["odd", "even", "odd"]
         assert [it.selected_branch for it in await decisions(app)] == ["odd", "even", "odd"]
 
 
 class TestPlan:
-    async def test_a_router_that_is_fresh_is_reused_with_its_decision(self, app_of: AppOf) -> None:
+    """What is known to be skipped is left out of a run, and with it nothing needs to run again."""
+
+    async def actions(self, app: FlowStone, *targets: str, **options: Any) -> dict[str, str]:
+        """Return what the plan says, having seen that a run does just that."""
+        planned = await app.plan([*targets], **options)
+        handle = await app.enqueue_many([*targets], **options)
+        await drain(app)
+        ran = set(await statuses(app, handle.run_id))
+        reused = {it.key.asset.split(".")[1] for it in await app.store.reused(handle.run_id)}
+        said = {it.key.asset.split(".")[1]: it.action.value for it in planned}
+        assert {name for name, action in said.items() if action == "run"} == ran
+        assert {name for name, action in said.items() if action == "reuse"} == reused
+        return said
+
+    async def test_a_second_run_reuses_the_decision_and_calls_nothing(self, app_of: AppOf) -> None:
         world = Regions("mgrs")
         app = await app_of(regions(world))
         await app.run("region")
         (decision,) = await decisions(app)
         world.called.clear()
 
-        planned = {it.key.asset: it.action for it in await app.plan("region")}
+        assert await self.actions(app, "region") == {
+            "query": "reuse",
+            "kind": "reuse",
+            "by_mgrs": "reuse",
+            "by_name": "skip",
+            "region": "reuse",
+        }
         assert await app.run("region") == "square of mgrs"
 
+        assert world.called == []
         assert await decisions(app) == []
         assert await app.get("kind") == decision
+        (skipped,) = [it for it in await app.plan("region") if it.action == "skip"]
+        assert skipped.reason == "not selected: sales.kind selected mgrs (looks_like_mgrs)"
+
+    async def test_a_value_from_when_a_branch_was_selected_is_not_taken(
+        self, app_of: AppOf
+    ) -> None:
+        world = Regions("mgrs")
+        app = await app_of(regions(world))
+        await app.run("region")
+        world.query = "name"
+        await app.invalidate("query")
+        assert await app.run("region") == "place of name"
+        world.called.clear()
+
+        reused = await self.actions(app, "region")
+        forced = await self.actions(app, "region", force=True)
+
+        assert reused["by_mgrs"] == forced["by_mgrs"] == "skip"
+        assert (reused["region"], forced["region"]) == ("reuse", "run")
+        assert world.called == ["region"]
+        assert await app.get("region") == "place of name"
+
+    async def test_a_branch_that_is_asked_for_is_tried(self, app_of: AppOf) -> None:
+        world = Regions("mgrs")
+        app = await app_of(regions(world))
+        await app.run("region")
+
+        assert (await self.actions(app, "by_name"))["by_name"] == "run"
         run = await newest_run(app)
-        ran = {f"sales.{name}" for name in await statuses(app, run.run_id)}
-        assert {name for name, action in planned.items() if action == "run"} == ran
-        assert not {"query", "kind", "is_mgrs", "by_mgrs"} & set(world.called)
+        assert await statuses(app, run.run_id) == {"by_name": "skipped"}
+
+    async def test_a_router_that_runs_again_is_not_foreseen(self, app_of: AppOf) -> None:
+        world = Regions("mgrs")
+        app = await app_of(regions(world))
+        await app.run("region")
+        await app.invalidate("kind")
+        world.query = "name"  # of which the query, which is reused, does not know
+
+        said = await self.actions(app, "region")
+
+        assert (said["kind"], said["by_name"], said["region"]) == ("run", "run", "run")
+
+    async def test_what_needs_a_branch_is_left_out_with_it(self, app_of: AppOf) -> None:
+        world = Regions("mgrs")
+        p = regions(world)
+
+        @p.asset
+        def map_of_place(place: str = Dep("by_name", type=str)) -> str:
+            world.note("map_of_place")
+            return f"map of {place}"
+
+        @p.asset
+        def atlas(
+            region: str = Dep("region", type=str),
+            map_of_place: str | None = Dep(map_of_place, optional=True),
+        ) -> list[str | None]:
+            return [region, map_of_place]
+
+        app = await app_of(p)
+        assert await app.run(atlas) == ["square of mgrs", None]
+
+        assert await self.actions(app, "atlas") == {
+            "query": "reuse",
+            "kind": "reuse",
+            "by_mgrs": "reuse",
+            "by_name": "skip",
+            "region": "reuse",
+            "map_of_place": "skip",
+            "atlas": "reuse",
+        }
+        said = await self.actions(app, "map_of_place")
+        assert (said["by_name"], said["map_of_place"]) == ("run", "run")
+
+    async def test_each_partition_for_itself(self, app_of: AppOf) -> None:
+        app = await app_of(parities())
+        await app.run("said", partition=1)
+        handle = await app.enqueue_many(["said"], over=[1, 2])
+
+        await drain(app)
+
+        steps = await app.store.materializations(handle.run_id)
+        assert {it.key.partition for it in steps} == {encode(2)}
+        assert [await app.get("said", partition=it) for it in (1, 2)] == ["odd", "even"]
