@@ -17,12 +17,13 @@ from typing import Final, Literal
 from flowstone.core import duration
 from flowstone.core.application import FlowStone
 from flowstone.core.asset import Asset
+from flowstone.core.error_record import MESSAGE_BYTES, harmless, shorten
 from flowstone.core.errors import InvalidOptionError, ValueNotReadableError
 from flowstone.core.json_value import JsonText
 from flowstone.core.values import MAX_BYTES
 from flowstone.plugins.checkpoints.coordinator import CheckpointCoordinator
 from flowstone.plugins.checkpoints.records import Approval, Verdict
-from flowstone.plugins.checkpoints.rules import names
+from flowstone.plugins.checkpoints.rules import is_name, names
 
 
 class _Held(Enum):
@@ -93,7 +94,7 @@ async def approve(
         Verdict.APPROVE,
         by=_checked_name(by),
         groups=names(groups, option="groups"),
-        reason=reason,
+        reason=_readable(reason),
         value=text,
     )
 
@@ -107,7 +108,7 @@ async def reject(
         Verdict.REJECT,
         by=_checked_name(by),
         groups=names(groups, option="groups"),
-        reason=reason,
+        reason=_readable(reason),
     )
 
 
@@ -138,15 +139,19 @@ async def escalate(
         by=_checked_name(by),
         to=others,
         groups=names(groups, option="groups"),
-        reason=reason,
+        reason=_readable(reason),
         timeout=None if timeout is None else duration.parse(timeout, option="timeout"),
     )
 
 
 def _checked_name(by: str) -> str:
-    if not isinstance(by, str) or not by.strip():
+    if not is_name(by):
         raise InvalidOptionError(f"by={by!r} must name who decides")
     return by
+
+
+def _readable(reason: str) -> str:
+    return shorten(harmless(reason), MESSAGE_BYTES)
 
 
 def _checked_value(app: FlowStone, approval: Approval, value: object) -> JsonText:

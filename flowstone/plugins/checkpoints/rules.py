@@ -75,6 +75,11 @@ def read_rules(
     return ApprovalRules(limit, then, names(approvers, option="approvers"), others, before)
 
 
+def is_name(given: object) -> bool:
+    """Whether it can be the name of somebody: a text that can be read and written."""
+    return isinstance(given, str) and bool(given.strip()) and given.isprintable()
+
+
 def names(given: Iterable[str], *, option: str) -> tuple[str, ...]:
     """
     Return names of people or groups.
@@ -83,6 +88,6 @@ def names(given: Iterable[str], *, option: str) -> tuple[str, ...]:
         InvalidOptionError: It is one text, or not all are names.
     """
     listed = () if isinstance(given, str) else tuple(given)
-    if isinstance(given, str) or not all(isinstance(it, str) and it.strip() for it in listed):
+    if isinstance(given, str) or not all(map(is_name, listed)):
         raise InvalidOptionError(f'{option}={given!r} must be a list of names: ["risk", "ann"]')
     return listed

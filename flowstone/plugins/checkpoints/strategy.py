@@ -22,6 +22,7 @@ from typing import ClassVar
 from flowstone.core.asset import Asset
 from flowstone.core.contracts.strategy import Execution, Strategy
 from flowstone.core.defaults.function_strategy import outcome_of
+from flowstone.core.error_record import MESSAGE_BYTES, harmless, shorten
 from flowstone.core.errors import Problem
 from flowstone.core.json_value import JsonValue
 from flowstone.core.outcome import Cancelled, Failed, Outcome, Stored, Waiting, Wake
@@ -87,7 +88,7 @@ class ApprovalStrategy(Strategy):
             run_id=execution.run_id,
             asset=execution.asset.full_name,
             partition=execution.partition,
-            message=returned.message,
+            message=shorten(harmless(returned.message), MESSAGE_BYTES),
             value=execution.codec.encode(returned.value, max_bytes=MAX_BYTES),
             rules=self.rules,
         )

@@ -1,6 +1,20 @@
 -- For everybody who speaks SQL: decide, in a transaction of your own. Each returns the approval's status.
 --
--- Refusals are errors: FS040 it is closed, FS041 this one may not decide, FS042 there is no such approval.
+-- Refusals are errors: FS040 it is closed, FS041 this one may not decide, FS042 there is no such approval, FS043
+-- nobody is named.
+
+CREATE FUNCTION checkpoints_check_named(p_names text[], p_what text)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF coalesce(cardinality(p_names), 0) = 0
+        OR EXISTS (SELECT FROM unnest(p_names) n(name) WHERE coalesce(trim(n.name), '') = '')
+    THEN
+        RAISE EXCEPTION '% is not said', p_what USING ERRCODE = 'FS043';
+    END IF;
+END;
+$$;
 
 CREATE FUNCTION checkpoints_told(p_id bigint, p_by text, p_answer checkpoints_answer)
     RETURNS text
@@ -35,6 +49,7 @@ AS $$
 DECLARE
     v_answer checkpoints_answer;
 BEGIN
+    PERFORM checkpoints_check_named(ARRAY[p_by], 'who decides');
     SELECT * INTO v_answer
     FROM checkpoints_decide_v1(p_id, 'approve', p_by, p_groups, p_reason, p_value::text);
     RETURN checkpoints_told(p_id, p_by, v_answer);
@@ -49,6 +64,7 @@ AS $$
 DECLARE
     v_answer checkpoints_answer;
 BEGIN
+    PERFORM checkpoints_check_named(ARRAY[p_by], 'who decides');
     SELECT * INTO v_answer FROM checkpoints_decide_v1(p_id, 'reject', p_by, p_groups, p_reason, NULL);
     RETURN checkpoints_told(p_id, p_by, v_answer);
 END;
@@ -66,6 +82,8 @@ AS $$
 DECLARE
     v_answer checkpoints_answer;
 BEGIN
+    PERFORM checkpoints_check_named(ARRAY[p_by], 'who decides');
+    PERFORM checkpoints_check_named(p_to, 'who is to decide then');
     SELECT * INTO v_answer
     FROM checkpoints_escalate_v1(
         p_id, p_by, p_groups, p_to, p_reason, (extract(epoch FROM p_timeout) * 1000)::bigint

@@ -31,7 +31,15 @@ from flowstone.plugins.checkpoints import (
     reject,
 )
 from tests.application.conftest import AppOf, on_postgres
-from tests.application.stage import Heard, PostgresStage, Stage, drain, statuses, working
+from tests.application.stage import (
+    Heard,
+    PostgresStage,
+    Stage,
+    drain,
+    statuses,
+    steps,
+    working,
+)
 from tests.plugins.checkpoints.desk import Desk, Trade
 
 
@@ -101,6 +109,24 @@ class TestAsking:
             await app.run(odd)
         assert await list_approvals(app, is_open=None) == []
 
+    async def test_odd_texts_harm_nobody(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+
+        @p.asset
+        @approval()
+        def odd() -> NeedsApproval[str]:
+            return NeedsApproval("x", "a\0b\ud800" + "long" * 100_000)
+
+        app = await app_of(p)
+        with pytest.raises(RunWaiting):
+            await app.run(odd)
+        (it,) = await list_approvals(app)
+
+        assert "\0" not in it.message
+        assert len(it.message) < 20_000
+        decided = await reject(app, it.id, by="ann", reason="\0\ud800")
+        assert decided.reason.isprintable()
+
     async def test_none_is_a_value_that_can_be_held(self, app_of: AppOf) -> None:
         p = Pipeline("p")
 
@@ -168,7 +194,8 @@ class TestDeciding:
             "trade": "failed",
             "booked": "upstream_failed",
         }
-        assert desk.priced == 1, "no is no: it is not tried again"
+        trade = (await steps(app, run_id))["trade"]
+        assert (desk.priced, trade.attempt) == (1, 1), "no is no: it is not tried again"
 
     async def test_another_process_may_decide_and_the_run_ends(self, app_of: AppOf) -> None:
         desk = Desk()
@@ -195,7 +222,7 @@ class TestDeciding:
 
     @pytest.mark.parametrize(
         "given",
-        [{"by": ""}, {"by": "  "}, {"by": 7}, {"by": "ann", "groups": "risk"}],
+        [{"by": ""}, {"by": " "}, {"by": "a\0"}, {"by": 7}, {"by": "ann", "groups": "risk"}],
         ids=str,
     )
     async def test_who_decides_has_to_be_named(self, app_of: AppOf, given: Any) -> None:
@@ -498,6 +525,13 @@ class TestSql:
         assert sqlstate == "FS040"
         assert f"approval {it.id} was approved by cfo at" in str(message)
         assert refused("checkpoints_reject(%s + 1000, 'cfo')")[0] == "FS042"
+        for nobody in (
+            "checkpoints_approve(%s, ' ')",
+            "checkpoints_reject(%s, NULL)",
+            "checkpoints_escalate(%s, 'ann', '{}')",
+            "checkpoints_escalate(%s, 'ann', '{cfo,NULL}')",
+        ):
+            assert refused(nobody)[0] == "FS043"
 
     async def test_a_value_that_is_not_the_assets_fails_it(
         self, app_of: AppOf, pg: psycopg.Connection[Any]
