@@ -1,10 +1,11 @@
 """What keeps gates, and signals that came before theirs: the plugin's contract and records."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import ClassVar
 
 from flowstone.core.contracts.coordinator import Coordinator
@@ -13,6 +14,9 @@ from flowstone.core.json_value import JsonText
 
 FIRST_RETRY = timedelta(minutes=5)
 RETRY_FACTOR = 3
+
+
+NOT_CHECKED: Mapping[str, bool] = MappingProxyType({})
 
 
 class GateStatus(StrEnum):
@@ -46,11 +50,13 @@ class Answer(StrEnum):
     ALREADY_SIGNALED = "already_signaled"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    MISFIT = "misfit"
+    """The payload is not what ``on_signal`` takes."""
 
     @property
     def is_refusal(self) -> bool:
         """Whether the signal had no effect and never will."""
-        return self in (Answer.ALREADY_SIGNALED, Answer.EXPIRED, Answer.CANCELLED)
+        return self not in (Answer.ACCEPTED, Answer.REPEATED, Answer.KEPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +174,7 @@ class GateCoordinator(Coordinator, ABC):
         payload: JsonText,
         *,
         sender: JsonText | None = None,
-        is_checked: bool = False,
+        fits: Mapping[str, bool] = NOT_CHECKED,
     ) -> Answered:
         """
         Signal the gate of a token, or keep the signal for it.
@@ -176,7 +182,8 @@ class GateCoordinator(Coordinator, ABC):
         Args:
             payload: JSON text.
             sender: A JSON object that tells who it is.
-            is_checked: Whether the payload is known to be what ``on_signal`` takes.
+            fits: By asset, whether the payload is what its ``on_signal`` takes; where it is not, an
+                open gate answers so and stays open. For an asset that is not here nobody knows.
         """
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """Gates in memory: the rows lie with the application's store, beside its materializations."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
@@ -13,6 +13,7 @@ from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.json_value import JsonText, JsonValue
 from flowstone.core.status import Status
 from flowstone.plugins.signal_gate.coordinator import (
+    NOT_CHECKED,
     Answer,
     Answered,
     Gate,
@@ -131,7 +132,7 @@ class MemoryGates(GateCoordinator):
         payload: JsonText,
         *,
         sender: JsonText | None = None,
-        is_checked: bool = False,
+        fits: Mapping[str, bool] = NOT_CHECKED,
     ) -> Answered:
         now = self._now()
         row = self._rows.by_token.get(token)
@@ -142,9 +143,11 @@ class MemoryGates(GateCoordinator):
         match self._status(row):
             case GateStatus.WAITING if self._is_late(row, now) and not row.has_retry_left:
                 answer = Answer.EXPIRED
+            case GateStatus.WAITING if not fits.get(row.asset, True):
+                answer = Answer.MISFIT
             case GateStatus.WAITING:
                 row.status, row.signaled_at, row.ended_at = GateStatus.SIGNALED, now, now
-                row.payload, row.sender, row.is_checked = payload, sender, is_checked
+                row.payload, row.sender, row.is_checked = payload, sender, row.asset in fits
                 await self._store.wake(row.new.materialization_id, "null")
                 answer = Answer.ACCEPTED
             case GateStatus.SIGNALED:

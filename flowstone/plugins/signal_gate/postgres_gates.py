@@ -1,6 +1,6 @@
 """Gates in tables beside the engine's: one SQL function a verb, in ``sql/signal_gate``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from flowstone.core.contracts.host import Host
@@ -9,6 +9,7 @@ from flowstone.core.json_value import JsonText
 from flowstone.engine.rows import Row, milliseconds
 from flowstone.engine.store import PostgresStore
 from flowstone.plugins.signal_gate.coordinator import (
+    NOT_CHECKED,
     Answer,
     Answered,
     Gate,
@@ -64,11 +65,16 @@ class PostgresGates(GateCoordinator):
         payload: JsonText,
         *,
         sender: JsonText | None = None,
-        is_checked: bool = False,
+        fits: Mapping[str, bool] = NOT_CHECKED,
     ) -> Answered:
-        types = ("text", "text", "text", "boolean")
         (row,) = await self._store.call(
-            "signal_gate_signal_v1", types, token, payload, sender, is_checked
+            "signal_gate_signal_v1",
+            ("text", "text", "text", "text[]", "text[]"),
+            token,
+            payload,
+            sender,
+            [asset for asset, does in fits.items() if does],
+            [asset for asset, does in fits.items() if not does],
         )
         gate = None if row["id"] is None else _gate(row)
         return Answered(Answer(row["answer"]), gate)

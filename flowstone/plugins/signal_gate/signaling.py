@@ -1,7 +1,8 @@
 """How a signal is sent from Python: checked at the border, then left to the coordinator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from flowstone.core.asset import Asset
 from flowstone.core.contracts.host import Host
 from flowstone.core.errors import ValueNotReadableError
 from flowstone.core.json_value import JsonText, JsonValue
@@ -54,29 +55,42 @@ async def signal_text(
     app: Host, token: str, payload: JsonText, *, sender: JsonValue = None
 ) -> Answered:
     """Send a signal whose payload is JSON text already; raises as `signal` does."""
-    gates = app.coordinator(GateCoordinator)
-    gate = await gates.find(checked_token(token))
-    is_checked = False
-    if gate is not None and gate.is_open:
-        asset = app.definitions.find(gate.asset)
-        strategy = None if asset is None else asset.find_strategy(Gated)
-        if asset is not None and strategy is not None:
-            try:
-                strategy.payload_of(asset, payload, app.codec)
-            except ValueNotReadableError as error:
-                tell(app.telemetry, "refused", gate, reason=str(error))
-                raise PayloadRefusedError(token, f"at {error.path}: {error.why}") from error
-            is_checked = True
-    answered = await gates.signal(
-        token,
+    misfits = {name: _misfit(app, asset, payload) for name, asset in _gated(app)}
+    answered = await app.coordinator(GateCoordinator).signal(
+        checked_token(token),
         payload,
         sender=None if sender is None else app.codec.encode(sender),
-        is_checked=is_checked,
+        fits={name: misfit is None for name, misfit in misfits.items()},
     )
     _tell(app, token, answered)
+    if answered.answer is Answer.MISFIT and answered.gate is not None:
+        misfit = misfits[answered.gate.asset]
+        assert misfit is not None
+        raise PayloadRefusedError(token, f"at {misfit.path}: {misfit.why}") from misfit
     if answered.answer in _REFUSALS:
         raise _REFUSALS[answered.answer](token)
     return answered
+
+
+def _gated(app: Host) -> Iterator[tuple[str, Asset[..., object]]]:
+    """Yield the assets that wait for signals, by every name that a gate may know them by."""
+    for asset in app.definitions:
+        if asset.find_strategy(Gated) is not None:
+            for name in (asset.full_name, *asset.options.aliases):
+                yield name, asset
+
+
+def _misfit(
+    app: Host, asset: Asset[..., object], payload: JsonText
+) -> ValueNotReadableError | None:
+    """Return what is wrong with a payload for an asset."""
+    strategy = asset.find_strategy(Gated)
+    assert strategy is not None
+    try:
+        strategy.payload_of(asset, payload, app.codec)
+    except ValueNotReadableError as error:
+        return error
+    return None
 
 
 def _tell(app: Host, token: str, answered: Answered) -> None:
@@ -84,5 +98,5 @@ def _tell(app: Host, token: str, answered: Answered) -> None:
         tell(app.telemetry, "signal", answered.gate)
     elif answered.answer is Answer.KEPT:
         app.telemetry.execute("signal_gate.keep", {}, {"token_hash": token_hash(token)})
-    elif answered.answer in _REFUSALS and answered.gate is not None:
+    elif answered.answer.is_refusal and answered.gate is not None:
         tell(app.telemetry, "refused", answered.gate, reason=answered.answer.value)

@@ -1,18 +1,15 @@
 """What every keeper of gates has to do."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 
 from flowstone.core.application import FlowStone
 from flowstone.core.contract_version import check_implementation
-from flowstone.core.retention import Retention
 from flowstone.core.status import Status
 from flowstone.plugins.signal_gate.coordinator import (
     Answer,
-    Gate,
     GateCoordinator,
     GateStatus,
     NewGate,
@@ -24,14 +21,12 @@ from flowstone.plugins.signal_gate.errors import (
     TokenTakenError,
 )
 from flowstone.testing.conformance import answers
-from flowstone.testing.contracts.store_contract_pruning import prune
+from flowstone.testing.contracts.gate_contract_time import GateTimeContract
 from flowstone.testing.contracts.store_runs import (
     SmallRun,
     Worker,
     failed,
     handed_back,
-    new_run,
-    new_worker,
     row,
     waited,
 )
@@ -42,40 +37,8 @@ MOMENT = timedelta(seconds=20)
 """What a test may take by the store's clock."""
 
 
-class GateCoordinatorContract:
+class GateCoordinatorContract(GateTimeContract):
     """Subclass it with the fixtures ``app`` and ``advance``."""
-
-    @pytest.fixture
-    async def app(self) -> FlowStone:
-        """Give an open application that has the coordinator, over an empty store."""
-        raise NotImplementedError(f"{type(self).__name__} has to define the fixture `app`")
-
-    @pytest.fixture
-    def advance(self) -> Callable[[timedelta], Awaitable[None]]:
-        """Give what lets time pass in the application's store."""
-        raise NotImplementedError(f"{type(self).__name__} has to define the fixture `advance`")
-
-    @pytest.fixture
-    def gates(self, app: FlowStone) -> GateCoordinator:
-        """Give the coordinator itself."""
-        return app.coordinator(GateCoordinator)
-
-    @pytest.fixture
-    async def worker(self, app: FlowStone) -> Worker:
-        """Give a worker."""
-        return await new_worker(app.store)
-
-    @pytest.fixture
-    async def run(self, app: FlowStone, worker: Worker) -> SmallRun:
-        """Give a run of ``a`` and ``x``, which the worker owns."""
-        run = await new_run(app.store, {"a": [], "x": []})
-        self.claims = await worker.claim()
-        return run
-
-    def new(self, name: str = "a", token: str = "t", **given: object) -> NewGate:
-        """Return a gate of what the worker owns."""
-        claim = self.claims[name]
-        return NewGate(claim.id, claim.claim, token, **given)  # type: ignore[arg-type]
 
     def test_it_is_of_this_contract(self, gates: GateCoordinator) -> None:
         check_implementation(gates, GateCoordinator, subject="the coordinator")
@@ -190,7 +153,9 @@ class GateCoordinatorContract:
         await worker.settle(waited(self.claims["a"], "signal"))
         sender = '{"ip": "192.0.2.1", "headers": {"user-agent": "ecs"}}'
 
-        answered = await gates.signal("t", '{"b": 1.50, "a": "ü"}', sender=sender, is_checked=True)
+        answered = await gates.signal(
+            "t", '{"b": 1.50, "a": "ü"}', sender=sender, fits={"test.a": True}
+        )
 
         gate = answered.gate
         assert gate is not None
@@ -221,6 +186,21 @@ class GateCoordinatorContract:
         gate = await gates.find("t")
         assert gate is not None
         assert gate.payload == '{"a": 1, "b": [true, null]}'
+
+    async def test_what_does_not_fit_leaves_it_open(
+        self, gates: GateCoordinator, run: SmallRun
+    ) -> None:
+        await gates.create(self.new())
+
+        wrong = await gates.signal("t", "1", fits={"test.a": False, "test.b": True})
+
+        assert wrong.answer is Answer.MISFIT
+        assert wrong.gate is not None
+        assert (wrong.gate.is_open, wrong.gate.payload) == (True, None)
+        right = await gates.signal("t", "2", fits={"test.b": False})
+        assert right.gate is not None
+        assert (right.answer, right.gate.is_checked) == (Answer.ACCEPTED, False)
+        assert (await gates.signal("t", "2", fits={"test.a": False})).answer is Answer.REPEATED
 
     async def test_of_many_at_once_one_is_accepted(
         self, gates: GateCoordinator, run: SmallRun
@@ -273,63 +253,8 @@ class GateCoordinatorContract:
         )
         assert await gates.reopen(gate.id, claim) is None
 
-        assert (await gates.signal("t", "2", is_checked=True)).answer is Answer.ACCEPTED
+        assert (await gates.signal("t", "2", fits={"test.a": True})).answer is Answer.ACCEPTED
         assert await gates.reopen(gate.id, claim) is None
-
-    @answers(361)
-    async def test_its_time_is_up_at_its_deadline_and_not_before(
-        self,
-        gates: GateCoordinator,
-        run: SmallRun,
-        advance: Callable[[timedelta], Awaitable[None]],
-    ) -> None:
-        gate = await gates.create(self.new())
-        await advance(HOUR - MINUTE)
-        assert (await gates.time_out(gate.id)).is_open
-
-        await advance(MINUTE)
-        late = await gates.signal("t", "1")
-        over = await gates.time_out(gate.id)
-        again = await gates.time_out(gate.id)
-
-        assert late.answer is Answer.EXPIRED
-        assert (over.status, over.payload) == (GateStatus.TIMEOUT, None)
-        assert over.remaining == timedelta()
-        assert again.ended_at == over.ended_at is not None
-        assert (await gates.signal("t", "1")).answer is Answer.EXPIRED
-
-    @answers(362)
-    async def test_one_that_waits_on_does_so_for_longer_each_time(
-        self,
-        gates: GateCoordinator,
-        run: SmallRun,
-        advance: Callable[[timedelta], Awaitable[None]],
-    ) -> None:
-        gate = await gates.create(self.new(timeout_action=TimeoutAction.RETRY))
-        waits = [HOUR, *(minutes * MINUTE for minutes in (5, 15, 45))]
-        for retries, wait in enumerate(waits[:-1]):
-            await advance(wait)
-            gate = await gates.time_out(gate.id)
-            assert (gate.status, gate.timeout_retries) == (GateStatus.WAITING, retries + 1)
-            assert gate.remaining is not None
-            assert waits[retries + 1] - MOMENT < gate.remaining <= waits[retries + 1]
-            assert (await gates.time_out(gate.id)).timeout_retries == retries + 1
-
-        await advance(waits[-1])
-        assert (await gates.signal("t", "1")).answer is Answer.EXPIRED
-        assert (await gates.time_out(gate.id)).status is GateStatus.TIMEOUT
-
-    async def test_one_that_is_signaled_does_not_time_out(
-        self,
-        gates: GateCoordinator,
-        run: SmallRun,
-        advance: Callable[[timedelta], Awaitable[None]],
-    ) -> None:
-        gate = await gates.create(self.new())
-        await gates.signal("t", "1")
-        await advance(2 * HOUR)
-
-        assert (await gates.time_out(gate.id)).status is GateStatus.SIGNALED
 
     @answers(360)
     async def test_one_that_is_open_can_be_closed(
@@ -372,82 +297,3 @@ class GateCoordinatorContract:
         assert (await gates.get(gate.id)).status is GateStatus.CANCELLED
         assert await gates.waiting() == []
         assert (await gates.signal("t", "1")).answer is Answer.CANCELLED
-
-    @answers(364)
-    async def test_open_ones_are_listed_by_their_deadlines(
-        self, app: FlowStone, gates: GateCoordinator, run: SmallRun, worker: Worker
-    ) -> None:
-        more = await new_run(app.store, {"b": [], "c": []})
-        self.claims |= await worker.claim()
-        for name, timeout in (("a", 2 * HOUR), ("x", None), ("b", HOUR), ("c", 3 * HOUR)):
-            await gates.create(self.new(name, token=name, timeout=timeout))
-        await gates.signal("c", "1")
-
-        assert tokens(await gates.waiting()) == ["b", "a", "x"]
-        assert tokens(await gates.waiting(limit=1)) == ["b"]
-        assert tokens(await gates.waiting(asset="test.a")) == ["a"]
-        assert more["b"] in {it.materialization_id for it in await gates.waiting()}
-
-    @answers(365)
-    async def test_how_long_it_waited_stands_when_it_ends(
-        self,
-        gates: GateCoordinator,
-        run: SmallRun,
-        advance: Callable[[timedelta], Awaitable[None]],
-    ) -> None:
-        await gates.create(self.new())
-        await advance(timedelta(minutes=4))
-        await gates.signal("t", "1")
-        await advance(timedelta(minutes=30))
-
-        gate = await gates.find("t")
-        assert gate is not None
-        assert timedelta(minutes=4) <= gate.waited < timedelta(minutes=4) + MOMENT
-
-    async def test_what_attempts_have_failed_with_since_is_told(
-        self, gates: GateCoordinator, run: SmallRun, worker: Worker
-    ) -> None:
-        gate = await gates.create(self.new())
-        assert gate.failures == ()
-        await worker.settle(failed(self.claims["a"], '{"code": "signal_timeout"}'))
-
-        assert (await gates.get(gate.id)).failures == ("signal_timeout",)
-
-    async def test_a_kept_signal_goes_by_its_age(
-        self,
-        gates: GateCoordinator,
-        run: SmallRun,
-        advance: Callable[[timedelta], Awaitable[None]],
-    ) -> None:
-        for number in range(3):
-            await gates.signal(f"old {number}", "1")
-        await advance(2 * HOUR)
-        await gates.signal("t", "1")
-
-        assert [await gates.prune(HOUR, limit=2) for _ in range(3)] == [2, 1, 0]
-        assert (await gates.create(self.new())).status is GateStatus.SIGNALED
-        assert (await gates.create(self.new("x", token="old 1"))).is_open
-
-    async def test_it_goes_with_its_materialization(
-        self,
-        app: FlowStone,
-        gates: GateCoordinator,
-        run: SmallRun,
-        worker: Worker,
-        advance: Callable[[timedelta], Awaitable[None]],
-    ) -> None:
-        gate = await gates.create(self.new())
-        await worker.settle(failed(self.claims["a"]), failed(self.claims["x"]))
-        await advance(timedelta(days=10))
-
-        await prune(app.store, Retention("7d", failed="7d"))
-
-        assert await gates.find("t") is None
-        with pytest.raises(GateNotFoundError):
-            await gates.get(gate.id)
-
-
-def tokens(gates: "list[Gate] | tuple[Gate, ...] | object") -> list[str]:
-    """Return the tokens of gates, in order."""
-    assert isinstance(gates, list | tuple)
-    return [gate.token for gate in gates]

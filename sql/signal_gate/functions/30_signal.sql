@@ -6,14 +6,16 @@
 --   already_signaled  The gate, or what is kept, has another payload.
 --   expired           The gate's time was up.
 --   cancelled         Its materialization has ended, or somebody has closed the gate.
+--   misfit            The gate's asset is among p_misfitting: its on_signal takes something else.
 --
--- Of several at once one is accepted. Payloads are compared as JSON, not as text.
+-- Of several at once one is accepted. Of assets that are not among p_fitting either nobody knows what they take. Payloads are compared as JSON, not as text.
 -- Locks: the job, the materialization, the gate; of a token without a gate that token.
 CREATE FUNCTION signal_gate_signal_v1(
     p_token text,
     p_payload text DEFAULT 'null',
     p_sender text DEFAULT NULL,
-    p_is_checked boolean DEFAULT false
+    p_fitting text[] DEFAULT '{}',
+    p_misfitting text[] DEFAULT '{}'
 )
     RETURNS SETOF signal_gate_record
     LANGUAGE plpgsql
@@ -64,6 +66,8 @@ BEGIN
         AND NOT (v_gate.timeout_action = 'retry' AND v_gate.timeout_retries < v_gate.max_timeout_retries)
     THEN
         v_answer := 'expired';
+    ELSIF v_gate.status = 'waiting' AND v_gate.asset = ANY (p_misfitting) THEN
+        v_answer := 'misfit';
     ELSIF v_gate.status = 'waiting' THEN
         UPDATE signal_gate_gates g
         SET status = 'signaled',
@@ -71,7 +75,7 @@ BEGIN
             ended_at = clock_timestamp(),
             payload = coalesce(p_payload, 'null')::json,
             sender = p_sender::json,
-            is_checked = p_is_checked
+            is_checked = g.asset = ANY (p_fitting)
         WHERE g.id = v_gate.id
         RETURNING * INTO v_gate;
         PERFORM flowstone_wake_v1(v_gate.materialization_id, 'null');

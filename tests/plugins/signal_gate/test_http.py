@@ -231,10 +231,10 @@ async def test_it_can_be_mounted_anywhere(site: Site) -> None:
 async def test_a_database_that_is_away_is_worth_another_try(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(token: str) -> None:
+    async def away(*_: object, **__: object) -> None:
         raise DatabaseUnreachableError("the database cannot be reached")
 
-    monkeypatch.setattr(site.app.coordinator(GateCoordinator), "find", away)
+    monkeypatch.setattr(site.app.coordinator(GateCoordinator), "signal", away)
 
     status, headers, said = await site.post()
 
