@@ -226,6 +226,8 @@ class Strategy(ABC):
 
         Returns `Skipped` when there is no more to do, or `Snoozed` to be claimed again later. One
         that raises is claimed again; the asset's timeout and retry do not hold for it. Called again
-        with the same arguments when an attempt is lost. The default refuses.
+        with the same arguments when an attempt is lost. The default asks `inner`, or refuses.
         """
+        if self.inner is not None:
+            return await self.inner.assist(execution, arguments)
         raise FlowStoneError(f"{type(self).__qualname__} has no assistants")
