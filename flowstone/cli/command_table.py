@@ -107,6 +107,18 @@ COMMANDS: Mapping[str, Entry] = {
             signal="Send the signal of a gate.",
         ),
     ),
+    "scatter": Entry(
+        "Look at fan-outs: progress, failures, limits; retry and cancel.",
+        commands=_in(
+            "scatter_commands",
+            ls="List scatters, newest first.",
+            show="Show one: how far it is, its limits, what failed most.",
+            failures="List what items failed with, equal errors together.",
+            retry="Let the failed items of one that runs go again.",
+            set="Change concurrency, rate and threshold while it runs.",
+            cancel="Cancel one: no further item starts.",
+        ),
+    ),
     **_in("top_command", top="Watch queues, workers, what runs and what fails."),
     "asset": Entry(
         "Look at assets and their values.",

@@ -48,6 +48,10 @@ def test_the_page_about_routing_is_a_program_that_holds() -> None:
     assert "decision" in run("docs/routing.md")
 
 
+def test_the_page_about_scatters_that_run_is_a_program() -> None:
+    assert "slow_down" in run("docs/scatter-operations.md")
+
+
 async def test_the_job_of_that_page_pays_and_enqueues_with_its_settlement(
     dsn: str, pg: asyncpg.Connection
 ) -> None:
@@ -100,7 +104,12 @@ async def test_tasks_of_procrastinates_run_beside_us_and_on_our_workers(
     "line",
     [
         it
-        for page in ("docs/operating.md", "docs/jobs.md", "docs/approvals.md")
+        for page in (
+            "docs/operating.md",
+            "docs/jobs.md",
+            "docs/approvals.md",
+            "docs/scatter-operations.md",
+        )
         for block in blocks(page, "sh")
         for it in block.text.splitlines()
     ],

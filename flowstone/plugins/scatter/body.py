@@ -49,6 +49,8 @@ class Body:
         self._retry = retry
         self._normalizer = normalizer
         self._asset = asset
+        self.total: int | None = None
+        """How many items the scatter has, once all of them are read; its pump says it."""
 
     async def run(self, chunk_id: int, index: int, attempts: int, item: JsonText) -> ItemOutcome:
         """
@@ -58,14 +60,23 @@ class Body:
             CancelledError: The attempt was cancelled from outside.
         """
         try:
-            argument = self._decode(item, self._item_type)
+            argument = self.argument(index, item)
             value = await self._call(**{self._parameter: argument})
+            errors = self.errors_of(argument)
             if isinstance(value, Skip | Snooze | Cancel):
                 return self._special(chunk_id, index, attempts, value)
             text = self._encode(value, max_bytes=MAX_RESULT_BYTES)
         except Exception as error:
             return self.failed(chunk_id, index, attempts, error)
-        return ItemOutcome(chunk_id, index, attempts, ItemEvent.COMPLETED, text)
+        return ItemOutcome(chunk_id, index, attempts, ItemEvent.COMPLETED, text, errors=errors)
+
+    def argument(self, index: int, item: JsonText) -> object:
+        """Return what the function is given for an item."""
+        return self._decode(item, self._item_type)
+
+    def errors_of(self, argument: object) -> JsonText | None:
+        """Return errors that are kept beside the result, once the function has returned."""
+        return None
 
     def failed(
         self, chunk_id: int, index: int, attempts: int, raised: BaseException

@@ -15,7 +15,7 @@ Source: seed 004 §2.3, docs/scatter.md.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 from flowstone.core.contracts.coordinator import Coordinator
@@ -62,10 +62,6 @@ class ScatterCoordinator(Coordinator):
         """
 
     @abstractmethod
-    async def set_input(self, barrier_id: int, value: JsonText) -> JsonText:
-        """Keep what every item is given, unless something is kept, and return what is."""
-
-    @abstractmethod
     async def insert(
         self,
         barrier_id: int,
@@ -75,6 +71,7 @@ class ScatterCoordinator(Coordinator):
         claim: int | None = None,
         progress: JsonText | None = None,
         expected_total: int | None = None,
+        batched: Sequence[bytes] = (),
     ) -> Inserted:
         """
         Insert a page of items together with where reading goes on; known keys are folded.
@@ -84,10 +81,16 @@ class ScatterCoordinator(Coordinator):
         Args:
             closes: No further items come; without any the barrier ends at once.
             claim: Who reads, as in `feed`; None is anybody.
+            batched: Where the items are batches: hashes of the keys of what is in them, for
+                `known`.
 
         Raises:
             BarrierNotFoundError: There is none.
         """
+
+    @abstractmethod
+    async def known(self, barrier_id: int, hashes: Sequence[bytes]) -> Collection[bytes]:
+        """Return those of some hashes that belong to items in its batches."""
 
     @abstractmethod
     async def turn(self, turn: PumpTurn) -> Turned:

@@ -33,6 +33,7 @@ from flowstone.core.errors import DefinitionError, FlowStoneError
 from flowstone.core.rate import Rate
 from flowstone.core.results import Cancel, Skip, Snooze
 from flowstone.core.retry import Retry
+from flowstone.plugins.scatter.batching import Batched
 from flowstone.plugins.scatter.feeding import ItemRules
 from flowstone.plugins.scatter.options import Attempts, FailureMode, ScatterOptions
 from flowstone.plugins.scatter.results import Results, Scattered
@@ -52,10 +53,8 @@ Items: TypeAlias = (
     | Callable[..., Awaitable[Given[K]]]
     | Asset[..., Iterable[K]]
 )
-Gather: TypeAlias = (
-    Callable[Concatenate[Results[K, R], ...], Coroutine[Any, Any, G]]
-    | Callable[Concatenate[Results[K, R], ...], G]
-)
+AsyncGather: TypeAlias = Callable[Concatenate[Results[K, R], ...], Coroutine[Any, Any, G]]
+PlainGather: TypeAlias = Callable[Concatenate[Results[K, R], ...], G]
 
 
 class Options(TypedDict, total=False):
@@ -92,14 +91,25 @@ class Gathering(Protocol[K, R, G_co]):
     def __call__(
         self, function: Callable[Concatenate[K, P], R | Skip | Snooze | Cancel], /
     ) -> Definition[Concatenate[K, P], G_co, R]: ...
+    @overload
+    def __call__(
+        self, function: Batched[K, P, Coroutine[Any, Any, R | Skip | Snooze | Cancel]], /
+    ) -> Definition[P, G_co, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self, function: Batched[K, P, R | Skip | Snooze | Cancel], /
+    ) -> Definition[P, G_co, R]: ...
 
 
 class Counting(Protocol[K]):
     """What ``scatter(...)`` without ``gather`` gives: takes the function of one item."""
 
+    @overload
     def __call__(
         self, function: Callable[Concatenate[K, P], R], /
     ) -> Definition[Concatenate[K, P], Scattered, R]: ...
+    @overload
+    def __call__(self, function: Batched[K, P, R], /) -> Definition[P, Scattered, R]: ...
 
 
 @overload
@@ -107,7 +117,16 @@ def scatter(
     items: Items[S],
     *,
     select: Callable[[S], K],
-    gather: Gather[K, R, G],
+    gather: AsyncGather[K, R, G],
+    key: Callable[[K], object] | None = ...,
+    **options: Unpack[Options],
+) -> Gathering[K, R, G]: ...
+@overload
+def scatter(
+    items: Items[S],
+    *,
+    select: Callable[[S], K],
+    gather: PlainGather[K, R, G],
     key: Callable[[K], object] | None = ...,
     **options: Unpack[Options],
 ) -> Gathering[K, R, G]: ...
@@ -115,7 +134,15 @@ def scatter(
 def scatter(
     items: Items[K],
     *,
-    gather: Gather[K, R, G],
+    gather: AsyncGather[K, R, G],
+    key: Callable[[K], object] | None = ...,
+    **options: Unpack[Options],
+) -> Gathering[K, R, G]: ...
+@overload
+def scatter(
+    items: Items[K],
+    *,
+    gather: PlainGather[K, R, G],
     key: Callable[[K], object] | None = ...,
     **options: Unpack[Options],
 ) -> Gathering[K, R, G]: ...
@@ -177,13 +204,23 @@ def scatter(
     if gather is not None:
         phases["gather"] = Phase(gather, supplied=1)
 
-    def define(function: Callable[..., object]) -> Definition[..., object, object]:
+    def define(
+        function: Callable[..., object] | Batched[Any, ..., object],
+    ) -> Definition[..., object, object]:
+        batching = function.batching if isinstance(function, Batched) else None
+        own = dict(phases)
+        if batching is not None and callable(batching.input):
+            own["input"] = Phase(batching.input)
         return Definition(
-            function,
+            function.function if isinstance(function, Batched) else function,
             strategy=Scatter(
-                chosen, attempts.retry, ItemRules(select, key), gathers=gather is not None
+                chosen,
+                attempts.retry,
+                ItemRules(select, key),
+                gathers=gather is not None,
+                batching=batching,
             ),
-            phases=phases,
+            phases=own,
             supplied=1,
             value_type=None if gather is not None else Scattered,
             value_phase=None if gather is None else "gather",

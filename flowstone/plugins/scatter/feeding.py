@@ -14,6 +14,8 @@ from typing import Any
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.strategy import Execution
 from flowstone.core.json_value import JsonValue
+from flowstone.plugins.scatter.batched_pages import BatchedPages
+from flowstone.plugins.scatter.batching import Batching
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.records import (
     BarrierState,
@@ -36,7 +38,11 @@ class ItemRules:
     select: Callable[[object], object] | None = None
     key: Callable[[object], object] | None = None
 
-    def item(self, read: object, codec: Codec) -> NewItem:
+    def chosen(self, read: object) -> object:
+        """Return the item that is made of what was read."""
+        return read if self.select is None else self.select(read)
+
+    def stored(self, chosen: object, codec: Codec) -> NewItem:
         """
         Return the item to insert.
 
@@ -44,7 +50,6 @@ class ItemRules:
             InvalidItemKeyError: Its key is no JSON.
             ValueNotStorableError: The item cannot be kept.
         """
-        chosen = read if self.select is None else self.select(read)
         text = codec.encode(chosen)
         if type(chosen) is int and self.key is None:
             return NewItem.of(text, chosen)
@@ -53,7 +58,7 @@ class ItemRules:
 
     def page(self, read: Sequence[object], codec: Codec) -> list[NewItem]:
         """Return a page of items to insert."""
-        return [self.item(it, codec) for it in read]
+        return [self.stored(self.chosen(it), codec) for it in read]
 
 
 class Feeding:
@@ -66,12 +71,14 @@ class Feeding:
         rules: ItemRules,
         feed: Feed,
         told: Callable[[Inserted], None],
+        batching: Batching | None = None,
     ) -> None:
         self._execution = execution
         self._coordinator = coordinator
         self._rules = rules
         self._feed = feed
         self._told = told
+        self._batching = batching
 
     async def run(self) -> BarrierState:
         """
@@ -84,23 +91,43 @@ class Feeding:
         source: Any = await self._execution.call_phase("items")
         progress = None if self._feed.progress is None else json.loads(self._feed.progress)
         size, most = self._feed.options.batch_size, self._feed.options.max_batches
+        batched = None if self._batching is None else await self._batched(self._batching)
         async with self._execution.read_items(
             source, phase="items", progress=progress, page_size=size
         ) as pages:
             async for page in pages:
                 is_enough = most is not None and page.index + 1 >= most and bool(page.items)
-                inserted = await self._insert(
-                    self._rules.page(page.items, self._execution.codec),
-                    page.progress,
-                    closes=page.is_last or is_enough,
-                    expected_total=pages.total,
-                )
+                is_last = page.is_last or is_enough
+                if batched is None:
+                    inserted = await self._insert(
+                        self._rules.page(page.items, self._execution.codec),
+                        page.progress,
+                        closes=is_last,
+                        expected_total=pages.total,
+                    )
+                else:
+                    chosen = map(self._rules.chosen, page.items)
+                    full = await batched.page(chosen, page.progress, is_last=is_last)
+                    inserted = await self._insert(
+                        full.batches, full.progress, closes=is_last, batched=full.hashes
+                    )
                 if is_enough or inserted.is_superseded or inserted.state.is_terminal:
                     return inserted.state
                 # What runs shares the event loop with whoever reads.
                 await asyncio.sleep(0)
         # A reader that was resumed at its end has no further page.
-        return (await self._insert([], None, closes=True, expected_total=None)).state
+        return (await self._insert([], None, closes=True)).state
+
+    async def _batched(self, batching: Batching) -> BatchedPages:
+        barrier_id = self._execution.materialization_id
+        stored = await self._coordinator.status(barrier_id)
+        codec = self._execution.codec
+        return BatchedPages(
+            batching,
+            new_item=lambda chosen: self._rules.stored(chosen, codec),
+            known=lambda hashes: self._coordinator.known(barrier_id, hashes),
+            index=stored.total,
+        )
 
     async def _insert(
         self,
@@ -108,7 +135,8 @@ class Feeding:
         progress: Mapping[str, JsonValue] | None,
         *,
         closes: bool,
-        expected_total: int | None,
+        expected_total: int | None = None,
+        batched: Sequence[bytes] = (),
     ) -> Inserted:
         inserted = await self._coordinator.insert(
             self._execution.materialization_id,
@@ -117,6 +145,7 @@ class Feeding:
             claim=self._execution.claim,
             progress=None if progress is None else json.dumps(dict(progress)),
             expected_total=expected_total,
+            batched=batched,
         )
         self._told(inserted)
         return inserted

@@ -62,6 +62,7 @@ class Barrier:
     state: BarrierState = BarrierState.EXECUTING
     items: list[Item] = field(default_factory=list)
     by_hash: dict[bytes, Item] = field(default_factory=dict)
+    batched: set[bytes] = field(default_factory=set)
     chunks: dict[int, Chunk] = field(default_factory=dict)
     permits: dict[int, tuple[int, int, bool]] = field(default_factory=dict)
     completed: int = 0
@@ -71,7 +72,6 @@ class Barrier:
     last_chunk: int = 0
     is_closed: bool = False
     next_start: datetime | None = None
-    input: JsonText | None = None
     progress: JsonText | None = None
     expected_total: int | None = None
     fed_claim: int = 0

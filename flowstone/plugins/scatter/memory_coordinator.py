@@ -1,7 +1,7 @@
 """The coordinator of a store in memory, by the rules of ``sql/scatter/functions``."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from flowstone.core.contracts.host import Host
@@ -69,18 +69,12 @@ class MemoryScatter(ScatterCoordinator):
             new.asset,
             new.partition,
             new.options,
-            it.input,
+            new.input,
             new.is_batched,
             it.progress,
             it.is_closed,
             it.state,
         )
-
-    async def set_input(self, barrier_id: int, value: JsonText) -> JsonText:
-        it = self._barrier(barrier_id)
-        if it.input is None:
-            it.input = value
-        return it.input
 
     async def insert(
         self,
@@ -91,6 +85,7 @@ class MemoryScatter(ScatterCoordinator):
         claim: int | None = None,
         progress: JsonText | None = None,
         expected_total: int | None = None,
+        batched: Sequence[bytes] = (),
     ) -> Inserted:
         it = self._barrier(barrier_id)
         if claim is not None and claim < it.fed_claim:
@@ -103,11 +98,15 @@ class MemoryScatter(ScatterCoordinator):
                 item = Item(len(it.items), new.key_hash, new.key, new.item)
                 it.items.append(item)
                 it.by_hash[new.key_hash] = item
+        it.batched.update(batched)
         it.progress = it.progress if progress is None else progress
         it.expected_total = it.expected_total if expected_total is None else expected_total
         it.is_closed = closes
         await self._judge(it)
         return Inserted(len(it.items) - before, len(it.items), it.state)
+
+    async def known(self, barrier_id: int, hashes: Sequence[bytes]) -> Collection[bytes]:
+        return self._barrier(barrier_id).batched.intersection(hashes)
 
     async def turn(self, turn: PumpTurn) -> Turned:
         it = self._barrier(turn.barrier_id)
@@ -328,9 +327,10 @@ class MemoryScatter(ScatterCoordinator):
         permits = min(turn.wanted_permits, most - sum(granted for _, granted, _ in others))
         if any(is_short for _, _, is_short in others):
             permits = min(permits, max(1, share))
-        permits = max(permits, turn.running, 0)
+        permits = max(permits, 0)
         is_short = permits < min(turn.wanted_permits, share)
-        it.permits[turn.pump_id] = (turn.claim, permits, is_short)
+        # What runs counts against the others; the pump itself begins nothing above its permits.
+        it.permits[turn.pump_id] = (turn.claim, max(permits, turn.running), is_short)
         return permits
 
     def _next_items(

@@ -6,7 +6,10 @@ from flowstone.core.contracts.tables import Tables
 from flowstone.engine.statements import sql_root
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.memory_coordinator import MemoryScatter
+from flowstone.plugins.scatter.memory_operations import MemoryScatterOperations
+from flowstone.plugins.scatter.operations import ScatterOperations
 from flowstone.plugins.scatter.postgres_coordinator import PostgresScatter
+from flowstone.plugins.scatter.postgres_operations import PostgresScatterOperations
 from flowstone.plugins.scatter.telemetry import EVENTS
 
 GOES = "goes with the materialization that scatters, by retention (runs, failed)"
@@ -15,6 +18,7 @@ BOUNDS = {
     "scatter_barriers": GOES,
     "scatter_feeds": GOES,
     "scatter_items": GOES,
+    "scatter_batched_keys": GOES,
     "scatter_chunks": "a few rows for each pump that runs, and for items to be tried again; none "
     "of a scatter that has ended",
     "scatter_pumps": "one row for each pump that runs",
@@ -30,6 +34,9 @@ class ScatterPlugin(Plugin):
         """Bring the coordinators, the tables and the events."""
         registries.coordinators.register(
             ScatterCoordinator, memory=MemoryScatter, durable=PostgresScatter
+        )
+        registries.coordinators.register(
+            ScatterOperations, memory=MemoryScatterOperations, durable=PostgresScatterOperations
         )
         registries.tables.register(
             "scatter", Tables(sql_root() / "scatter" / "revisions", bounds=BOUNDS)

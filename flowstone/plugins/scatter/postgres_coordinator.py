@@ -1,7 +1,7 @@
 """The coordinator on Postgres: one SQL function for each verb; see ``sql/scatter``."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -32,10 +32,10 @@ from flowstone.plugins.scatter.records import (
 
 CREATE_TYPES = (
     "bigint", "bigint", "text", "text", "text", "integer", "integer", "bigint", "double precision",
-    "text", "boolean", "text", "integer",
+    "text", "boolean", "text", "text", "integer",
 )  # fmt: skip
 INSERT_TYPES = (
-    "bigint", "integer", "bytea[]", "text[]", "text[]", "text", "bigint", "boolean",
+    "bigint", "integer", "bytea[]", "text[]", "text[]", "text", "bigint", "boolean", "bytea[]",
 )  # fmt: skip
 TURN_TYPES = (
     "bigint", "bigint", "integer", "bigint[]", "integer[]", "smallint[]", "smallint[]", "text[]",
@@ -71,6 +71,7 @@ class PostgresScatter(ScatterCoordinator):
             options.failure_threshold,
             options.failure_mode,
             barrier.is_batched,
+            barrier.input,
             options.queue,
             options.priority,
         )
@@ -94,14 +95,6 @@ class PostgresScatter(ScatterCoordinator):
             BarrierState(row["status"]),
         )
 
-    async def set_input(self, barrier_id: int, value: JsonText) -> JsonText:
-        kept: JsonText | None = await self._store.call_value(
-            "scatter_set_input_v1", ("bigint", "text"), barrier_id, value
-        )
-        if kept is None:
-            raise BarrierNotFoundError(barrier_id)
-        return kept
-
     async def insert(
         self,
         barrier_id: int,
@@ -111,6 +104,7 @@ class PostgresScatter(ScatterCoordinator):
         claim: int | None = None,
         progress: JsonText | None = None,
         expected_total: int | None = None,
+        batched: Sequence[bytes] = (),
     ) -> Inserted:
         found = await self._store.call(
             "scatter_insert_v1",
@@ -123,11 +117,18 @@ class PostgresScatter(ScatterCoordinator):
             progress,
             expected_total,
             closes,
+            batched or None,
         )
         status, count, total = _only(found, barrier_id).values()
         if status == "superseded":
             return Inserted(0, total, BarrierState.EXECUTING, is_superseded=True)
         return Inserted(count, total, BarrierState(status))
+
+    async def known(self, barrier_id: int, hashes: Sequence[bytes]) -> Collection[bytes]:
+        found = await self._store.call(
+            "scatter_known_v1", ("bigint", "bytea[]"), barrier_id, hashes
+        )
+        return {row["key_hash"] for row in found}
 
     async def turn(self, turn: PumpTurn) -> Turned:
         found = await self._store.call(

@@ -29,6 +29,7 @@ from flowstone.plugins.scatter.pump_place import (
     AHEAD_SECONDS,
     CHUNK_ITEMS,
     HALF,
+    HEAR_SECONDS,
     LANES,
     LOOK_SECONDS,
     PATIENCE_SECONDS,
@@ -71,9 +72,9 @@ class Pump:
         self._permits = 0
         self._ahead = min(HALF, place.max_concurrent or HALF)
         self._turns = 0
+        self._turned_at = 0.0
         self._asked = 0
         self._hungry = True
-        self._look_at = 0.0
         self._idle_since = 0.0
         self._slice_ends = 0.0
         self._yield_until = 0.0
@@ -134,7 +135,9 @@ class Pump:
         room = self._room(now)
         if self._turns == 0:
             is_starved = room > 0 and len(self._queue) <= self._ahead // 2
-            return is_starved or (finished > 0 and self._is_ripe(finished, now))
+            is_ripe = finished > 0 and self._is_ripe(finished, now)
+            # Of slow items alone it would never hear that limits were changed.
+            return is_starved or is_ripe or now >= self._turned_at + HEAR_SECONDS
         return finished >= HALF or room >= HALF
 
     def _is_ripe(self, finished: int, now: float) -> bool:
@@ -150,8 +153,7 @@ class Pump:
         return min(CHUNK_ITEMS, self._allowed() + self._ahead - held)
 
     def _allowed(self) -> int:
-        if self._place.max_concurrent is None:
-            return self._place.most_at_once
+        # Also of one without a limit: it may be given one while it runs.
         return min(self._permits, self._place.most_at_once)
 
     async def _turn(self, *, begins: bool = False) -> None:
@@ -162,6 +164,7 @@ class Pump:
         asks = now >= self._slice_ends
         self._slice_ends = now + SLICE_SECONDS if asks else self._slice_ends
         self._turns += 1
+        self._turned_at = now
         self._asked += want
         try:
             turned = await self._coordinator.turn(
@@ -209,6 +212,7 @@ class Pump:
             self._stop_items()
             return
         self._permits = turned.permits
+        self._body.total = turned.total if turned.is_closed else None
         handed = turned.handed
         if handed.indexes:
             self._queue_up(turned, now)

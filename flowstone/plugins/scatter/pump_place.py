@@ -30,6 +30,9 @@ SLICE_SECONDS = 0.5
 LOOK_SECONDS = 0.2
 """How often a pump looks for items when it has none and nobody can tell it."""
 
+HEAR_SECONDS = 1.0
+"""How late a pump that is busy hears of changed limits."""
+
 PATIENCE_SECONDS = 2.0
 """A pump without anything to do for longer than this gives its place up."""
 

@@ -83,6 +83,7 @@ class NewBarrier:
         asset: Its full name.
         partition: Its encoded partition.
         is_batched: Whether its items are batches.
+        input: JSON text of what all batches share.
     """
 
     id: int
@@ -91,6 +92,7 @@ class NewBarrier:
     partition: str
     options: ScatterOptions
     is_batched: bool = False
+    input: JsonText | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ class Feed:
 
     Attributes:
         progress: JSON text of where reading goes on; None from the beginning.
-        input: JSON text of what every item is given; None is nothing.
+        input: JSON text of what all batches share; None is nothing.
         is_closed: All of them are read.
     """
 

@@ -14,6 +14,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -36,6 +37,8 @@ from flowstone.core.outcome import (
 )
 from flowstone.core.retry import Retry
 from flowstone.core.telemetry import listens
+from flowstone.plugins.scatter.batch_body import BatchBody, BatchTypes
+from flowstone.plugins.scatter.batching import Batching
 from flowstone.plugins.scatter.body import Body
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.errors import (
@@ -82,12 +85,14 @@ class Scatter(Strategy):
         retry: When an item is tried again.
         rules: What becomes of what is read.
         gathers: Whether there is a function that gathers.
+        batching: How items are put together; None: the function is given one by one.
     """
 
     options: ScatterOptions
     retry: Retry
     rules: ItemRules
     gathers: bool
+    batching: Batching | None = None
 
     plugin: ClassVar[str | None] = "scatter"
 
@@ -104,6 +109,8 @@ class Scatter(Strategy):
             execution.asset.full_name,
             execution.partition,
             self.options,
+            is_batched=self.batching is not None,
+            input=await self._input(execution, coordinator),
         )
         if await coordinator.create(barrier):
             execution.telemetry.execute("scatter.start", {}, facts_of(execution))
@@ -112,6 +119,20 @@ class Scatter(Strategy):
             if status.state.is_terminal:
                 return await self._ended(execution, coordinator, status)
         return _waiting()
+
+    async def _input(
+        self, execution: Execution, coordinator: ScatterCoordinator
+    ) -> JsonText | None:
+        """Return what all batches share; a scatter that was begun before has it already."""
+        if self.batching is None or self.batching.input is None:
+            return None
+        with suppress(BarrierNotFoundError):
+            await coordinator.status(execution.materialization_id)
+            return None
+        value = self.batching.input
+        if callable(value):
+            value = await execution.call_phase("input")
+        return execution.codec.encode(value)
 
     async def resume(self, execution: Execution, wake: Wake) -> Outcome:
         """Gather, or fail as the barrier has."""
@@ -160,7 +181,7 @@ class Scatter(Strategy):
         self, execution: Execution, coordinator: ScatterCoordinator, feed: Feed, *, feeds: bool
     ) -> Outcome:
         feeding: asyncio.Task[None] | None = None
-        body = await self._body(execution)
+        body = await self._body(execution, feed)
         assert execution.assistant_id is not None
         asset = execution.asset
         place = PumpPlace(
@@ -210,10 +231,13 @@ class Scatter(Strategy):
         def tell(inserted: Inserted) -> None:
             measured = {"count": inserted.count, "total": inserted.total}
             execution.telemetry.execute("scatter.insert", measured, facts)
+            if self.batching is not None and inserted.count:
+                created = {"batch_count": float(inserted.count)}
+                execution.telemetry.execute("scatter.batch_create", created, facts)
             told(inserted)
 
         try:
-            await Feeding(execution, coordinator, self.rules, feed, tell).run()
+            await Feeding(execution, coordinator, self.rules, feed, tell, self.batching).run()
         except DatabaseError:
             raise
         except Exception as raised:
@@ -227,9 +251,22 @@ class Scatter(Strategy):
             await coordinator.end(execution.materialization_id, BarrierState.FAILED, error=record)
             told(Inserted(0, 0, BarrierState.FAILED))
 
-    async def _body(self, execution: Execution) -> Body:
+    async def _body(self, execution: Execution, feed: Feed) -> Body:
         asset = execution.asset
         (parameter, item_type), *_ = asset.signature.supplied_types.items()
+        if self.batching is not None:
+            return BatchBody(
+                await execution.prepare(),
+                parameter=parameter,
+                batch_types=BatchTypes.of(item_type),
+                input=feed.input,
+                collects_errors=self.batching.collects_errors,
+                codec=execution.codec,
+                retry=self.retry,
+                normalizer=execution.normalizer,
+                telemetry=execution.telemetry,
+                facts=facts_of(execution),
+            )
         return Body(
             await execution.prepare(),
             parameter=parameter,
@@ -255,11 +292,12 @@ class Scatter(Strategy):
             return Stored(Scattered(status.total, status.completed, status.failed))
         execution.telemetry.execute("scatter.gather_ready", {}, facts)
         asset = execution.asset
+        item_type = next(iter(asset.signature.supplied_types.values()))
         results: Results[object, object] = Results(
             coordinator,
             status,
             execution.codec,
-            item_type=next(iter(asset.signature.supplied_types.values())),
+            item_type=item_type if self.batching is None else BatchTypes.of(item_type).items,
             value_type=asset.signature.value_type,
         )
         (parameter, *_) = asset.phase_signatures["gather"].supplied

@@ -14,6 +14,22 @@ EVENTS = (
     EventSpec("scatter.failed", ("completed", "failed"), BARRIER, "A scatter failed"),
     EventSpec("scatter.cancel", (), BARRIER, "A scatter was cancelled, as its pump has seen"),
     EventSpec("scatter.gather_ready", (), BARRIER, "The results of a scatter are gathered now"),
+    EventSpec("scatter.batch_create", ("batch_count",), BARRIER, "Batches were inserted"),
+    EventSpec(
+        "scatter.batch_start", ("item_count",), (*BARRIER, "batch_index"), "A batch is begun"
+    ),
+    EventSpec(
+        "scatter.batch_complete",
+        ("duration", "item_count"),
+        (*BARRIER, "batch_index"),
+        "A batch was run, and has a result",
+    ),
+    EventSpec(
+        "scatter.batch_fail",
+        ("duration", "item_count"),
+        (*BARRIER, "batch_index", "error"),
+        "An attempt at a batch failed",
+    ),
     EventSpec(
         "scatter.instance_complete", (), (*BARRIER, "index"), "An item was run, and has a result"
     ),

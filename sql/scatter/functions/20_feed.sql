@@ -13,6 +13,7 @@ CREATE FUNCTION scatter_create_v1(
     p_failure_threshold double precision,
     p_failure_mode text,
     p_is_batched boolean,
+    p_input text,
     p_queue text,
     p_priority integer
 )
@@ -21,8 +22,8 @@ CREATE FUNCTION scatter_create_v1(
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    INSERT INTO scatter_feeds (materialization_id, asset, partition, options, is_batched)
-    VALUES (p_barrier, p_asset, p_partition, p_options::json, p_is_batched)
+    INSERT INTO scatter_feeds (materialization_id, asset, partition, options, is_batched, input)
+    VALUES (p_barrier, p_asset, p_partition, p_options::json, p_is_batched, p_input::json)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RETURN false;
@@ -68,19 +69,9 @@ BEGIN
 END;
 $$;
 
--- Keep what all items of a scatter are given; what is there stays. Returns what is there then.
-CREATE FUNCTION scatter_set_input_v1(p_barrier bigint, p_input text)
-    RETURNS text
-    LANGUAGE sql
-    SET search_path FROM CURRENT
-AS $$
-    UPDATE scatter_feeds f SET input = coalesce(f.input, p_input::json)
-    WHERE f.materialization_id = p_barrier
-    RETURNING f.input::text;
-$$;
-
 -- Insert a page of items, with where reading stands after it; duplicates of what is there are folded.
 --
+-- p_batched: where they are batches, the hashes of the keys of what is in them; else null.
 -- p_claim: who reads; null is anybody. Nothing is written when a later claim reads (status 'superseded') or
 -- when the barrier has ended. p_closes: no further page comes. Locks: the feed, then the barrier, last.
 CREATE FUNCTION scatter_insert_v1(
@@ -91,7 +82,8 @@ CREATE FUNCTION scatter_insert_v1(
     p_items text[],
     p_progress text,
     p_expected_total bigint,
-    p_closes boolean
+    p_closes boolean,
+    p_batched bytea[]
 )
     RETURNS TABLE (status text, inserted integer, total integer)
     LANGUAGE plpgsql
@@ -130,6 +122,11 @@ BEGIN
         FROM unnest(p_hashes, p_keys, p_items) WITH ORDINALITY AS it(hash, key, item, place)
         ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS v_inserted = ROW_COUNT;
+    END IF;
+    IF p_batched IS NOT NULL THEN
+        INSERT INTO scatter_batched_keys (materialization_id, key_hash)
+        SELECT p_barrier, hash FROM unnest(p_batched) AS hash
+        ON CONFLICT DO NOTHING;
     END IF;
     UPDATE scatter_feeds f
     SET next_index = f.next_index + v_count,

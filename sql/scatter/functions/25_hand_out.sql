@@ -179,9 +179,10 @@ BEGIN
     IF v_short THEN
         v_permits := least(v_permits, greatest(1, p_most / (v_others + 1)));
     END IF;
-    v_permits := greatest(v_permits, p_running, 0);
+    v_permits := greatest(v_permits, 0);
     INSERT INTO scatter_pumps AS s (materialization_id, pump_id, pump_claim, permits, is_short)
-    VALUES (p_barrier, p_pump, p_claim, v_permits, v_permits < least(p_wanted, p_most / (v_others + 1)))
+    -- What runs counts against the others; the pump itself begins nothing above its permits.
+    VALUES (p_barrier, p_pump, p_claim, greatest(v_permits, p_running), v_permits < least(p_wanted, p_most / (v_others + 1)))
     ON CONFLICT (materialization_id, pump_id) DO UPDATE
     SET pump_claim = excluded.pump_claim, permits = excluded.permits, is_short = excluded.is_short;
     RETURN v_permits;

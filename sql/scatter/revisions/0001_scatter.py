@@ -14,6 +14,7 @@ TABLES = (
     "scatter_items",
     "scatter_chunks",
     "scatter_pumps",
+    "scatter_batched_keys",
 )
 
 
