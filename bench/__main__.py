@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import assets, gates, growth, jobs
+from bench import assets, gates, growth, jobs, scatter
 from bench.report import Ratio, save, summarize, to_document, to_table
 from bench.runner import Contestant, run_rounds
 from bench.server import embedded_server, require_durable
@@ -31,6 +31,7 @@ BENCHMARKS = {
     # Each of its figures is a median over turns that alternate with their reference.
     "growth": Benchmark(lambda quick: growth.contestants(quick=quick), growth.RATIOS, rounds=1),
     "jobs": Benchmark(lambda quick: jobs.contestants(quick=quick), jobs.RATIOS),
+    "scatter": Benchmark(lambda quick: scatter.contestants(quick=quick), scatter.RATIOS),
 }
 
 
@@ -41,9 +42,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small numbers: does it run at all?")
     parser.add_argument("--json", action="store_true", help="print one JSON object, no table")
     parser.add_argument("--save", action="store_true", help="keep the object in bench/results/")
-    parser.add_argument(
-        "--rounds", type=_positive, help="repeats (assets, jobs: 3; gates, growth: 1)"
-    )
+    parser.add_argument("--rounds", type=_positive, help="repeats (gates, growth: 1; others: 3)")
     parser.add_argument(
         "--only", action="append", metavar="SYSTEM", help="leave the other systems out; repeatable"
     )
