@@ -77,7 +77,8 @@ def demo_command(settings: Settings, fresh: bool, page: Path | None, psql: bool)
     """
     Examine this Python environment: is it intact, and what would surprise you?
 
-    Ten assets read every installed distribution, check every file against its recorded hash, draw
+    Ten assets read every installed distribution, check every file against its recorded hash (each
+    file is an item of a scatter), draw
     the graph of requirements, sort licenses, find what is large and what belongs to nobody. A
     `flowstone worker` computes them on an embedded Postgres (or on --dsn, in a schema of their
     own). Both end with the demo; the data is kept, and what is fresh is reused the next time.
@@ -109,7 +110,8 @@ class _Demo:
             signal.SIGHUP, lambda: os.kill(os.getpid(), signal.SIGTERM)
         )
         try:
-            with self.folder.database(self.settings) as database:
+            tables = FlowStone([pipeline.environment]).tables
+            with self.folder.database(self.settings, tables) as database:
                 async with FlowStone(
                     [pipeline.environment], dsn=database.dsn, schema=database.schema
                 ) as app:
@@ -251,7 +253,8 @@ def _open_psql(settings: Settings, folder: DemoFolder) -> ExitCode:
     from flowstone.engine.embedded_cluster import bin_folder
     from flowstone.engine.statements import search_path
 
-    with folder.database(settings) as database:
+    tables = FlowStone([pipeline.environment]).tables
+    with folder.database(settings, tables) as database:
         program = shutil.which("psql") if not database.is_embedded else None
         dsn = with_search_path(normalize(database.dsn), search_path(database.schema))
         # Ctrl-C ends a statement in psql, and nothing else.

@@ -8,7 +8,7 @@ further with the ordinary commands.
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,12 @@ from flowstone.cli.database import DEFAULT_SCHEMA, Database
 from flowstone.cli.exit_codes import ExitCode
 from flowstone.cli.output import note
 from flowstone.cli.settings import Settings
+from flowstone.core.contracts.tables import Tables
 from flowstone.core.errors import DatabaseError
 from flowstone.engine.embedded import EmbeddedPostgres, default_path
 from flowstone.engine.embedded_cluster import Cluster, cache_folder, private_folder
 from flowstone.engine.revisions import SchemaState
-from flowstone.engine.schema import migrate, status
+from flowstone.engine.schema import migrate, statuses
 from flowstone.engine.statements import digest
 
 APP = "flowstone.cli.demo.pipeline:environment"
@@ -80,15 +81,18 @@ class DemoFolder:
         return default_path(str(self.path))
 
     @contextmanager
-    def database(self, settings: Settings) -> Iterator[Database]:
+    def database(self, settings: Settings, tables: Mapping[str, Tables]) -> Iterator[Database]:
         """
         Have the database run, with its tables: the one of ``--dsn``, or the folder's own.
 
         The environment's DSN does not count: nobody expects a demo in the database of their work.
+
+        Args:
+            tables: Of the plugins that the demo uses.
         """
         if settings.dsn is not None:
             schema = settings.schema or GUEST_SCHEMA
-            _bring_up_to_date(settings.dsn, schema)
+            _bring_up_to_date(settings.dsn, schema, tables)
             note(settings, f"Postgres: the one you gave, in its schema {schema}")
             yield Database(settings.dsn, schema)
             return
@@ -102,7 +106,7 @@ class DemoFolder:
         try:
             try:
                 server.start()
-                _bring_up_to_date(server.dsn(), schema)
+                _bring_up_to_date(server.dsn(), schema, tables)
             except DatabaseError as error:
                 advice = "flowstone demo --fresh starts over with a new one"
                 raise type(error)(f"{error}\n{advice}") from error
@@ -164,6 +168,7 @@ class DemoFolder:
                     cluster.stop(immediately=False)
 
 
-def _bring_up_to_date(dsn: str, schema: str) -> None:
-    if status(dsn, schema).state is not SchemaState.UP_TO_DATE:
-        migrate(dsn, schema)
+def _bring_up_to_date(dsn: str, schema: str, tables: Mapping[str, Tables]) -> None:
+    found = statuses(dsn, schema, tables=tables)
+    if any(it.state is not SchemaState.UP_TO_DATE for it in found):
+        migrate(dsn, schema, tables=tables)

@@ -12,9 +12,12 @@ The pipeline ``environment``: what is installed here, is it intact, and what wou
                    └─▶ licenses ────────────────────────────▶ report
 
 Dashed edges are optional: where nothing can be said the asset is skipped, and the report is made
-without it. The partition is ``environment.fingerprint()``: what was found out is reused until the
-environment changes.
+without it. ``verified`` is a scatter over every recorded file, tens of thousands of items. The
+partition is ``environment.fingerprint()``: what was found out is reused until the environment
+changes.
 """
+
+from collections.abc import Iterator
 
 from flowstone import Context, Dep, Pipeline, Retry, Skip
 from flowstone.cli.demo.affected import affected_by
@@ -39,7 +42,14 @@ from flowstone.cli.demo.records import (
 from flowstone.cli.demo.sizes import weigh
 from flowstone.cli.demo.startup import measure_startup
 from flowstone.cli.demo.unowned_files import find_unowned
-from flowstone.cli.demo.verification import verify
+from flowstone.cli.demo.verification import (
+    FileState,
+    FileToCheck,
+    Verifying,
+    check,
+    files_to_check,
+)
+from flowstone.plugins.scatter import Results, scatter
 
 environment = Pipeline("environment", timeout="5m", tags=["demo"], owner="flowstone")
 
@@ -60,10 +70,26 @@ def files(distributions: Installed = Dep(distributions)) -> Inventory:
     return inventory(distributions.distributions)
 
 
+def each_file(files: Inventory = Dep(files)) -> Iterator[FileToCheck]:
+    """Every recorded file, one by one: the items of `verified`."""
+    return files_to_check(files.recorded)
+
+
+async def verification(
+    results: Results[FileToCheck, FileState], files: Inventory = Dep(files)
+) -> Verification:
+    """How all files stand together: what `verified` is."""
+    verifying = Verifying()
+    async for it in results:
+        verifying.add(it.item, it.value)
+    return verifying.verification(files.recorded)
+
+
 @environment.asset(tags=["heavy"])
-def verified(files: Inventory = Dep(files)) -> Verification:
+@scatter(each_file, gather=verification)
+def verified(file: FileToCheck) -> FileState:
     """Every recorded file, read and compared with its recorded hash."""
-    return verify(files.recorded)
+    return check(file)
 
 
 @environment.asset

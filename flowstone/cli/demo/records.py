@@ -170,7 +170,7 @@ class Verification:
         shared: Files that several distributions claim, the first few: path -> claimants.
         malformed: Lines of RECORD that make no sense, the first few: ``"owner: line"``.
         hashed_bytes: Read from the disk and hashed.
-        took_ms: Wall-clock milliseconds.
+        took_ms: Milliseconds that files took, one added to the other; several are read at once.
         checked_at: ISO 8601, UTC.
     """
 

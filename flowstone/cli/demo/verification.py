@@ -1,8 +1,8 @@
 """
 Each recorded file beside its recorded hash: the heavy part, reading everything that is installed.
 
-Hashing releases the interpreter's lock, so a few threads keep as many cores busy. A file of another
-size than recorded is changed without being read. Nothing but regular files is opened.
+Every file is an item of a scatter, checked by itself. A file of another size than recorded is
+changed without being read. Nothing but regular files is opened.
 """
 
 import base64
@@ -13,10 +13,8 @@ import stat
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
-from typing import NamedTuple
 
 from flowstone.cli.demo.file_names import to_name
 from flowstone.cli.demo.recorded_files import shared_files
@@ -25,60 +23,63 @@ from flowstone.cli.demo.records import Finding, RecordedFiles, Tally, Verificati
 MOST_FINDINGS = 500
 """Findings that are kept: an environment that was deleted has tens of thousands."""
 
-_BATCH = 64
 _ALGORITHMS = {
     name for name in hashlib.algorithms_guaranteed if not name.startswith("shake")
 }  # a shake digest has no length of its own
 
 
-class _Check(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FileToCheck:
+    """
+    One recorded file: an item of the scatter that checks all of them.
+
+    Attributes:
+        site: The site folder of its owner.
+        path: As recorded, from there.
+        digest: As in `records.Folder`.
+    """
+
     owner: str
-    recorded_path: str
+    site: str
     path: str
     digest: str
     recorded_size: int
 
 
-class _Result(NamedTuple):
-    owner: str
-    recorded_path: str
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """
+    What one file is beside its record: ok, changed, missing, unreadable or unhashed.
+
+    Attributes:
+        detail: What differs.
+        took_us: Microseconds that it took to tell.
+    """
+
     state: str
     detail: str
     hashed_bytes: int
+    took_us: int
 
 
-def verify(recorded: Sequence[RecordedFiles], *, threads: int | None = None) -> Verification:
-    """
-    Check every recorded file.
+def files_to_check(recorded: Iterable[RecordedFiles]) -> Iterator[FileToCheck]:
+    """Every recorded file, one by one."""
+    for files in recorded:
+        for folder in files.folders:
+            columns = zip(folder.names, folder.digests, folder.recorded_sizes, strict=True)
+            for name, digest, size in columns:
+                path = posixpath.join(folder.path, name)
+                yield FileToCheck(files.owner, files.site, path, digest, size)
 
-    Args:
-        threads: As many as there are processors, and at most 8, unless given.
-    """
+
+def check(file: FileToCheck) -> FileState:
+    """Read one file and compare it."""
     started = time.perf_counter()
-    checked_at = datetime.now(UTC).isoformat(timespec="seconds")
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    findings: list[Finding] = []
-    hashed_bytes = 0
-    with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
-        for results in pool.map(_check_all, _batches(_checks(recorded))):
-            for result in results:
-                counts[result.owner][result.state] += 1
-                hashed_bytes += result.hashed_bytes
-                if result.state in {"changed", "missing", "unreadable"}:
-                    findings.append(
-                        Finding(result.owner, result.recorded_path, result.state, result.detail)
-                    )
-    tallies = {owner: _tally(count) for owner, count in counts.items()}
-    return Verification(
-        total=_tally(sum(counts.values(), Counter())),
-        tallies=tallies,
-        findings=tuple(findings[:MOST_FINDINGS]),
-        shared=shared_files(recorded),
-        malformed=tuple(f"{each.owner}: {line}" for each in recorded for line in each.malformed),
-        hashed_bytes=hashed_bytes,
-        took_ms=round((time.perf_counter() - started) * 1000),
-        checked_at=checked_at,
-    )
+    folder, name = posixpath.split(file.path)
+    parent = os.path.normpath(os.path.join(to_name(file.site), to_name(folder)))
+    path = os.path.join(parent, to_name(name))
+    state, detail, hashed_bytes = check_file(path, file.digest, file.recorded_size)
+    return FileState(state, detail, hashed_bytes, round((time.perf_counter() - started) * 1e6))
 
 
 def check_file(path: str, digest: str, recorded_size: int) -> tuple[str, str, int]:
@@ -109,28 +110,38 @@ def check_file(path: str, digest: str, recorded_size: int) -> tuple[str, str, in
     return state, detail, found.st_size
 
 
-def _check_all(checks: list[_Check]) -> list[_Result]:
-    return [
-        _Result(owner, recorded_path, *check_file(path, digest, recorded_size))
-        for owner, recorded_path, path, digest, recorded_size in checks
-    ]
+class Verifying:
+    """Adds up the states of files, in whatever number they come."""
 
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self._findings: list[Finding] = []
+        self._hashed_bytes = 0
+        self._took_us = 0
 
-def _checks(recorded: Iterable[RecordedFiles]) -> Iterator[_Check]:
-    for files in recorded:
-        site = to_name(files.site)
-        for folder in files.folders:
-            parent = os.path.normpath(os.path.join(site, to_name(folder.path)))
-            columns = zip(folder.names, folder.digests, folder.recorded_sizes, strict=True)
-            for name, digest, size in columns:
-                path = os.path.join(parent, to_name(name))
-                recorded_path = posixpath.join(folder.path, name)
-                yield _Check(files.owner, recorded_path, path, digest, size)
+    def add(self, file: FileToCheck, found: FileState) -> None:
+        """Take in one file."""
+        self._counts[file.owner][found.state] += 1
+        self._hashed_bytes += found.hashed_bytes
+        self._took_us += found.took_us
+        is_finding = found.state in {"changed", "missing", "unreadable"}
+        if is_finding and len(self._findings) < MOST_FINDINGS:
+            self._findings.append(Finding(file.owner, file.path, found.state, found.detail))
 
-
-def _batches(checks: Iterator[_Check]) -> Iterator[list[_Check]]:
-    while batch := list(islice(checks, _BATCH)):
-        yield batch
+    def verification(self, recorded: Sequence[RecordedFiles]) -> Verification:
+        """Return the sum."""
+        return Verification(
+            total=_tally(sum(self._counts.values(), Counter())),
+            tallies={owner: _tally(count) for owner, count in sorted(self._counts.items())},
+            findings=tuple(self._findings),
+            shared=shared_files(recorded),
+            malformed=tuple(
+                f"{each.owner}: {line}" for each in recorded for line in each.malformed
+            ),
+            hashed_bytes=self._hashed_bytes,
+            took_ms=round(self._took_us / 1000),
+            checked_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
 
 def _tally(count: Counter[str]) -> Tally:

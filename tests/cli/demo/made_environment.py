@@ -21,7 +21,7 @@ from flowstone.cli.demo.records import (
 )
 from flowstone.cli.demo.sizes import weigh
 from flowstone.cli.demo.unowned_files import find_unowned
-from flowstone.cli.demo.verification import verify
+from flowstone.cli.demo.verification import Verifying, check, files_to_check
 
 
 def recorded(path: str, content: bytes, algorithm: str = "sha256") -> str:
@@ -88,12 +88,16 @@ class MadeEnvironment:
         return inventory(self.distributions())
 
     def verification(self) -> Verification:
-        return verify(self.inventory().recorded)
+        recorded = self.inventory().recorded
+        verifying = Verifying()
+        for file in files_to_check(recorded):
+            verifying.add(file, check(file))
+        return verifying.verification(recorded)
 
     def report(self, startup: Startup | None = None) -> Report:
         everything = installed([self.site])
         files = inventory(everything.distributions)
-        verification = verify(files.recorded)
+        verification = self.verification()
         graph = graph_of(everything.distributions)
         return answer(
             installed=everything,

@@ -6,6 +6,7 @@ from flowstone import Context, FlowStone, Skip
 from flowstone.cli.demo import environment, pipeline
 from flowstone.cli.demo.environment import OtherEnvironmentError, fingerprint
 from flowstone.cli.demo.records import Inventory, Report, Unowned
+from flowstone.cli.demo.verification import Verifying
 from flowstone.core.defaults.json_codec import JsonCodec
 from tests.cli.demo.made_environment import MadeEnvironment
 
@@ -18,7 +19,10 @@ async def reported(partition: str | None = None) -> Report:
     """Every asset called by hand, in order, each with what the ones before returned."""
     found = pipeline.distributions(context(partition))
     files = pipeline.files(found)
-    verified = pipeline.verified(files)
+    verifying = Verifying()
+    for file in pipeline.each_file(files):
+        verifying.add(file, pipeline.verified(file))
+    verified = verifying.verification(files.recorded)
     graph = await pipeline.dependency_graph(found)
     unowned: object = pipeline.unowned(found, files)
     return await pipeline.report(
@@ -36,9 +40,7 @@ async def reported(partition: str | None = None) -> Report:
 class TestTheShape:
     def test_is_a_diamond_of_diamonds(self) -> None:
         needs = {
-            asset.name: {
-                each.upstream.removeprefix("environment.") for each in asset.signature.inputs
-            }
+            asset.name: {each.upstream.removeprefix("environment.") for each in asset.inputs}
             for asset in pipeline.environment.assets
         }
 
