@@ -1,6 +1,7 @@
 """What was decided is shown: by the run, by the graph, by a public view."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 
 from flowstone import FlowStone
+from tests.architecture.sources import ROOT
 from tests.cli.invocation import flowstone
 from tests.plugins.routing.regions import Regions, regions
 
@@ -113,3 +115,17 @@ def test_a_view_has_every_decision(show: Show, dsn: str) -> None:
     assert (decision_id,) == materialization
     assert decided == [1, "sales.kind", "", "name", ["mgrs", "name"], "choice", "is_name", None]
     assert at is not None
+
+
+def test_the_page_describes_each_column_of_the_view(dsn: str) -> None:
+    columns = """
+        SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+        WHERE a.attrelid = 'flowstone.router_decisions'::regclass ORDER BY a.attnum
+    """
+    page = (ROOT / "docs/routing.md").read_text(encoding="utf-8")
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(columns).fetchall()
+
+    rows = re.findall(r"^\| (\w+) \| ([\w\[\]]+) \|", page, re.MULTILINE)
+    wanted = "timestamp with time zone"
+    assert [(name, wanted if kind == "timestamptz" else kind) for name, kind in rows[1:]] == found
