@@ -16,6 +16,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
+from flowstone.core import attempt_awaiting as awaiting
 from flowstone.core.application_limits import ApplicationLimits
 from flowstone.core.asset import Asset
 from flowstone.core.attempt_context import Cancellation, TransactionGiver
@@ -31,7 +32,7 @@ from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.store import Claim, Store, StoredInput
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.coordinators import Coordinators
-from flowstone.core.error_record import MESSAGE_BYTES, harmless, read_record, shorten
+from flowstone.core.error_record import read_record
 from flowstone.core.errors import DependencyNotReadyError, TransactionError
 from flowstone.core.item_reading import ItemReading
 from flowstone.core.job_arguments import arguments_of
@@ -207,12 +208,10 @@ class Attempt:
         return arguments_of(self.asset).decode(text, self.codec)
 
     async def awaited(self) -> Sequence[Awaited]:
-        return await self._store.awaited(self._claim.id)
+        return await awaiting.seen_by(self._claim, self._store, self._aliases)
 
     async def give_up(self, materialization_ids: Sequence[int], reason: str) -> int:
-        id_, claim = self._claim.id, self._claim.claim
-        said = shorten(harmless(reason), MESSAGE_BYTES)
-        return await self._store.give_up(id_, claim, materialization_ids, said)
+        return await awaiting.give_up(self._claim, self._store, materialization_ids, reason)
 
     async def prepare(self) -> Callable[..., Awaitable[object]]:
         signature, fixed = self.asset.signature, dict[str, object]()

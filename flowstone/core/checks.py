@@ -117,9 +117,21 @@ class Checks:
             kind = type(strategy).__qualname__
             yield _problem(asset, f"its strategy is a {kind}, which is no Strategy")
             return
+        awaits_edges = False
         while strategy is not None:
+            awaits_edges = awaits_edges or strategy.awaits_edges
             yield from strategy.problems(asset, self._by_name, self._dependents[asset.full_name])
             strategy = strategy.inner
+        if not awaits_edges:
+            yield from self._of_awaited(asset)
+
+    def _of_awaited(self, asset: AnyAsset) -> Iterator[Problem]:
+        for signature in (asset.signature, *asset.phase_signatures.values()):
+            for name, source, inputs, _ in signature.arguments:
+                if any(it.awaited for it in inputs):
+                    message = f"parameter '{name}' = {source}: nothing here waits for it."
+                    message += " Below @pipeline.asset, write"
+                    yield _problem(asset, message, source.needs)
 
     def _of_jobs(self) -> Iterator[Problem]:
         known = dict(self._by_name)
@@ -240,6 +252,9 @@ class Checks:
             if name in self._by_name:
                 continue
             wanted = f"after '{name}'" if kind is EdgeKind.ORDER else f"depends on '{name}'"
+            if kind.is_awaited:
+                by = next(it.parameter for it in asset.inputs if it.upstream == name)
+                wanted = f"awaits '{name}' for its parameter '{by}'"
             pipeline = name.partition(".")[0]
             if name in self._old_names:
                 now = self._old_names[name]

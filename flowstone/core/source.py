@@ -9,7 +9,7 @@ gives an outcome instead of a value, or a ``FirstOf(a, b)`` needs nothing else f
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 
 class Edge(NamedTuple):
@@ -59,6 +59,9 @@ class Source(ABC):
 
     One instance is shared by every execution, so it keeps no state of its own.
     """
+
+    needs: ClassVar[str | None] = None
+    """The decorator that an asset with such a parameter has to have, as it is written."""
 
     @abstractmethod
     def edges(self) -> Sequence[Edge]:

@@ -32,6 +32,10 @@ def test_the_concepts_are_a_program_that_holds() -> None:
     assert set(defined) >= {"shop", "orders", "spent", "best"}
 
 
+def test_the_page_about_parallel_assets_is_a_program_that_holds() -> None:
+    assert "data" in run("docs/parallel.md")
+
+
 def test_the_page_about_jobs_is_a_program_that_holds() -> None:
     assert "send_mail" in run("docs/jobs.md")
 

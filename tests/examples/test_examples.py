@@ -10,7 +10,14 @@ import pytest
 from tests.architecture.sources import ROOT, python
 
 FOLDER = ROOT / "examples"
-IN_MEMORY = {"daily_report", "ecs_callback", "failures", "region_router", "trade_with_approval"}
+IN_MEMORY = {
+    "daily_report",
+    "ecs_callback",
+    "failures",
+    "parallel_enrichment",
+    "region_router",
+    "trade_with_approval",
+}
 ON_POSTGRES = {"order_in_transaction"}
 
 

@@ -125,7 +125,11 @@ class Execution(Protocol):
         """
 
     async def awaited(self) -> Sequence[Awaited]:
-        """Return how the upstreams stand that the asset waits for itself (`Edge.awaited`)."""
+        """
+        Return how the upstreams stand that the asset waits for itself (`Edge.awaited`).
+
+        One whose value came too late to be among the inputs of this attempt is still running.
+        """
 
     async def give_up(self, materialization_ids: Sequence[int], reason: str) -> int:
         """
@@ -158,6 +162,9 @@ class Strategy(ABC):
     The name of the plugin that the strategy belongs to, and needs for its tables, coordinators or
     events: an application with such an asset uses that plugin without being told to.
     """
+
+    awaits_edges: ClassVar[bool] = False
+    """Whether it waits for awaited edges; an asset with such and another strategy is refused."""
 
     @property
     def inner(self) -> "Strategy | None":
