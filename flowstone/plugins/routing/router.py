@@ -17,6 +17,7 @@ import json
 import time
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import ClassVar, NamedTuple
 
 from flowstone.core import annotations
@@ -115,10 +116,9 @@ class Router(Branching, Strategy):
     async def start(self, execution: Execution) -> Outcome:
         routing = execution.coordinator(RoutingCoordinator)
         where = (execution.run_id, execution.asset.full_name, execution.partition)
-        try:
-            return Stored(await routing.get(*where))
-        except DecisionNotFoundError:
-            pass
+        if execution.claim > 0:  # under the first one, nobody can have decided before
+            with suppress(DecisionNotFoundError):
+                return Stored(await routing.get(*where))
         facts = {"router": where[1], "run_id": where[0], "partition": where[2]}
         execution.telemetry.execute("route.start", {"system_time": time.time()}, facts)
         began = time.perf_counter()
