@@ -3,7 +3,7 @@ One run with everything that decides and waits in it, in memory and on Postgres.
 
 ::
 
-    order ─▶ desk (router) ─▶ bulk: of a scatter and a signal gate, routed too
+    order ─▶ desk (router) ─▶ bulk: parallel of a scatter and a signal gate
                            └▶ single
     FirstOf(bulk, single) ─▶ trade (approval) ─▶ booked
 """
@@ -16,6 +16,7 @@ import pytest
 from flowstone import Dep, FlowStone, Pipeline, RunFailedError, RunWaiting
 from flowstone.cli.run_graph import notes_of_run
 from flowstone.plugins.checkpoints import NeedsApproval, approval, approve, list_approvals, reject
+from flowstone.plugins.parallel import Branch, parallel
 from flowstone.plugins.routing import FirstOf, choice, route, routed_from
 from flowstone.plugins.scatter import Results, scatter
 from flowstone.plugins.signal_gate import Wait, signal, signal_gate
@@ -84,7 +85,6 @@ def trades(called: Called, lots: list[int]) -> Pipeline:
         return sum([it.value async for it in results])
 
     @p.asset
-    @routed_from(desk, "bulk")
     @scatter(each_lot, gather=total)
     async def priced(lot: int) -> int:
         called.note("priced")
@@ -95,7 +95,6 @@ def trades(called: Called, lots: list[int]) -> Pipeline:
         return payload.by
 
     @p.asset
-    @routed_from(desk, "bulk")
     @signal_gate(on_signal=on_confirmed, timeout="1h")
     async def confirmed(order: Order = Dep(order)) -> Wait:
         called.note("confirmed")
@@ -103,7 +102,8 @@ def trades(called: Called, lots: list[int]) -> Pipeline:
 
     @p.asset
     @routed_from(desk, "bulk")
-    async def bulk(total: int = Dep(priced), by: str = Dep(confirmed)) -> Trade:
+    @parallel(timeout="2h")
+    async def bulk(total: int = Branch(priced), by: str = Branch(confirmed)) -> Trade:
         called.note("bulk")
         return Trade(total, by)
 
@@ -144,7 +144,7 @@ async def test_it_goes_on_with_every_event_until_its_end(stage: Stage) -> None:
         "desk": "succeeded",
         "priced": "succeeded",
         "confirmed": "waiting",
-        "bulk": "pending",
+        "bulk": "waiting",
         "single": "skipped",
         "trade": "pending",
         "booked": "pending",
@@ -173,6 +173,7 @@ async def test_its_graph_shows_what_was_decided_skipped_and_waited_for(stage: St
 
     assert notes["trades.desk"] == "succeeded bulk (is_bulk)"
     assert notes["trades.single"] == "skipped"
+    assert notes["trades.bulk"].startswith("waiting for branches")
     assert notes["trades.confirmed"].startswith("waiting for signal")
     assert notes["trades.trade"] == "pending"
 
@@ -213,7 +214,7 @@ async def test_a_deadline_ends_it(stage: Stage) -> None:
     await drain(app)
 
     stood = await statuses(app, run_id)
-    assert (stood["confirmed"], stood["bulk"]) == ("failed", "upstream_failed")
+    assert (stood["confirmed"], stood["bulk"]) == ("failed", "failed")
     assert (stood["trade"], stood["booked"]) == ("failed", "upstream_failed")
 
 
