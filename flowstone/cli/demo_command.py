@@ -150,7 +150,7 @@ class _Demo:
         with DemoWorker(database, self.folder) as worker:
             note(self.settings, f"Worker: {worker.command} (process {worker.pid})")
             try:
-                async with following(self.settings, app.store, handle.run_id):
+                async with following(self.settings, app.store, handle.run_id, remarks=app.remarks):
                     await _ended(handle, worker)
             except BaseException:
                 # Otherwise the next demo's worker would go on with what nobody waits for.

@@ -127,7 +127,9 @@ def enqueue_command(
             if not wait:
                 await tell_enqueued(settings, handle)
                 return ExitCode.OK
-            async with following(settings, app.store, handle.run_id, by_workers=True):
+            async with following(
+                settings, app.store, handle.run_id, by_workers=True, remarks=app.remarks
+            ):
                 with waiting():
                     await handle.wait(timeout)
             record = await handle.status()

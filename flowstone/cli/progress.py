@@ -6,9 +6,9 @@ Everything comes from the run's rows, so it looks the same whoever does the work
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import click
 
@@ -21,24 +21,39 @@ from flowstone.core.following import Following
 from flowstone.core.status import Status
 
 NO_WORKER_SECONDS = 5.0
+REMARK_SECONDS = 1.0
+"""How often plugins are asked how what waits stands: how far a scatter is."""
+
+REMARK_LINES_SECONDS = 5.0
+"""How often a line is told of it, where nothing is drawn."""
+
 WIDEST_NAME = 48
+
+Remarks: TypeAlias = Callable[[int], Awaitable[Mapping[int, str]]]
+"""Of a run, what there is to say of its materializations, by id: `FlowStone.remarks`."""
 
 
 @asynccontextmanager
 async def following(
-    settings: Settings, store: Store, run_id: int, *, by_workers: bool = False
+    settings: Settings,
+    store: Store,
+    run_id: int,
+    *,
+    by_workers: bool = False,
+    remarks: Remarks | None = None,
 ) -> AsyncIterator[None]:
     """
     Tell what the run does for as long as the block runs.
 
     Args:
         by_workers: Others do the work; say so if nobody seems to.
+        remarks: Asks plugins what there is to say of what waits.
     """
     if settings.quiet:
         yield
         return
     display: Display = Bar(settings) if is_terminal(settings) else Lines()
-    follower = Follower(store, run_id, display, by_workers=by_workers)
+    follower = Follower(store, run_id, display, by_workers=by_workers, remarks=remarks)
     following_ = asyncio.create_task(follower.follow())
     try:
         yield
@@ -59,6 +74,9 @@ class Display(Protocol):
     def advance(self, done: int, total: int, running: Sequence[str]) -> None:
         """Say how far it is."""
 
+    def remark(self, line: str) -> None:
+        """Say how something that waits stands; may be said again and again."""
+
     def close(self) -> None:
         """Remove what is not a line."""
 
@@ -66,11 +84,20 @@ class Display(Protocol):
 class Lines:
     """Lines only: for logs, pipes and CI."""
 
+    def __init__(self) -> None:
+        self._remarked_at = 0.0
+
     def tell(self, line: str) -> None:
         click.echo(line, err=True)
 
     def advance(self, done: int, total: int, running: Sequence[str]) -> None:
         pass  # the lines have said it
+
+    def remark(self, line: str) -> None:
+        now = time.monotonic()
+        if now >= self._remarked_at + REMARK_LINES_SECONDS:
+            self._remarked_at = now
+            click.echo(line, err=True)
 
     def close(self) -> None:
         pass  # nothing is drawn
@@ -104,6 +131,9 @@ class Bar:
         description = ", ".join(running[:3]) + more
         self._progress.update(self._task, completed=done, total=total, description=description)
 
+    def remark(self, line: str) -> None:
+        pass  # it is beside the bar
+
     def close(self) -> None:
         self._progress.stop()
 
@@ -112,13 +142,22 @@ class Follower:
     """Reads a run's rows again and again, and tells a display what is new in them."""
 
     def __init__(
-        self, store: Store, run_id: int, display: Display, *, by_workers: bool = False
+        self,
+        store: Store,
+        run_id: int,
+        display: Display,
+        *,
+        by_workers: bool = False,
+        remarks: Remarks | None = None,
     ) -> None:
         self._store = store
         self._run_id = run_id
         self._following = Following(store, run_id)
         self._display = display
         self._by_workers = by_workers
+        self._remarks = remarks
+        self._remarked_at = 0.0
+        self._said: Mapping[int, str] = {}
         self._begun = time.monotonic()
         self._total = 0
         self._name_width = 0
@@ -154,12 +193,25 @@ class Follower:
             self._told.add(it.id)
             self._tell_end(it)
         running = [it.key.asset for it in records if it.status is Status.RUNNING]
+        running += await self._tell_remarks([it for it in records if it.status is Status.WAITING])
         self._display.advance(self._done, self._total, running)
         idle = all(it.status in (Status.PENDING, Status.READY) for it in records)
         late = time.monotonic() - self._begun > NO_WORKER_SECONDS
         if self._by_workers and records and idle and late:
             self._by_workers = False
             self._display.tell("nothing has started yet; is a worker running? flowstone worker")
+
+    async def _tell_remarks(self, waiting: Sequence[MaterializationRecord]) -> list[str]:
+        """Return what plugins say of what waits, each with its asset."""
+        if self._remarks is None or not waiting:
+            return []
+        if time.monotonic() >= self._remarked_at + REMARK_SECONDS:
+            self._remarked_at = time.monotonic()
+            self._said = await self._remarks(self._run_id)
+        said = {it.key: self._said[it.id] for it in waiting if it.id in self._said}
+        for key, remark in said.items():
+            self._display.remark(self._line("", key, remark, ""))
+        return [f"{key.asset} {remark}" for key, remark in said.items()]
 
     async def _tell_reused(self, keys: Sequence[Key]) -> None:
         reused = await self._store.reused(self._run_id)

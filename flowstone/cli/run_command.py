@@ -44,7 +44,7 @@ def run_command(
             handle = await app.enqueue_many(resolve(app, targets), **request)
             values: list[object] | None = None
             try:
-                async with following(settings, app.store, handle.run_id):
+                async with following(settings, app.store, handle.run_id, remarks=app.remarks):
                     with waiting(), _failures_told_once(settings):
                         values = await app.finish(handle)
             except (RunFailedError, RunCancelledError):

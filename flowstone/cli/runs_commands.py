@@ -115,7 +115,7 @@ def watch_command(settings: Settings, run_id: int, timeout: timedelta | None) ->
         async with opened(settings, by_rows=True) as app:
             await app.store.run(run_id)
             handle = app.handle(run_id)
-            async with following(settings, app.store, run_id, by_workers=True):
+            async with following(settings, app.store, run_id, by_workers=True, remarks=app.remarks):
                 with waiting():
                     await handle.wait(timeout)
             return await show_outcome(settings, app, handle)

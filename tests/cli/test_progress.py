@@ -16,6 +16,7 @@ from flowstone.cli import progress
 from flowstone.cli.progress import Follower, following
 from flowstone.cli.settings import Settings
 from flowstone.core.errors import DatabaseUnreachableError
+from flowstone.plugins.scatter import scatter
 from tests.cli.invocation import ROOT
 
 
@@ -25,6 +26,7 @@ class Recorded:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.advances: list[tuple[int, int, list[str]]] = []
+        self.remarks: list[str] = []
         self.is_closed = False
 
     def tell(self, line: str) -> None:
@@ -32,6 +34,9 @@ class Recorded:
 
     def advance(self, done: int, total: int, running: Sequence[str]) -> None:
         self.advances.append((done, total, list(running)))
+
+    def remark(self, line: str) -> None:
+        self.remarks.append(line)
 
     def close(self) -> None:
         self.is_closed = True
@@ -91,6 +96,32 @@ async def test_an_attempt_that_failed_is_told_while_the_next_is_to_come(pipeline
     assert [line for line in shown.lines if "failed" in line] == [
         "      p.second  attempt 1 failed"
     ]
+
+
+async def test_what_plugins_say_of_what_waits_is_told_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(progress, "REMARK_SECONDS", 0.0)
+    pipeline = Pipeline("p")
+    shown, let_go = Recorded(), asyncio.Event()
+
+    @pipeline.asset
+    @scatter([1, 2, 3, 4])
+    async def each(number: int) -> None:
+        if number > 1:
+            await let_go.wait()
+
+    async with FlowStone([pipeline]) as app:
+        handle = await app.enqueue(each)
+        working = asyncio.create_task(app.finish(handle))
+        follower = Follower(app.store, handle.run_id, shown, remarks=app.remarks)
+        while not any("1/4 25%" in line for line in shown.remarks):
+            await follower.look()
+            await asyncio.sleep(0.001)
+        let_go.set()
+        await working
+
+    assert any("p.each 1/4 25%" in it for _, _, running in shown.advances for it in running)
 
 
 async def test_a_run_that_nobody_begins_is_told_once(

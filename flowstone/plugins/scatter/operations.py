@@ -6,7 +6,7 @@ what is here.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final
@@ -70,6 +70,27 @@ class ScatterProgress:
     def failure_rate(self) -> float:
         """The share of items that failed; 0 of nothing."""
         return self.failed / self.total if self.total else 0.0
+
+    @property
+    def remark(self) -> str:
+        """How it stands, in a few words."""
+        if self.finished_at is not None:
+            said = [f"{self.done:,} {self._what}"]
+        elif self.expected_total is None:
+            said = [f"{self.done:,} of {self.total:,} {self._what} so far"]
+        else:
+            said = [f"{self.done:,}/{self.expected_total:,} {self.percent:.3g}%"]
+        if self.failed:
+            said.append(f"{self.failed:,} failed")
+        if self.finished_at is None and self.items_per_s:
+            said.append(f"{self.items_per_s:,.0f}/s")
+        if self.finished_at is None and self.seconds_left is not None:
+            said.append(f"{self.seconds_left:,.0f}s left")
+        return ", ".join(said)
+
+    @property
+    def _what(self) -> str:
+        return "batches" if self.is_batched else "items"
 
     @property
     def items_per_s(self) -> float | None:
@@ -161,11 +182,18 @@ class ScatterEndedError(FlowStoneError):
         )
 
 
+MOST_REMARKS = 1_000
+
+
 class ScatterOperations(Coordinator):
     """What people ask of the scatters of an application, and do to them."""
 
     contract_version: ClassVar[str] = "1.0.0"
     minimum_version: ClassVar[str] = "1.0.0"
+
+    async def remarks(self, run_id: int) -> Mapping[int, str]:
+        found = await self.scatters(run_id=run_id, limit=MOST_REMARKS)
+        return {it.materialization_id: it.remark for it in found}
 
     @abstractmethod
     async def scatters(
