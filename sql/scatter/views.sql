@@ -14,8 +14,10 @@ SELECT
     b.failed,
     b.retried,
     -- All that there will be; null while nobody knows.
-    CASE WHEN b.is_closed OR b.finished_at IS NOT NULL THEN b.total ELSE greatest(f.expected_total, b.total) END
-        AS expected_total,
+    CASE
+        WHEN b.is_closed OR b.finished_at IS NOT NULL THEN b.total
+        WHEN f.expected_total IS NOT NULL THEN greatest(f.expected_total, b.total)
+    END AS expected_total,
     b.is_closed,
     f.is_batched,
     CASE WHEN b.total > 0 THEN round(100.0 * (b.completed + b.failed) / greatest(f.expected_total, b.total), 1) ELSE 0 END

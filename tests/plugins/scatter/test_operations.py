@@ -127,6 +127,35 @@ class TestProgress:
             found = await it.until(lambda now: now.finished_at)
             assert (found.status, found.completed, found.seconds_left) == ("partial_failure", 2, 0)
 
+    async def test_does_not_guess_how_many_items_are_still_to_be_read(self, stage: Stage) -> None:
+        pipeline = Pipeline("p")
+        more = asyncio.Event()
+
+        async def slowly() -> AsyncIterator[int]:
+            yield 1
+            yield 2
+            await more.wait()
+
+        @pipeline.asset
+        @scatter(slowly, batch_size=2)
+        async def each(number: int) -> None: ...
+
+        app = await stage.app(pipeline)
+        handle = await app.enqueue(each)
+        working = asyncio.create_task(app.finish(handle))
+        operations = app.coordinator(ScatterOperations)
+
+        async def both_done() -> ScatterProgress | None:
+            found = await operations.scatters()
+            return found[0] if found and found[0].completed == 2 else None
+
+        found: ScatterProgress = await eventually(both_done)
+        assert (found.expected_total, found.seconds_left, found.is_closed) == (None, None, False)
+        assert (found.percent, found.remark[:19]) == (100.0, "2 of 2 items so far")
+        more.set()
+        await working
+        assert (await operations.scatters())[0].expected_total == 2
+
     async def test_of_all_scatters_is_listed_newest_first(self, stage: Stage) -> None:
         pipeline = Pipeline("p")
 
