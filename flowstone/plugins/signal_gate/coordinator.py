@@ -230,12 +230,35 @@ class GateCoordinator(Coordinator, ABC):
         """Return every gate that a materialization has had, the latest first."""
 
     @abstractmethod
+    async def of_run(self, run_id: int) -> Sequence[Gate]:
+        """Return every gate that a run has had, the latest last."""
+
+    async def remarks(self, run_id: int) -> Mapping[int, str]:
+        """Say how the latest gate of each materialization stands, or has ended."""
+        return {it.materialization_id: _remark(it) for it in await self.of_run(run_id)}
+
+    @abstractmethod
     async def waiting(self, *, asset: str | None = None, limit: int = 100) -> Sequence[Gate]:
         """Return open gates, earliest deadline first, those without one last."""
 
     @abstractmethod
     async def prune(self, older: timedelta, *, limit: int = 1000) -> int:
         """Delete signals that were kept for so long, and return how many; a batch at a time."""
+
+
+def _remark(gate: Gate) -> str:
+    waited = f"{gate.waited.total_seconds():.0f}s"
+    match gate.status:
+        case GateStatus.WAITING:
+            until = (
+                f"until {gate.timeout_at:%Y-%m-%d %H:%M:%S %Z}" if gate.timeout_at else "for ever"
+            )
+            return f"gate {gate.token!r} is open {until}"
+        case GateStatus.SIGNALED:
+            return f"gate {gate.token!r} was signaled after {waited}"
+        case GateStatus.TIMEOUT:
+            return f"gate {gate.token!r} timed out after {waited}"
+    return f"gate {gate.token!r} was closed after {waited}"
 
 
 def retry_wait(retries: int) -> timedelta:

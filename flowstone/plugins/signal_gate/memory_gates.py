@@ -196,6 +196,10 @@ class MemoryGates(GateCoordinator):
         rows = self._rows.get(materialization_id, [])
         return [self._shown(row) for row in reversed(rows)]
 
+    async def of_run(self, run_id: int) -> Sequence[Gate]:
+        rows = [it for it in self._rows.by_id.values() if it.run_id == run_id]
+        return [self._shown(row) for row in sorted(rows, key=lambda it: it.id)]
+
     async def waiting(self, *, asset: str | None = None, limit: int = 100) -> Sequence[Gate]:
         rows = [it for it in self._open() if asset is None or it.asset == asset]
         rows.sort(key=lambda it: (it.timeout_at is None, it.timeout_at or it.opened_at, it.id))

@@ -103,6 +103,10 @@ class PostgresGates(GateCoordinator):
         )
         return [_gate(row) for row in found]
 
+    async def of_run(self, run_id: int) -> Sequence[Gate]:
+        found = await self._store.call("signal_gate_of_run_v1", ("bigint",), run_id)
+        return [_gate(row) for row in found]
+
     async def waiting(self, *, asset: str | None = None, limit: int = 100) -> Sequence[Gate]:
         found = await self._store.call("signal_gate_waiting_v1", ("text", "integer"), asset, limit)
         return [_gate(row) for row in found]

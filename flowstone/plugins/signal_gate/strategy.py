@@ -1,6 +1,6 @@
 """How a gate is computed: the body opens it, a signal or its deadline ends it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -9,7 +9,7 @@ from flowstone.core.asset import Asset
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.strategy import Execution, Strategy
 from flowstone.core.defaults.function_strategy import outcome_of
-from flowstone.core.errors import ValueNotReadableError
+from flowstone.core.errors import Problem, ValueNotReadableError
 from flowstone.core.json_value import JsonText
 from flowstone.core.outcome import Cancelled, Outcome, Waiting, Wake
 from flowstone.core.results import Cancel, Skip, Snooze
@@ -59,6 +59,20 @@ class Gated(Strategy):
     payload: str
     callbacks: Mapping[str, str]
 
+    def problems(
+        self,
+        asset: Asset[..., object],
+        assets: Mapping[str, Asset[..., object]],
+        dependents: Sequence[Asset[..., object]],
+    ) -> Iterable[Problem]:
+        if asset.options.executor == "process":
+            message = 'executor="process" is for functions that compute; a gate\'s begins something'
+            message += (
+                " elsewhere, and its Wait does not come back from there. Leave it in a thread"
+            )
+            fix = f"@{asset.pipeline}.asset"
+            yield Problem(message, where=str(asset.source), asset=asset.full_name, fix=fix)
+
     async def start(self, execution: Execution) -> Outcome:
         if execution.claim:
             # An attempt before this one may have been lost between opening its gate and saying so.
@@ -75,6 +89,7 @@ class Gated(Strategy):
             case GateStatus.SIGNALED:
                 return await self._go_on(execution, gate)
             case GateStatus.CANCELLED:
+                tell(execution.telemetry, "cancel", gate)
                 return Cancelled("its gate was cancelled")
         if gate.timeout_action is TimeoutAction.CANCEL:
             return Cancelled("no signal came in time")

@@ -92,6 +92,19 @@ class GateCoordinatorContract(GateTimeContract):
             with pytest.raises(GateNotFoundError):
                 await verb(gate.id + 1)
 
+    async def test_a_run_is_remarked_upon(self, gates: GateCoordinator, run: SmallRun) -> None:
+        await gates.create(self.new(token="first"))
+        second = await gates.create(self.new(token="second"))
+        other = await gates.create(self.new("x", token="other", timeout=None))
+        await gates.signal("second", "1")
+
+        assert [it.id for it in await gates.of_run(run.id)][1:] == [second.id, other.id]
+        assert await gates.remarks(run.id) == {
+            run["a"]: "gate 'second' was signaled after 0s",
+            run["x"]: "gate 'other' is open for ever",
+        }
+        assert await gates.remarks(run.id + 1) == {}
+
     async def test_opening_it_twice_is_once(self, gates: GateCoordinator, run: SmallRun) -> None:
         first = await gates.create(self.new())
         again = await gates.create(self.new(timeout=2 * HOUR))

@@ -33,6 +33,16 @@ AS $$
     ORDER BY g.id DESC;
 $$;
 
+-- Every gate that a run has had, the latest last.
+CREATE FUNCTION signal_gate_of_run_v1(p_run bigint)
+    RETURNS SETOF signal_gate_record
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT (signal_gate_read(g)).* FROM signal_gate_gates g WHERE g.run_id = p_run ORDER BY g.id;
+$$;
+
 -- Open gates, earliest deadline first, those without one last; with p_asset only of that asset.
 CREATE FUNCTION signal_gate_waiting_v1(p_asset text, p_limit integer)
     RETURNS SETOF signal_gate_record

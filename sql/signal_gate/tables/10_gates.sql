@@ -42,6 +42,8 @@ COMMENT ON COLUMN signal_gate_gates.ended_at IS 'When it was signaled, timed out
 CREATE UNIQUE INDEX signal_gate_gates_by_token ON signal_gate_gates (token_hash) WHERE is_current;
 -- Serves create, close and pruning: the gates of a materialization.
 CREATE INDEX signal_gate_gates_by_materialization ON signal_gate_gates (materialization_id);
+-- Serves the remarks on a run.
+CREATE INDEX signal_gate_gates_by_run ON signal_gate_gates (run_id);
 -- Serves the list of what waits, earliest deadline first.
 CREATE INDEX signal_gate_gates_waiting ON signal_gate_gates (timeout_at, id) WHERE status = 'waiting';
 

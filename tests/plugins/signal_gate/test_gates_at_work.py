@@ -2,11 +2,12 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from flowstone import Retry, RunFailedError, RunWaiting, Skip
-from flowstone.core.errors import RunCancelledError
+from flowstone import FlowStone, Pipeline, Retry, RunFailedError, RunWaiting, Skip
+from flowstone.core.errors import DefinitionError, InvalidOptionError, RunCancelledError
 from flowstone.plugins.signal_gate import (
     AlreadySignaledError,
     Answer,
@@ -19,6 +20,7 @@ from flowstone.plugins.signal_gate import (
     SignalGates,
     Wait,
     signal,
+    signal_gate,
 )
 from tests.application.conftest import AppOf
 from tests.application.stage import Heard, Stage, drain, statuses, working
@@ -327,6 +329,78 @@ class TestTime:
         await signal(app, "task", Done(1))
         await drain(app)
         assert await handle.result() == "2 pages"
+
+
+class TestTelemetry:
+    async def test_what_happens_to_a_gate_is_told(self, app_of: AppOf, stage: Stage) -> None:
+        app = await app_of(gated(Story(), on_timeout="retry", timeout_retries=1))
+        heard = Heard(app, [f"signal_gate.{it}" for it in TOLD])
+        await signal(app, "other", Done(1))
+        await begun(app)
+        for _ in range(2):
+            await stage.advance("2h")
+            await drain(app)
+        with pytest.raises(GateExpiredError):
+            await signal(app, "task", Done(1))
+        await begun(app)
+        await signal(app, "task", Done(1))
+        await drain(app)
+        await app.invalidate("p.gate")
+        await begun(app)
+        await app.coordinator(GateCoordinator).cancel((await the_gate(app)).id)
+        await drain(app)
+
+        assert [name.partition(".")[2] for name in heard.names] == [
+            *("keep", "create", "timeout_retry", "timeout", "refused"),
+            *("create", "signal", "create", "cancel"),
+        ]
+        created, signaled = heard.of("signal_gate.create")[0], heard.of("signal_gate.signal")[0]
+        assert created[0] == {"timeout_ms": 3_600_000}
+        assert {"gate_id", "materialization_id", "run_id"} < created[1].keys()
+        assert 0 <= signaled[0]["wait_duration_ms"] < 10_000
+
+
+class TestDefinitions:
+    def test_a_child_process_is_no_place_for_a_gate(self) -> None:
+        p = Pipeline("p")
+        gate = signal_gate(on_signal=lambda payload: payload)
+        p.asset(name="gate", executor="process")(gate(in_a_process))
+
+        with pytest.raises(DefinitionError, match="its Wait does not come back"):
+            FlowStone(p)
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"timeout": "soon"}, "timeout='soon' is not a duration"),
+            ({"timeout": 0}, "a gate that nobody can signal"),
+            ({"timeout_retries": 13}, "a whole number, 0 to 12"),
+            ({"on_timeout": "wait"}, "one of fail, retry, cancel"),
+            ({"on_signal": lambda: 1}, "on_signal has to take the payload"),
+        ],
+    )
+    def test_a_wrong_option_is_refused(self, options: dict[str, Any], said: str) -> None:
+        with pytest.raises(InvalidOptionError, match=said):
+            signal_gate(**{"on_signal": lambda payload: payload, **options})
+
+    async def test_a_body_that_returns_no_wait_fails(self, app_of: AppOf) -> None:
+        p = Pipeline("p")
+
+        async def seven() -> Any:
+            return 7
+
+        p.asset(name="gate")(signal_gate(on_signal=lambda payload: payload)(seven))
+        app = await app_of(p)
+
+        with pytest.raises(RunFailedError, match=r"returned a int; write: return Wait\(token"):
+            await app.run("p.gate")
+
+
+def in_a_process() -> Wait:
+    return Wait("task")
+
+
+TOLD = ("create", "signal", "keep", "refused", "timeout", "timeout_retry", "cancel")
 
 
 class TestTheEndOfWhatWaits:
