@@ -1,5 +1,6 @@
 """One attempt at one item: its text decoded, the function called, what it came to encoded."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -66,7 +67,10 @@ class Body:
             if isinstance(value, Skip | Snooze | Cancel):
                 return self._special(chunk_id, index, attempts, value)
             text = self._encode(value, max_bytes=MAX_RESULT_BYTES)
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            # Also what is no Exception: an exit must not take the others with it.
             return self.failed(chunk_id, index, attempts, error)
         return ItemOutcome(chunk_id, index, attempts, ItemEvent.COMPLETED, text, errors=errors)
 

@@ -53,6 +53,8 @@ def serialize(key: object) -> JsonText:
 
 def canonical(value: JsonValue) -> JsonText:
     """Return the canonical text of what is JSON already."""
+    if type(value) is int:
+        return str(value)
     try:
         text = _encode(value)
         text.encode()

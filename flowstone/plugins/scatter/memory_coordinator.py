@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 
 from flowstone.core.contracts.host import Host
 from flowstone.core.defaults.memory_store import MemoryStore
@@ -16,7 +15,6 @@ from flowstone.plugins.scatter.memory_barriers import Barrier, Barriers, Chunk, 
 from flowstone.plugins.scatter.records import (
     BarrierState,
     BarrierStatus,
-    ChildStatus,
     Feed,
     Handed,
     Inserted,
@@ -101,7 +99,6 @@ class MemoryScatter(ScatterCoordinator):
                 it.items.append(item)
                 it.by_hash[new.key_hash] = item
         it.batched.update(batched)
-        it.add_child(before)
         it.progress = it.progress if progress is None else progress
         it.expected_total = it.expected_total if expected_total is None else expected_total
         it.is_closed = closes
@@ -152,15 +149,13 @@ class MemoryScatter(ScatterCoordinator):
         statuses: Sequence[ItemStatus] | None = (ItemStatus.COMPLETED,),
     ) -> Sequence[ItemRecord]:
         it = self._barriers.get(barrier_id)
-        items = it.items[after + 1 :] if it is not None else ()
-        wanted = (item for item in items if statuses is None or item.status in statuses)
-        return [item.record() for item in islice(wanted, limit)]
-
-    async def children(
-        self, barrier_id: int, *, after: int = -1, limit: int = 100
-    ) -> Sequence[ChildStatus]:
-        it = self._barriers.get(barrier_id)
-        return [] if it is None else it.children_after(after, limit)
+        page: list[ItemRecord] = []
+        for item in it.items[after + 1 :] if it is not None else ():
+            if len(page) == limit:
+                break
+            if statuses is None or item.status in statuses:
+                page.append(item.record())
+        return page
 
     async def end(
         self, barrier_id: int, state: BarrierState, *, error: JsonText | None = None
@@ -314,12 +309,13 @@ class MemoryScatter(ScatterCoordinator):
             if options.rate_limit is not None:
                 turned.start_in = start - now
                 it.next_start = start + turned.spacing * len(handed)
+                turned.wait = max(it.next_start - now - HORIZON / 2, timedelta())
         elif room > 0 or (turn.want > 0 and turned.permits == 0):
             self._take_back(it, turn)
             await self._judge(it)
             turned.state = it.state
-            if room > 0:
-                turned.wait = self._until_due(it, turn, now)
+        if turned.wait is None:
+            turned.wait = self._until_due(it, turn, now)
         if turn.begins or turn.asks:
             turned.has_rivals = turn.asks and self._store.has_rivals(turn.pump_id)
             if it.claimed < len(it.items) and not it.has_ended():

@@ -17,7 +17,6 @@ from flowstone.plugins.scatter.options import ScatterOptions
 from flowstone.plugins.scatter.records import (
     BarrierState,
     BarrierStatus,
-    ChildStatus,
     Feed,
     Handed,
     Inserted,
@@ -113,7 +112,7 @@ class PostgresScatter(ScatterCoordinator):
             barrier_id,
             claim,
             [item.key_hash for item in items],
-            [item.key for item in items],
+            None if all(item.key is None for item in items) else [item.key for item in items],
             [item.item for item in items],
             progress,
             expected_total,
@@ -189,14 +188,6 @@ class PostgresScatter(ScatterCoordinator):
             )
         ]
 
-    async def children(
-        self, barrier_id: int, *, after: int = -1, limit: int = 100
-    ) -> Sequence[ChildStatus]:
-        rows = await self._store.call(
-            "scatter_children_v1", ("bigint", "integer", "integer"), barrier_id, after, limit
-        )
-        return [ChildStatus(**row) for row in rows]
-
     async def end(
         self, barrier_id: int, state: BarrierState, *, error: JsonText | None = None
     ) -> bool:
@@ -238,20 +229,25 @@ def _only(found: Sequence[Mapping[str, Any]], barrier_id: int) -> Mapping[str, A
 
 
 def _outcome_arrays(outcomes: Sequence[ItemOutcome]) -> tuple[Sequence[object] | None, ...]:
-    """Return the arrays of ``scatter_turn_v1``; None for one that says nothing."""
+    """Return the arrays of ``scatter_turn_v1``; one value stands for as many that are the same."""
     if not outcomes:
         return (None,) * 8
-    is_plain = all(it.error is None and it.errors is None for it in outcomes)
+    is_plain = all(it.error is None and it.errors is None and it.delay is None for it in outcomes)
     return (
-        [it.chunk_id for it in outcomes],
+        _shortened([it.chunk_id for it in outcomes]),
         [it.index for it in outcomes],
-        [it.attempts for it in outcomes],
-        [it.event.value for it in outcomes],
+        _shortened([it.attempts for it in outcomes]),
+        _shortened([it.event.value for it in outcomes]),
         [it.result for it in outcomes],
         None if is_plain else [it.error for it in outcomes],
         None if is_plain else [it.errors for it in outcomes],
         None if is_plain else [milliseconds(it.delay) for it in outcomes],
     )
+
+
+def _shortened(values: list[int]) -> list[int]:
+    """An array costs as much to send as it has elements, and most of them are all the same."""
+    return values[:1] if values.count(values[0]) == len(values) else values
 
 
 def _turned(row: Mapping[str, Any]) -> Turned:

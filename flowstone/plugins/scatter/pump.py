@@ -30,6 +30,7 @@ from flowstone.plugins.scatter.pump_place import (
     CHUNK_ITEMS,
     HALF,
     HEAR_SECONDS,
+    HOLD_SECONDS,
     LANES,
     LOOK_SECONDS,
     PATIENCE_SECONDS,
@@ -64,6 +65,8 @@ class Pump:
         self._told = told
         self._queue: deque[Piece] = deque()
         self._running: dict[asyncio.Task[None], tuple[Piece, float]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_beginning = False
         self._overdue: set[asyncio.Task[None]] = set()
         self._outcomes: list[ItemOutcome] = []
         self._oldest = 0.0
@@ -79,16 +82,11 @@ class Pump:
         self._slice_ends = 0.0
         self._yield_until = 0.0
         self._ending: Outcome | None = None
-        self._state = BarrierState.EXECUTING
+        self.state = BarrierState.EXECUTING
         self._finished = 0
         self._backoff = Backoff()
         self._timers: list[asyncio.TimerHandle] = []
         self._start_timer: asyncio.TimerHandle | None = None
-
-    @property
-    def state(self) -> BarrierState:
-        """Where the barrier stood when the pump last heard of it."""
-        return self._state
 
     def look_again(self) -> None:
         """Say that there are items which were not there before."""
@@ -120,10 +118,8 @@ class Pump:
         self._changed.set()
 
     def _is_over(self) -> bool:
-        if self._state.is_terminal:
-            return True
-        if self._ending is None:
-            return False
+        if self.state.is_terminal or self._ending is None:
+            return self.state.is_terminal
         return not (self._running or self._outcomes or self._turns)
 
     # Turns
@@ -132,7 +128,7 @@ class Pump:
         finished, now = len(self._outcomes), time.monotonic()
         if self._turns >= LANES:
             return False
-        room = self._room(now)
+        room = self._room(now) if self._hungry else 0
         if self._turns == 0:
             is_starved = room > 0 and len(self._queue) <= self._ahead // 2
             is_ripe = finished > 0 and self._is_ripe(finished, now)
@@ -141,16 +137,15 @@ class Pump:
         return finished >= HALF or room >= HALF
 
     def _is_ripe(self, finished: int, now: float) -> bool:
-        if finished >= HALF or not self._running:
-            return True
-        return now >= self._oldest + SETTLE_SECONDS
+        return finished >= HALF or not self._running or now >= self._oldest + SETTLE_SECONDS
 
     def _room(self, now: float) -> int:
         """Return how many items to ask for."""
-        if not self._hungry or self._ending is not None or now < self._yield_until:
+        if self._ending is not None or now < self._yield_until:
             return 0
         held = len(self._queue) + len(self._running) + self._asked
-        return min(CHUNK_ITEMS, self._allowed() + self._ahead - held)
+        room = min(CHUNK_ITEMS, self._allowed() + self._ahead - held)
+        return max(0, min(room, self._place.max_concurrent or room))
 
     def _allowed(self) -> int:
         # Also of one without a limit: it may be given one while it runs.
@@ -158,7 +153,7 @@ class Pump:
 
     async def _turn(self, *, begins: bool = False) -> None:
         now = time.monotonic()
-        want = max(0, self._room(now)) if not begins else self._first()
+        want = self._first() if begins else self._room(now)
         outcomes, self._outcomes = self._outcomes, []
         finished = self._held.take_finished()
         asks = now >= self._slice_ends
@@ -167,21 +162,9 @@ class Pump:
         self._turned_at = now
         self._asked += want
         try:
-            turned = await self._coordinator.turn(
-                PumpTurn(
-                    self._place.barrier_id,
-                    self._place.pump_id,
-                    self._place.claim,
-                    outcomes,
-                    finished,
-                    want=want,
-                    held=len(self._queue) + len(self._running),
-                    running=len(self._running),
-                    wanted_permits=self._place.most_at_once,
-                    begins=begins,
-                    asks=asks,
-                )
-            )
+            report = self._report(outcomes, finished)
+            report.want, report.begins, report.asks = want, begins, asks
+            turned = await self._coordinator.turn(report)
         except DatabaseError as error:
             if not error.retryable:
                 raise
@@ -200,12 +183,24 @@ class Pump:
             self._turns -= 1
             self._changed.set()
 
+    def _report(self, outcomes: list[ItemOutcome], finished: list[int]) -> PumpTurn:
+        return PumpTurn(
+            self._place.barrier_id,
+            self._place.pump_id,
+            self._place.claim,
+            outcomes,
+            finished,
+            held=len(self._queue) + len(self._running),
+            running=len(self._running),
+            wanted_permits=self._place.most_at_once,
+        )
+
     def _first(self) -> int:
         """Return how much to ask for before it is known what is permitted."""
         return min(CHUNK_ITEMS, self._place.most_at_once, self._place.max_concurrent or CHUNK_ITEMS)
 
     def _take(self, turned: Turned, want: int, now: float) -> None:
-        self._state = turned.state
+        self.state = turned.state
         if turned.refused:
             logger.warning("%s results came too late; others have them", turned.refused)
         if turned.state.is_terminal:
@@ -220,6 +215,8 @@ class Pump:
             self._go_hungry(turned, now)
         elif want:
             self._hungry, self._idle_since = True, 0.0
+        if turned.wait is not None:
+            self._later(turned.wait.total_seconds() + 0.001, hungry=True)
         if turned.has_rivals and self._ending is None:
             self._yield_until = now + 2 * SLICE_SECONDS
             self._later(2 * SLICE_SECONDS)
@@ -242,6 +239,8 @@ class Pump:
         """Less came than there was room for: look again when there may be more."""
         self._hungry = False
         longest = PATIENCE_SECONDS if turned.is_closed else LOOK_SECONDS
+        if self._place.has_rate:
+            longest = LOOK_SECONDS / 2
         wait = longest if turned.wait is None else turned.wait.total_seconds()
         self._later(min(max(wait, 0.001), longest), hungry=True)
         if self._queue or self._running or self._place.is_fed():
@@ -253,7 +252,7 @@ class Pump:
         """Give the place up if there is no reason to keep it."""
         if self._place.is_wanted_back():
             self._end_with(Snoozed(timedelta(0)))
-        if self._queue or self._running or self._asked_by_others():
+        if self._queue or self._running or self._turns > 1:
             return
         if time.monotonic() < self._yield_until:
             self._end_with(Snoozed(timedelta(seconds=SLICE_SECONDS)))
@@ -262,9 +261,6 @@ class Pump:
                 self._end_with(Skipped())
             elif time.monotonic() - self._idle_since > PATIENCE_SECONDS:
                 self._end_with(Snoozed(turned.wait or timedelta(seconds=1)))
-
-    def _asked_by_others(self) -> bool:
-        return self._turns > 1
 
     def _end_with(self, outcome: Outcome) -> None:
         if self._ending is None:
@@ -275,62 +271,75 @@ class Pump:
     # Items
 
     def _fill(self) -> None:
-        """Start what may run now."""
-        loop = asyncio.get_running_loop()
-        queue, running, allowed = self._queue, self._running, self._allowed()
-        now = time.monotonic()
-        while queue and len(running) < allowed:
+        """
+        Let what may run now be taken up.
+
+        A task takes one item after the other; the next task is begun only when there is something
+        left for it. So items that never wait cost no task each, and those that do run at once.
+        """
+        if self._queue and not self._is_beginning and len(self._running) < self._allowed():
+            self._is_beginning = True
+            task = asyncio.get_running_loop().create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _work(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        queue, running, run = self._queue, self._running, self._body.run
+        self._is_beginning = False
+        held_since = time.monotonic()
+        while queue and len(running) < self._allowed():
+            now = time.monotonic()
             if queue[0].start_at > now:
-                if self._start_timer is None:
-                    self._start_timer = loop.call_later(queue[0].start_at - now, self._start)
+                self._start_at(queue[0].start_at - now)
                 return
+            if now - held_since > HOLD_SECONDS:
+                # Others on the event loop have their turn.
+                await asyncio.sleep(0)
+                held_since = time.monotonic()
+                continue
             piece = queue.popleft()
-            running[loop.create_task(self._run(piece))] = piece, now
+            running[task] = piece, now
+            self._fill()
+            try:
+                outcome = await run(piece.chunk_id, piece.item_index, piece.attempts, piece.item)
+            except asyncio.CancelledError:
+                if task not in self._overdue:
+                    running.pop(task, None)
+                    raise
+                self._overdue.discard(task)
+                task.uncancel()
+                assert self._place.timeout is not None
+                outcome = self._body.timed_out(
+                    piece.chunk_id, piece.item_index, piece.attempts, self._place.timeout
+                )
+            del running[task]
+            self._end(outcome)
+        self._changed.set()
+
+    def _start_at(self, seconds: float) -> None:
+        if self._start_timer is None:
+            self._start_timer = asyncio.get_running_loop().call_later(seconds, self._start)
 
     def _start(self) -> None:
         self._start_timer = None
         self._fill()
 
-    async def _run(self, piece: Piece) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        try:
-            outcome = await self._body.run(
-                piece.chunk_id, piece.item_index, piece.attempts, piece.item
-            )
-        except asyncio.CancelledError:
-            if task not in self._overdue:
-                self._running.pop(task, None)
-                raise
-            assert self._place.timeout is not None
-            outcome = self._body.timed_out(
-                piece.chunk_id, piece.item_index, piece.attempts, self._place.timeout
-            )
-        except BaseException as error:
-            # What is no Exception, an exit, must not take the others with it.
-            outcome = self._body.failed(piece.chunk_id, piece.item_index, piece.attempts, error)
-        self._running.pop(task, None)
-        self._overdue.discard(task)
-        self._end(outcome)
-
     def _end(self, outcome: ItemOutcome) -> None:
-        if not self._outcomes:
+        if not (outcomes := self._outcomes):
             self._oldest = time.monotonic()
-            if self._running:
-                self._later(SETTLE_SECONDS)
-        self._outcomes.append(outcome)
+            self._later(SETTLE_SECONDS)
+        outcomes.append(outcome)
         self._finished += 1
         if self._told is not None:
             self._told(outcome)
-        if self._queue:
-            self._fill()
-        is_low = self._hungry and len(self._queue) <= self._ahead // 2
-        if not self._running or len(self._outcomes) >= HALF or is_low:
+        if len(outcomes) >= HALF or len(self._queue) <= self._ahead // 2:
             self._changed.set()
 
     def _stop_items(self) -> None:
         self._queue.clear()
-        for task in self._running:
+        for task in self._tasks:
             task.cancel()
         self._changed.set()
 
@@ -369,23 +378,14 @@ class Pump:
             if timer is not None:
                 timer.cancel()
         self._queue.clear()
-        await _stop(list(self._running))
-        if self._state.is_terminal:
+        await _stop(list(self._tasks))
+        if self.state.is_terminal:
             return
-        last = asyncio.ensure_future(
-            self._coordinator.turn(
-                PumpTurn(
-                    self._place.barrier_id,
-                    self._place.pump_id,
-                    self._place.claim,
-                    self._outcomes,
-                    self._held.take_finished(),
-                    ends=True,
-                )
-            )
-        )
+        report = self._report(self._outcomes, self._held.take_finished())
+        report.ends = True
+        last = asyncio.ensure_future(self._coordinator.turn(report))
         try:
-            self._state = (await asyncio.shield(last)).state
+            self.state = (await asyncio.shield(last)).state
         except DatabaseError as error:
             logger.warning("A pump could not give back what it has (%s); it will be missed", error)
         except asyncio.CancelledError:

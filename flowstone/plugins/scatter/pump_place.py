@@ -18,6 +18,9 @@ HALF = CHUNK_ITEMS // 2
 MOST_AT_ONCE = 1000
 """How many items one process runs at once when ``max_concurrent`` does not say less."""
 
+HOLD_SECONDS = 0.01
+"""For how long items that do not wait may hold the event loop, one after the other."""
+
 SETTLE_SECONDS = 0.05
 """How long an outcome waits for others to be reported with."""
 

@@ -231,7 +231,7 @@ class Turned:
     Attributes:
         refused: How many outcomes were not taken: their items were settled, or had gone to others.
         permits: How many items the pump may run at once.
-        wait: Until there may be more, if nothing was handed out; None: nobody knows.
+        wait: Until there may be more of what waits for its time; None: nobody knows.
         has_rivals: Something else waits for the pump's place.
         start_in: When the first of the items may start, the others ``spacing`` apart; None: any
             time.
@@ -320,34 +320,6 @@ class BarrierStatus:
     def is_complete(self) -> bool:
         """Whether all that there are have ended."""
         return self.completed + self.failed >= self.total
-
-
-@dataclass(frozen=True, slots=True)
-class ChildStatus:
-    """
-    How one child of a distributed scatter stands: the items that came with one page.
-
-    Attributes:
-        batch_index: Its place among the children, from 0.
-        first_index: Of its items; so is ``last_index``.
-        total: Its items; duplicates of those of earlier children are not among them.
-    """
-
-    batch_index: int
-    first_index: int
-    last_index: int
-    total: int
-    completed: int
-    failed: int
-
-    @property
-    def state(self) -> BarrierState:
-        """Where it stands by itself; how many may fail is its parent's business."""
-        if self.completed + self.failed < self.total:
-            return BarrierState.EXECUTING
-        if self.completed:
-            return BarrierState.PARTIAL_FAILURE if self.failed else BarrierState.COMPLETED
-        return BarrierState.FAILED
 
 
 @dataclass(frozen=True, slots=True)

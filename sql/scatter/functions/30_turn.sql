@@ -5,12 +5,12 @@
 
 -- The turn itself. Arrays run in parallel, one entry for each item that has had an attempt:
 --   p_events: 1 completed, 2 failed, 3 failed and to be tried again after p_delays milliseconds.
--- p_results, p_errors, p_partial: JSON; an array may be null where none has any. p_finished: chunks of which
--- nothing is left.
+-- p_results, p_errors, p_partial: JSON; an array may be null where none has any. p_chunks, p_attempts and p_events
+-- may have one value that stands for all. p_finished: chunks of which nothing is left.
 --
 -- The fence is (chunk, pump, claim): what comes from a chunk that has gone to others is refused, as is what was
 -- settled before. With p_ends the pump gives back all it has. p_held items are with it, p_running of them run.
--- wait_ms: until the next item may be had, if none was handed out; null: nobody knows.
+-- wait_ms: until more may be had of what waits for its time; null: nobody knows.
 CREATE FUNCTION scatter_turn_v1(
     p_barrier bigint,
     p_pump bigint,
@@ -101,7 +101,10 @@ BEGIN
             FROM (
                 -- The barrier as a column that nobody can see through: with a constant, a plan made while the
                 -- table was empty reads all items of the barrier for each.
-                SELECT p_barrier AS barrier, o.*
+                SELECT
+                    p_barrier AS barrier, coalesce(o.chunk, p_chunks[1]) AS chunk, o.index,
+                    coalesce(o.attempts, p_attempts[1]) AS attempts, coalesce(o.event, p_events[1]) AS event,
+                    o.result, o.error, o.partial
                 FROM unnest(p_chunks, p_indexes, p_attempts, p_events, p_results, p_errors, p_partial)
                     AS o(chunk, index, attempts, event, result, error, partial)
                 OFFSET 0
@@ -127,11 +130,11 @@ BEGIN
             v_b.retried := v_b.retried + cardinality(v_done.again);
             INSERT INTO scatter_chunks (materialization_id, indexes, attempts, due_at)
             SELECT
-                p_barrier, array_agg(o.index ORDER BY o.index), o.attempts + 1,
+                p_barrier, array_agg(o.index ORDER BY o.index), coalesce(o.attempts, p_attempts[1]) + 1,
                 v_now + max(o.delay_ms) * interval '1 ms'
-            FROM unnest(p_indexes, p_attempts, p_events, p_delays) AS o(index, attempts, event, delay_ms)
-            WHERE o.event = 3 AND o.index = ANY (v_done.again)
-            GROUP BY o.attempts;
+            FROM unnest(p_indexes, p_attempts, p_delays) AS o(index, attempts, delay_ms)
+            WHERE o.index = ANY (v_done.again)
+            GROUP BY coalesce(o.attempts, p_attempts[1]);
         END IF;
         IF p_finished <> '{}' THEN
             DELETE FROM scatter_chunks c WHERE c.id = ANY (p_finished) AND c.id = ANY (v_owned);
@@ -212,17 +215,19 @@ BEGIN
         IF v_b.rate_count IS NOT NULL AND v_count > 0 THEN
             start_ms := extract(epoch FROM v_start - v_now) * 1000;
             v_b.next_start_at := v_start + v_count * spacing_ms * interval '1 ms';
+            wait_ms := greatest(0, extract(epoch FROM v_b.next_start_at - v_now) * 1000 - 500);
         END IF;
-        IF v_count = 0 AND v_room > 0 THEN
+        IF v_count = 0 AND p_want > 0 AND (v_room > 0 OR permits = 0) THEN
             v_b.failed := v_b.failed + scatter_take_back(p_barrier, p_pump, p_claim, 5);
             v_ended := scatter_judge(v_b);
+        END IF;
+        IF wait_ms IS NULL THEN
             SELECT min(coalesce(c.due_at, v_now)) INTO v_due
             FROM scatter_chunks c
             WHERE c.materialization_id = p_barrier AND c.pump_id IS NULL AND (c.deaths < 2 OR p_held = 0);
-            wait_ms := greatest(0, ceil(extract(epoch FROM v_due - v_now) * 1000));
-        ELSIF v_count = 0 AND p_want > 0 AND permits = 0 THEN
-            v_b.failed := v_b.failed + scatter_take_back(p_barrier, p_pump, p_claim, 5);
-            v_ended := scatter_judge(v_b);
+            IF v_due IS NOT NULL THEN
+                wait_ms := greatest(0, ceil(extract(epoch FROM v_due - v_now) * 1000));
+            END IF;
         END IF;
         IF (p_begins OR p_asks) AND v_ended IS NULL THEN
             has_rivals := p_asks AND flowstone_has_rivals(p_pump);

@@ -12,7 +12,6 @@ TABLES = (
     "scatter_barriers",
     "scatter_feeds",
     "scatter_items",
-    "scatter_children",
     "scatter_chunks",
     "scatter_pumps",
     "scatter_batched_keys",

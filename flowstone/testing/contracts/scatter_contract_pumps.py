@@ -1,0 +1,159 @@
+"""How a coordinator of scatters speaks with pumps: what it hands out, takes and refuses."""
+
+import json
+from datetime import timedelta
+
+from flowstone.core.rate import Rate
+from flowstone.plugins.scatter.coordinator import ScatterCoordinator
+from flowstone.plugins.scatter.options import ScatterOptions
+from flowstone.plugins.scatter.records import (
+    BarrierState,
+    ItemEvent,
+    ItemStatus,
+    PumpTurn,
+)
+from flowstone.testing.contracts.scatter_barriers import (
+    OTHER,
+    PUMP,
+    begun,
+    outcomes_of,
+)
+
+
+class PumpsContract:
+    """A part of `ScatterContract`."""
+
+    async def test_items_are_handed_out_once(self, coordinator: ScatterCoordinator) -> None:
+        barrier_id = await begun(coordinator, *range(5))
+
+        one = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=3, begins=True))
+        other = await coordinator.turn(PumpTurn(barrier_id, OTHER, 1, want=9, begins=True))
+        none = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=9, held=3))
+
+        assert [*one.handed.indexes, *other.handed.indexes] == [0, 1, 2, 3, 4]
+        assert (none.handed.indexes, none.wait) == ((), None)
+
+    async def test_any_part_of_a_chunk_can_be_settled(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(4))
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=4, begins=True))
+        outcomes = outcomes_of(turned)
+
+        part = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, outcomes[1:3], held=2))
+        rest = await coordinator.turn(
+            PumpTurn(barrier_id, PUMP, 1, [outcomes[0], outcomes[3]], turned.handed.chunk_ids[:1])
+        )
+
+        assert (part.completed, part.state) == (2, BarrierState.EXECUTING)
+        assert (rest.completed, rest.state) == (4, BarrierState.COMPLETED)
+
+    async def test_what_a_pump_gives_back_goes_to_others(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(3))
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=3, begins=True))
+
+        await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, outcomes_of(turned)[:1], ends=True))
+        other = await coordinator.turn(PumpTurn(barrier_id, OTHER, 1, want=9, begins=True))
+
+        assert list(other.handed.indexes) == [1, 2]
+
+    async def test_a_later_claim_takes_back_what_an_earlier_had(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(3))
+        lost = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=2, begins=True))
+
+        again = await coordinator.turn(PumpTurn(barrier_id, PUMP, 2, want=3, begins=True))
+        late = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, outcomes_of(lost)))
+
+        assert sorted(again.handed.indexes) == [0, 1, 2]
+        assert (late.refused, late.completed) == (2, 0)
+
+    async def test_what_was_lost_twice_is_tried_alone(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(3))
+        for claim in (1, 2):
+            await coordinator.turn(PumpTurn(barrier_id, PUMP, claim, want=3, begins=True))
+
+        alone = await coordinator.turn(PumpTurn(barrier_id, PUMP, 3, want=3, begins=True))
+
+        assert len(alone.handed.indexes) == 1
+
+    async def test_an_item_that_costs_pump_after_pump_fails(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, "deadly")
+
+        for claim in range(1, 7):
+            turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, claim, want=1, begins=True))
+            assert len(turned.handed.indexes) == 1
+        await coordinator.turn(PumpTurn(barrier_id, PUMP, 7, want=1, begins=True))
+
+        [it] = await coordinator.gather(barrier_id, statuses=[ItemStatus.FAILED])
+        assert json.loads(it.error or "")["code"] == "worker_died"
+        assert (await coordinator.status(barrier_id)).state is BarrierState.FAILED
+
+    async def test_an_item_is_tried_again_with_its_attempts(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(2))
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=2, begins=True))
+        failed, done = outcomes_of(turned, ItemEvent.RETRIED)[0], outcomes_of(turned)[1]
+
+        again = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, [failed, done], want=9))
+        late = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, outcomes_of(turned)[:1]))
+        last = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, outcomes_of(again)))
+
+        assert (list(again.handed.indexes), list(again.handed.attempts)) == ([0], [1])
+        assert late.refused == 1
+        assert (last.state, last.completed) == (BarrierState.COMPLETED, 2)
+        assert (await coordinator.status(barrier_id)).retried == 1
+
+    async def test_a_delay_is_waited_for(self, coordinator: ScatterCoordinator) -> None:
+        barrier_id = await begun(coordinator, 1)
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=1, begins=True))
+        [outcome] = outcomes_of(turned, ItemEvent.RETRIED)
+        outcome.delay = timedelta(minutes=1)
+
+        after = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, [outcome], want=1))
+
+        assert after.handed.indexes == ()
+        assert after.wait is not None
+        assert timedelta(seconds=50) < after.wait <= timedelta(minutes=1)
+
+    async def test_no_more_are_permitted_than_may_run(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        options = ScatterOptions(max_concurrent=4)
+        barrier_id = await begun(coordinator, *range(20), options=options)
+
+        def turn(pump_id: int, running: int = 0) -> PumpTurn:
+            report = PumpTurn(barrier_id, pump_id, 1, want=9, held=running, running=running)
+            report.wanted_permits = 9
+            return report
+
+        first = await coordinator.turn(turn(PUMP))
+        second = await coordinator.turn(turn(OTHER))
+        shared = await coordinator.turn(turn(PUMP, running=1))
+        then = await coordinator.turn(turn(OTHER))
+
+        assert (first.permits, second.permits, second.handed.indexes) == (4, 0, ())
+        assert len(first.handed.indexes) <= 4
+        assert (shared.permits, then.permits) == (2, 2)
+
+    async def test_starts_are_as_far_apart_as_the_rate_says(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        options = ScatterOptions(rate_limit=Rate(10, timedelta(seconds=1)))
+        barrier_id = await begun(coordinator, *range(100), options=options)
+
+        one = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=99, begins=True))
+        other = await coordinator.turn(PumpTurn(barrier_id, OTHER, 1, want=99, begins=True))
+
+        assert len(one.handed.indexes) == 10
+        assert one.spacing >= timedelta(milliseconds=100)
+        assert len(other.handed.indexes) <= 1
+        assert other.wait is not None or other.start_in is not None
