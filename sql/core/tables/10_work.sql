@@ -20,6 +20,9 @@
 -- Whoever ends a materialization that others await takes their jobs and rows, before runs. Those have higher ids, so
 -- that within one run this is the order of ids, too; see 34_awaiting.sql.
 --
+-- What a plugin closes when a wait ends, by a trigger on flowstone_waits, comes after all of these; so a plugin
+-- that wakes locks the job and the materialization before its own row.
+--
 -- A row of flowstone_limits is taken alone; its slots and uses belong to who holds it.
 --
 -- No foreign keys between these tables: every row is written by the functions beside this file, in the
