@@ -61,6 +61,11 @@ CREATE FUNCTION checkpoints_request_v1(
     RETURNS SETOF checkpoints_answer
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
@@ -99,6 +104,11 @@ CREATE FUNCTION checkpoints_get_v1(p_id bigint)
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
     SELECT answer.*
     FROM checkpoints_approvals a
@@ -116,6 +126,13 @@ CREATE FUNCTION checkpoints_list_v1(
     LANGUAGE plpgsql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET enable_bitmapscan = off
+    SET enable_sort = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     IF p_is_open THEN
@@ -150,6 +167,11 @@ CREATE FUNCTION checkpoints_of_run_v1(p_run bigint)
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
     SELECT answer.*
     FROM checkpoints_approvals a

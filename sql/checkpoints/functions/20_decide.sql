@@ -42,6 +42,11 @@ CREATE FUNCTION checkpoints_expire_v1(p_id bigint)
     RETURNS SETOF checkpoints_answer
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_approval checkpoints_approvals;
@@ -94,6 +99,11 @@ CREATE FUNCTION checkpoints_decide_v1(
     RETURNS SETOF checkpoints_answer
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_approval checkpoints_approvals := checkpoints_locked(p_id);
@@ -146,6 +156,11 @@ CREATE FUNCTION checkpoints_escalate_v1(
     RETURNS SETOF checkpoints_answer
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_approval checkpoints_approvals := checkpoints_locked(p_id);
@@ -186,6 +201,11 @@ CREATE FUNCTION checkpoints_close_ended()
     RETURNS trigger
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_approval checkpoints_approvals;

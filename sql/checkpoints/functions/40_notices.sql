@@ -13,6 +13,11 @@ CREATE FUNCTION checkpoints_take_notices_v1(p_limit integer)
     )
     LANGUAGE sql
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
     WITH taken AS (
         UPDATE checkpoints_notices n
@@ -40,6 +45,11 @@ CREATE FUNCTION checkpoints_settle_notice_v1(p_id bigint, p_told text[], p_is_do
     RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     IF p_is_done THEN
@@ -56,6 +66,11 @@ CREATE FUNCTION checkpoints_next_notice_v1()
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
     SELECT greatest(0, ceil(extract(epoch FROM n.due_at - clock_timestamp()) * 1000))::bigint
     FROM checkpoints_notices n

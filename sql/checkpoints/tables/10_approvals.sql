@@ -9,6 +9,9 @@
 -- too late to decide. So what counts is the row and the database's clock, not when a worker gets to it.
 --
 -- Lock order: the materialization's job, the materialization, and only then its approval.
+--
+-- Plans are pinned, as those of the engine are: the tables may be empty when a plan is cached and full a second
+-- later, and every access here has the index that it wants.
 
 CREATE TABLE checkpoints_approvals (
     materialization_id bigint PRIMARY KEY,

@@ -25,6 +25,8 @@
 --
 -- A row of flowstone_limits is taken alone; its slots and uses belong to who holds it.
 --
+-- Rows of plugins come last: whoever decides about a wait, say, takes its job, its materialization, and then them.
+--
 -- No foreign keys between these tables: every row is written by the functions beside this file, in the
 -- transaction that makes it true, and a key check per row would cost as much as the row.
 

@@ -16,7 +16,7 @@ from tests.scenarios.ledger import FOLDER, Ledger
 from tests.scenarios.pipelines.approving import approving, booked, urgently_booked
 from tests.scenarios.spawned import Spawner, spawning
 
-ROUNDS = 400
+ROUNDS = 200
 DECIDERS = {"ann": "approve", "bob": "modify", "cem": "reject", "dan": "cancel"}
 STEPS = ("before-request", "after-request", "before-resume", "after-resume")
 
