@@ -52,6 +52,10 @@ def test_the_page_about_routing_is_a_program_that_holds() -> None:
     assert "decision" in run("docs/routing.md")
 
 
+def test_the_page_about_scatters_is_a_program_that_holds() -> None:
+    assert "paid" in run("docs/scatter.md")
+
+
 def test_the_page_about_scatters_that_run_is_a_program() -> None:
     assert "slow_down" in run("docs/scatter-operations.md")
 
