@@ -189,6 +189,8 @@ DECLARE
     v_replacing text[];
     v_replaced_keys text[];
     v_replaced bigint[];
+    v_wanted text[];
+    v_wanting bigint[];
     v_lost text[];
     v_holders bigint[];
     v_conflict text;
@@ -233,14 +235,19 @@ BEGIN
             v_replacing := ARRAY(SELECT unnest(v_replacing) EXCEPT SELECT unnest(v_replaced_keys));
         END IF;
 
-        SELECT array_agg(lost.key), array_agg(lost.holder) INTO v_lost, v_holders
-        FROM (
-            SELECT array_agg(own.key ORDER BY own.key) AS keys, array_agg(own.taker ORDER BY own.key) AS takers
+        v_wanted := v_keys;
+        v_wanting := v_takers;
+        IF v_replaced_keys IS NOT NULL THEN
+            SELECT array_agg(own.key ORDER BY own.key), array_agg(own.taker ORDER BY own.key)
+            INTO v_wanted, v_wanting
             FROM unnest(v_keys, v_takers) AS own(key, taker)
-            WHERE (own.key = ANY (v_replaced_keys)) IS NOT TRUE
-        ) wanted
-        CROSS JOIN LATERAL flowstone_take_unique_keys(wanted.keys, wanted.takers) lost
-        WHERE wanted.keys IS NOT NULL;
+            WHERE own.key <> ALL (v_replaced_keys);
+        END IF;
+        v_lost := NULL;
+        IF v_wanted IS NOT NULL THEN
+            SELECT array_agg(lost.key), array_agg(lost.holder) INTO v_lost, v_holders
+            FROM flowstone_take_unique_keys(v_wanted, v_wanting) lost;
+        END IF;
         EXIT WHEN v_lost IS NULL OR v_replacing IS NULL;
         -- One that came to wait between the two steps is replaced like the others.
         EXIT WHEN NOT EXISTS (
