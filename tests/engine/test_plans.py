@@ -302,6 +302,26 @@ def test_a_step_reads_no_more_for_what_is_in_the_way(blocks: Blocks, step: str, 
     assert many <= few * 1.2 + 60
 
 
+@pytest.mark.parametrize("is_analyzed", [False, True], ids=["never analyzed", "analyzed"])
+async def test_what_is_stored_is_looked_up_by_key_though_planned_for_empty_tables(
+    dsn: str, is_analyzed: bool
+) -> None:
+    keys = "ARRAY(SELECT 'bench.asset_' || i % 2 FROM generate_series(1, {0}) i)"
+    partitions = "ARRAY(SELECT 'old-' || i FROM generate_series(1, {0}) i)"
+    step = f"flowstone_current_v1({keys}, {partitions}, 0)"
+    async with a_session(dsn) as early:
+        if is_analyzed:
+            await early.execute("ANALYZE")
+        for _ in range(8):
+            await blocks_of(early, step.format(1))
+        rows = Rows(early, "flowstone")
+        await rows.prepare()
+        await rows.finish(MANY)
+
+        assert await blocks_of(early, step.format(1)) <= 30
+        assert await blocks_of(early, step.format(100)) <= 100 * 15
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_limits_of_other_queues_cost_a_queue_without_them_nothing(
     blocks: Blocks, state: str

@@ -16,11 +16,6 @@ CREATE FUNCTION flowstone_current_v1(p_assets text[], p_partitions text[], p_res
     )
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
-    SET enable_seqscan = off
-    SET enable_hashjoin = off
-    SET enable_mergejoin = off
-    SET jit = off
-    SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     RETURN QUERY
@@ -28,8 +23,13 @@ BEGIN
         k.ordinality, m.id, m.io, m.location::text, m.version, m.inputs || m.follows, m.finished_at,
         c.invalidated_at IS NOT NULL, NULL::bigint[]
     FROM unnest(p_assets, p_partitions) WITH ORDINALITY AS k(asset, partition)
-    JOIN flowstone_current c ON c.asset = k.asset AND c.partition = k.partition
-    JOIN flowstone_materializations m ON m.id = c.materialization_id;
+    -- Key by key, whatever the tables were like when this was planned: a join may be planned to read them all.
+    CROSS JOIN LATERAL (
+        SELECT * FROM flowstone_current c WHERE c.asset = k.asset AND c.partition = k.partition OFFSET 0
+    ) c
+    CROSS JOIN LATERAL (
+        SELECT * FROM flowstone_materializations m WHERE m.id = c.materialization_id OFFSET 0
+    ) m;
 
     IF p_reserve > 0 THEN
         RETURN QUERY

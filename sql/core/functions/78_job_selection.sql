@@ -90,8 +90,8 @@ BEGIN
         RETURN ARRAY(
             SELECT m.id
             FROM flowstone_materializations m
-            WHERE m.asset = p_selection.name AND m.partition = '' AND m.id < p_before
-            ORDER BY m.id DESC
+            WHERE m.asset = p_selection.name AND m.partition = '' AND -m.id > -p_before
+            ORDER BY -m.id
             LIMIT p_limit
         );
     END IF;

@@ -35,13 +35,17 @@ BEGIN
             AND NOT EXISTS (SELECT FROM flowstone_reused u WHERE u.materialization_id = m.id)
             AND (
                 newest.finished_at < p_before
-                OR EXISTS (
-                    SELECT FROM flowstone_materializations later
+                -- The next one as a rule; those that came last are not long enough ago.
+                OR (
+                    SELECT true
+                    FROM flowstone_materializations later
                     WHERE later.asset = m.asset
                         AND later.partition = m.partition
-                        AND later.id > m.id
+                        AND -later.id < -m.id
                         AND later.status = 'succeeded'
                         AND later.finished_at BETWEEN m.finished_at AND p_before
+                    ORDER BY -later.id DESC
+                    LIMIT 1
                 )
             )
     );

@@ -35,9 +35,9 @@ BEGIN
                 FROM flowstone_materializations before
                 WHERE before.asset = m.asset
                     AND before.partition = m.partition
-                    AND before.id < m.id
+                    AND -before.id > -m.id
                     AND before.status = 'succeeded'
-                ORDER BY before.id DESC
+                ORDER BY -before.id
                 LIMIT 1
             ) replaced
             WHERE m.id = ANY (v_rows.ids) AND m.status = 'succeeded'

@@ -141,7 +141,7 @@ AS $$
     FROM flowstone_materializations m
     LEFT JOIN flowstone_waits w ON w.materialization_id = m.id AND m.status = 'waiting'
     WHERE m.asset = p_asset AND m.partition = p_partition
-    ORDER BY m.id DESC
+    ORDER BY -m.id
     LIMIT p_limit;
 $$;
 
