@@ -20,16 +20,17 @@ class Alarm:
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring
         self._due: asyncio.TimerHandle | None = None
+        self._due_at = 0.0  # uvloop's handles cannot all tell
 
     def set(self, delay: timedelta) -> None:
         """Ring so much later, or in an hour if that is sooner."""
         loop = asyncio.get_running_loop()
         when = loop.time() + min(delay.total_seconds(), LONGEST_SECONDS)
         if self._due is not None:
-            if loop.time() < self._due.when() <= when:
+            if self._due_at <= when:
                 return
             self._due.cancel()
-        self._due = loop.call_at(when, self._ring)
+        self._due, self._due_at = loop.call_at(when, self._go_off), when
 
     def set_for(self, settlements: Sequence[Settlement]) -> None:
         """Ring when what was put off by this batch falls due."""
@@ -47,3 +48,8 @@ class Alarm:
         """Ring no more."""
         if self._due is not None:
             self._due.cancel()
+            self._due = None
+
+    def _go_off(self) -> None:
+        self._due = None
+        self._ring()
