@@ -131,7 +131,7 @@ class Planner:
         """
         names = self._names(request)
         targets = set(request.targets)
-        needed = self._needed(request) if foreseen else set()
+        needed = self._needed(request) if foreseen and request.force else set()
         decisions: list[Decision] = []
         for partition in request.partitions:
             stored = self._stored(found, partition, {*names, *self._upstreams(request)})
@@ -229,7 +229,7 @@ class Planner:
         return next(filter(None, (found.get(Key(name, key.partition)) for name in names)), None)
 
     def _needed(self, request: Request) -> set[str]:
-        """Return the targets, and what they cannot do without."""
+        """Return the targets, and what they cannot do without: to be tried when it is forced."""
         needed = set(request.targets)
         waiting = list(needed)
         while waiting:
@@ -247,7 +247,7 @@ class Planner:
         running: set[str],
         foreseen: Mapping[Key, Foreseen],
     ) -> str | None:
-        """Say why the asset would be skipped; None where that is not known, or it is asked for."""
+        """Say why the asset would be skipped; None where that is not known, or it is forced."""
         if not foreseen or key.asset in needed:
             return None
         for upstream, kind in self._dag.upstream[key.asset].items():

@@ -81,7 +81,9 @@ async def test_the_job_of_that_page_pays_and_enqueues_with_its_settlement(
     assert await pg.fetchval(mails) == 1
 
 
-@pytest.mark.parametrize("page", ["docs/from-procrastinate.md", "docs/from-oban.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/from-procrastinate.md", "docs/from-oban.md", "docs/step-functions.md"]
+)
 def test_a_page_for_those_who_come_from_elsewhere_is_a_program_that_holds(page: str) -> None:
     assert "app" in run(page)
 

@@ -14,6 +14,7 @@ IN_MEMORY = {
     "daily_report",
     "ecs_callback",
     "failures",
+    "map_state",
     "parallel_enrichment",
     "region_router",
     "trade_with_approval",

@@ -27,7 +27,7 @@ class GivingUpMachine(AssistingMachine):
             else:
                 each.error = reason
                 self._end(each, Event.CANCELLED, now)
-        return len(useless)
+        return sum(each.assists is None for each in useless)
 
 
 def given_up(row: Row, ids: Collection[int], rows: Mapping[int, Row]) -> Iterator[Row]:
@@ -42,6 +42,8 @@ def given_up(row: Row, ids: Collection[int], rows: Mapping[int, Row]) -> Iterato
         ]
         gone.update(it.id for it in fresh)
         yield from fresh
+        for it in fresh:
+            yield from (each for each in it.assistants if not each.status.is_terminal)
         wave = [id_ for it in fresh for id_ in (*it.inputs, *it.follows, *it.awaits)]
 
 

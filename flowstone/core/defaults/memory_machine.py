@@ -297,7 +297,7 @@ class Machine:
         row.finished_at = now
         row.ticket += 1
         row.wait = row.wake = row.early_wake = None
-        if row.is_tolerated:
+        if row.is_tolerated and row.assists is None:
             row.run.tolerated[row.status] += 1
         for waiting in (self.rows[id_] for id_ in row.awaited_by):
             until = waiting.wait.until if waiting.wait else None

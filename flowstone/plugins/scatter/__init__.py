@@ -3,6 +3,21 @@
 from flowstone.plugins.scatter.batches import Batch
 from flowstone.plugins.scatter.batching import batch
 from flowstone.plugins.scatter.definition import scatter
-from flowstone.plugins.scatter.results import ItemError, ItemResult, Results, Scattered
+from flowstone.plugins.scatter.results import (
+    ItemError,
+    ItemResult,
+    Results,
+    ResultsPage,
+    Scattered,
+)
 
-__all__ = ["Batch", "ItemError", "ItemResult", "Results", "Scattered", "batch", "scatter"]
+__all__ = [
+    "Batch",
+    "ItemError",
+    "ItemResult",
+    "Results",
+    "ResultsPage",
+    "Scattered",
+    "batch",
+    "scatter",
+]

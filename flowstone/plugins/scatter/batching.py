@@ -13,7 +13,7 @@ threshold and gathered as one.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import (
     Any,
     Concatenate,
@@ -29,7 +29,6 @@ from typing import (
 
 from flowstone.core import byte_size
 from flowstone.core.errors import InvalidOptionError
-from flowstone.core.json_value import JsonValue
 from flowstone.plugins.scatter.batches import Batch
 
 I = TypeVar("I")  # noqa: E741
@@ -99,17 +98,6 @@ class Batching:
     def collects_errors(self) -> bool:
         """Whether errors of items are kept beside the result of their batch."""
         return self.on_item_error == "collect_errors"
-
-    def as_json(self) -> dict[str, JsonValue]:
-        """Return what rows keep of the rules: limits, and the names of functions."""
-        kept: dict[str, JsonValue] = {}
-        for it in fields(self):
-            value = getattr(self, it.name)
-            if callable(value):
-                kept[it.name] = getattr(value, "__qualname__", repr(value))
-            elif it.name != "input" and value is not None:
-                kept[it.name] = value
-        return kept
 
     def _check_together(self) -> None:
         if self.max_bytes is not None and self.size is None:

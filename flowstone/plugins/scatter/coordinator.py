@@ -24,6 +24,7 @@ from flowstone.plugins.scatter import item_key
 from flowstone.plugins.scatter.records import (
     BarrierState,
     BarrierStatus,
+    ChildStatus,
     Feed,
     Inserted,
     ItemEvent,
@@ -128,6 +129,19 @@ class ScatterCoordinator(Coordinator):
         Args:
             after: The last index of the page before.
             statuses: Which ones; None is all.
+        """
+
+    @abstractmethod
+    async def children(
+        self, barrier_id: int, *, after: int = -1, limit: int = 100
+    ) -> Sequence[ChildStatus]:
+        """
+        Return how the children of a distributed scatter stand, in their order; else none.
+
+        They are made where a page is inserted, and their counts are those of their items' rows.
+
+        Args:
+            after: The last ``batch_index`` of the page before.
         """
 
     @abstractmethod

@@ -35,7 +35,7 @@ from flowstone.core.results import Cancel, Skip, Snooze
 from flowstone.core.retry import Retry
 from flowstone.plugins.scatter.batching import Batched
 from flowstone.plugins.scatter.feeding import ItemRules
-from flowstone.plugins.scatter.options import Attempts, FailureMode, ScatterOptions
+from flowstone.plugins.scatter.options import Attempts, FailureMode, Mode, ScatterOptions
 from flowstone.plugins.scatter.results import Results, Scattered
 from flowstone.plugins.scatter.strategy import Scatter
 
@@ -72,6 +72,7 @@ class Options(TypedDict, total=False):
     max_attempts: int
     retry_strategy: Retry | None
     timeout: timedelta | str | float | None
+    mode: Mode
     batch_size: int | None
     max_batches: int | None
     queue: str | None

@@ -7,6 +7,7 @@ from flowstone.core.defaults.attached_rows import AttachedRows
 from flowstone.core.json_value import JsonText
 from flowstone.plugins.scatter.records import (
     BarrierState,
+    ChildStatus,
     ItemRecord,
     ItemStatus,
     NewBarrier,
@@ -63,6 +64,7 @@ class Barrier:
     items: list[Item] = field(default_factory=list)
     by_hash: dict[bytes, Item] = field(default_factory=dict)
     batched: set[bytes] = field(default_factory=set)
+    children: list[range] = field(default_factory=list)
     chunks: dict[int, Chunk] = field(default_factory=dict)
     permits: dict[int, tuple[int, int, bool]] = field(default_factory=dict)
     completed: int = 0
@@ -96,6 +98,28 @@ class Barrier:
         if self.completed + self.failed < total:
             return None
         return BarrierState.PARTIAL_FAILURE if self.failed else BarrierState.COMPLETED
+
+    def add_child(self, first: int) -> None:
+        """Let the items from an index on be a child, if there are any and children are wanted."""
+        if self.new.options.mode == "distributed" and len(self.items) > first:
+            self.children.append(range(first, len(self.items)))
+
+    def children_after(self, batch_index: int, limit: int) -> list[ChildStatus]:
+        """Return how some children stand, in their order."""
+        first = batch_index + 1
+        return [self._child(at) for at in range(first, min(first + limit, len(self.children)))]
+
+    def _child(self, batch_index: int) -> ChildStatus:
+        indexes = self.children[batch_index]
+        statuses = [self.items[index].status for index in indexes]
+        return ChildStatus(
+            batch_index,
+            indexes[0],
+            indexes[-1],
+            len(indexes),
+            statuses.count(ItemStatus.COMPLETED),
+            statuses.count(ItemStatus.FAILED),
+        )
 
     def left(self, chunk: Chunk) -> list[int]:
         """Return the items of a chunk that still are to be done."""

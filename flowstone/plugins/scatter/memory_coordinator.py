@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 
 from flowstone.core.contracts.host import Host
 from flowstone.core.defaults.memory_store import MemoryStore
@@ -15,6 +16,7 @@ from flowstone.plugins.scatter.memory_barriers import Barrier, Barriers, Chunk, 
 from flowstone.plugins.scatter.records import (
     BarrierState,
     BarrierStatus,
+    ChildStatus,
     Feed,
     Handed,
     Inserted,
@@ -99,6 +101,7 @@ class MemoryScatter(ScatterCoordinator):
                 it.items.append(item)
                 it.by_hash[new.key_hash] = item
         it.batched.update(batched)
+        it.add_child(before)
         it.progress = it.progress if progress is None else progress
         it.expected_total = it.expected_total if expected_total is None else expected_total
         it.is_closed = closes
@@ -149,13 +152,15 @@ class MemoryScatter(ScatterCoordinator):
         statuses: Sequence[ItemStatus] | None = (ItemStatus.COMPLETED,),
     ) -> Sequence[ItemRecord]:
         it = self._barriers.get(barrier_id)
-        page: list[ItemRecord] = []
-        for item in it.items[after + 1 :] if it is not None else ():
-            if len(page) == limit:
-                break
-            if statuses is None or item.status in statuses:
-                page.append(item.record())
-        return page
+        items = it.items[after + 1 :] if it is not None else ()
+        wanted = (item for item in items if statuses is None or item.status in statuses)
+        return [item.record() for item in islice(wanted, limit)]
+
+    async def children(
+        self, barrier_id: int, *, after: int = -1, limit: int = 100
+    ) -> Sequence[ChildStatus]:
+        it = self._barriers.get(barrier_id)
+        return [] if it is None else it.children_after(after, limit)
 
     async def end(
         self, barrier_id: int, state: BarrierState, *, error: JsonText | None = None

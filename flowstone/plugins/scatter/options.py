@@ -16,7 +16,7 @@ DEFAULT_ATTEMPTS = 3
 DEFAULT_TIMEOUT = timedelta(minutes=30)
 
 FailureMode = Literal["all_or_nothing", "partial"]
-Mode = Literal["inline"]
+Mode = Literal["inline", "distributed"]
 
 _RATE_UNITS = {"second": timedelta(seconds=1), "minute": timedelta(minutes=1)}
 
@@ -34,6 +34,8 @@ class ScatterOptions:
         failure_mode: ``all_or_nothing`` ends with the first item that failed for good.
         max_attempts: How often an item is tried in all.
         timeout: How long one attempt at an item may take; None is for ever.
+        mode: With ``distributed`` each page of items is a child of its own, whose progress and
+            results are told apart from those of the others.
         batch_size: How many items one page has at most; None is a thousand.
         max_batches: How many pages are read at most; None is all.
         queue: Where its work is claimed from; None is the asset's queue.
@@ -65,6 +67,7 @@ class ScatterOptions:
         failure_mode: FailureMode = "all_or_nothing",
         max_attempts: int = DEFAULT_ATTEMPTS,
         timeout: timedelta | str | float | None = DEFAULT_TIMEOUT,
+        mode: Mode = "inline",
         batch_size: int | None = None,
         max_batches: int | None = None,
         queue: str | None = None,
@@ -80,7 +83,7 @@ class ScatterOptions:
             failure_mode,
             max_attempts,
             longest,
-            "inline",
+            mode,
             batch_size,
             max_batches,
             queue,
@@ -99,8 +102,8 @@ class ScatterOptions:
             raise InvalidOptionError(
                 f"failure_mode={self.failure_mode!r} must be 'all_or_nothing' or 'partial'"
             )
-        if self.mode != "inline":
-            raise InvalidOptionError(f"mode={self.mode!r} must be 'inline'")
+        if self.mode not in ("inline", "distributed"):
+            raise InvalidOptionError(f"mode={self.mode!r} must be 'inline' or 'distributed'")
         _check_count("max_attempts", self.max_attempts, 32_000)
         for name, count in (("batch_size", self.batch_size), ("max_batches", self.max_batches)):
             if count is not None:

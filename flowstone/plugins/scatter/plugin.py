@@ -18,6 +18,7 @@ BOUNDS = {
     "scatter_barriers": GOES,
     "scatter_feeds": GOES,
     "scatter_items": GOES,
+    "scatter_children": GOES,
     "scatter_batched_keys": GOES,
     "scatter_chunks": "a few rows for each pump that runs, and for items to be tried again; none "
     "of a scatter that has ended",

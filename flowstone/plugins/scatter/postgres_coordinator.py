@@ -17,6 +17,7 @@ from flowstone.plugins.scatter.options import ScatterOptions
 from flowstone.plugins.scatter.records import (
     BarrierState,
     BarrierStatus,
+    ChildStatus,
     Feed,
     Handed,
     Inserted,
@@ -187,6 +188,14 @@ class PostgresScatter(ScatterCoordinator):
                 *columns, strict=True
             )
         ]
+
+    async def children(
+        self, barrier_id: int, *, after: int = -1, limit: int = 100
+    ) -> Sequence[ChildStatus]:
+        rows = await self._store.call(
+            "scatter_children_v1", ("bigint", "integer", "integer"), barrier_id, after, limit
+        )
+        return [ChildStatus(**row) for row in rows]
 
     async def end(
         self, barrier_id: int, state: BarrierState, *, error: JsonText | None = None

@@ -323,6 +323,34 @@ class BarrierStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildStatus:
+    """
+    How one child of a distributed scatter stands: the items that came with one page.
+
+    Attributes:
+        batch_index: Its place among the children, from 0.
+        first_index: Of its items; so is ``last_index``.
+        total: Its items; duplicates of those of earlier children are not among them.
+    """
+
+    batch_index: int
+    first_index: int
+    last_index: int
+    total: int
+    completed: int
+    failed: int
+
+    @property
+    def state(self) -> BarrierState:
+        """Where it stands by itself; how many may fail is its parent's business."""
+        if self.completed + self.failed < self.total:
+            return BarrierState.EXECUTING
+        if self.completed:
+            return BarrierState.PARTIAL_FAILURE if self.failed else BarrierState.COMPLETED
+        return BarrierState.FAILED
+
+
+@dataclass(frozen=True, slots=True)
 class KeyedOutcome:
     """
     What an item came to, by its key.

@@ -20,10 +20,12 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from flowstone.core.contracts.codec import Codec
+from flowstone.core.errors import InvalidOptionError
 from flowstone.core.json_value import JsonValue
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.records import (
     BarrierStatus,
+    ChildStatus,
     ItemRecord,
     ItemStatus,
 )
@@ -93,6 +95,22 @@ class Scattered:
     failed: int
 
 
+@dataclass(frozen=True, slots=True)
+class ResultsPage(Generic[I_co, R_co]):
+    """
+    What the items of one child came to.
+
+    Attributes:
+        index: The child's place, from 0.
+        completed: Those that have a value.
+        failed: Those that failed for good.
+    """
+
+    index: int
+    completed: Sequence[ItemResult[I_co, R_co]]
+    failed: Sequence[ItemResult[I_co, R_co]]
+
+
 class Results(Generic[I_co, R_co]):
     """
     The results of a scatter that has ended; iterating gives those that completed.
@@ -120,6 +138,7 @@ class Results(Generic[I_co, R_co]):
         self.failed_count = status.failed
         self._coordinator = coordinator
         self._barrier_id = status.id
+        self._is_distributed = status.options.mode == "distributed"
         self._codec = codec
         self._item_type = item_type
         self._value_type = value_type
@@ -155,6 +174,39 @@ class Results(Generic[I_co, R_co]):
         """Give the values alone."""
         async for result in self.completed():
             yield result.value
+
+    async def pages(self) -> AsyncIterator[ResultsPage[I_co, R_co]]:
+        """
+        Give the results of a scatter with ``mode="distributed"`` page by page, as they were read.
+
+        Raises:
+            InvalidOptionError: It has another mode.
+        """
+        if not self._is_distributed:
+            raise InvalidOptionError(
+                'results.pages() needs to know the pages: @scatter(..., mode="distributed")'
+            )
+        last = -1
+        while children := await self._coordinator.children(self._barrier_id, after=last):
+            for child in children:
+                yield await self._of_child(child)
+            last = children[-1].batch_index
+
+    async def _of_child(self, child: ChildStatus) -> ResultsPage[I_co, R_co]:
+        found: list[ItemResult[I_co, R_co]] = []
+        after = child.first_index - 1
+        while after < child.last_index:
+            page = await self._page((ItemStatus.COMPLETED, ItemStatus.FAILED), after)
+            own = [record for record in page if record.index <= child.last_index]
+            found += map(self._result, own)
+            if len(own) < PAGE_ITEMS:
+                break
+            after = own[-1].index
+        return ResultsPage(
+            child.batch_index,
+            [it for it in found if it.error is None],
+            [it for it in found if it.error is not None],
+        )
 
     async def _iter(self, *statuses: ItemStatus) -> AsyncIterator[ItemResult[I_co, R_co]]:
         after = -1

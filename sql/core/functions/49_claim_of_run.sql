@@ -15,9 +15,11 @@ DECLARE
 BEGIN
     SELECT r.heads INTO v_heads FROM flowstone_runs r WHERE r.id = p_run;
     IF v_heads IS NULL THEN
-        -- First the lock: who adds rows to the run (flowstone_add_assistants_v1) holds it, and the statement
-        -- after this one sees them.
-        PERFORM FROM flowstone_runs r WHERE r.id = p_run FOR NO KEY UPDATE;
+        -- Locked in a statement of its own: one that waited would overwrite, by what it saw before, heads that
+        -- were made or widened meanwhile, and nobody would claim what they had covered.
+        SELECT r.heads INTO v_heads FROM flowstone_runs r WHERE r.id = p_run FOR NO KEY UPDATE;
+    END IF;
+    IF v_heads IS NULL THEN
         UPDATE flowstone_runs r
         SET heads = (
             SELECT json_agg(head)

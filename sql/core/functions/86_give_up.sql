@@ -64,6 +64,7 @@ DECLARE
     v_wave bigint[];
     v_cancelled bigint[] := '{}';
     v_running bigint;
+    v_is_done boolean;
 BEGIN
     PERFORM set_config('flowstone_job.is_own', 'yes', true);
     v_ids := flowstone_useless(p_by, ARRAY(
@@ -72,6 +73,10 @@ BEGIN
         SELECT unnest(p_ids)
     ));
     LOOP
+        v_ids := v_ids || ARRAY(
+            SELECT m.id FROM flowstone_materializations m
+            WHERE m.assists = ANY (v_ids) AND NOT flowstone_is_terminal(m.status) AND m.id <> ALL (v_ids)
+        );
         PERFORM FROM procrastinate_jobs j WHERE j.id = ANY (v_ids || p_by) ORDER BY j.id FOR UPDATE;
         PERFORM FROM flowstone_materializations m
         WHERE m.id = p_by AND m.status = 'running' AND m.claim = p_claim;
@@ -114,12 +119,13 @@ BEGIN
         v_cancelled := v_cancelled || v_wave;
 
         SELECT
-            count(*) FILTER (WHERE m.status = 'running'),
-            coalesce(array_agg(m.id) FILTER (WHERE NOT flowstone_is_terminal(m.status)), '{}')
-        INTO v_running, v_ids
+            count(*) FILTER (WHERE m.status = 'running' AND m.assists IS NULL),
+            coalesce(array_agg(m.id), '{}'),
+            coalesce(bool_and(m.status = 'running'), true)
+        INTO v_running, v_ids, v_is_done
         FROM flowstone_materializations m
-        WHERE m.id = ANY (v_ids);
-        EXIT WHEN cardinality(v_ids) = v_running;
+        WHERE m.id = ANY (v_ids) AND NOT flowstone_is_terminal(m.status);
+        EXIT WHEN v_is_done;
     END LOOP;
 
     IF v_cancelled <> '{}' THEN
@@ -129,10 +135,12 @@ BEGIN
         PERFORM flowstone_count_ended(v_cancelled);
         DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_cancelled);
     END IF;
-    IF v_running > 0 THEN
+    IF v_ids <> '{}' THEN
         PERFORM pg_notify('flowstone#' || current_schema(), '{"abort": true}');
     END IF;
-    RETURN cardinality(v_cancelled) + v_running;
+    RETURN v_running + (
+        SELECT count(*) FROM flowstone_materializations m WHERE m.id = ANY (v_cancelled) AND m.assists IS NULL
+    );
 END;
 $$;
 

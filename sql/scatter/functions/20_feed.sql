@@ -148,6 +148,13 @@ BEGIN
         SELECT b.status, 0, b.total FROM scatter_barriers b WHERE b.materialization_id = p_barrier;
         RETURN;
     END IF;
+    IF v_inserted > 0 AND v_feed.options ->> 'mode' = 'distributed' THEN
+        INSERT INTO scatter_children (materialization_id, batch_index, first_index, last_index)
+        SELECT
+            p_barrier, coalesce(max(c.batch_index) + 1, 0), v_feed.next_index, v_feed.next_index + v_count - 1
+        FROM scatter_children c
+        WHERE c.materialization_id = p_barrier;
+    END IF;
     v_status := scatter_judge(v_barrier);
     IF v_status IS NOT NULL THEN
         UPDATE scatter_barriers b SET status = v_status, finished_at = clock_timestamp()

@@ -12,6 +12,7 @@ TABLES = (
     "scatter_barriers",
     "scatter_feeds",
     "scatter_items",
+    "scatter_children",
     "scatter_chunks",
     "scatter_pumps",
     "scatter_batched_keys",

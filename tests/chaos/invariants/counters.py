@@ -12,8 +12,10 @@ INVARIANTS = (
         CROSS JOIN LATERAL (
             SELECT
                 count(*) FILTER (WHERE m.finished_at IS NULL) AS open,
-                count(*) FILTER (WHERE m.status IN ('failed', 'upstream_failed')) AS failed,
-                count(*) FILTER (WHERE m.status = 'cancelled') AS cancelled
+                count(*) FILTER (
+                    WHERE m.status IN ('failed', 'upstream_failed') AND NOT m.is_tolerated
+                ) AS failed,
+                count(*) FILTER (WHERE m.status = 'cancelled' AND NOT m.is_tolerated) AS cancelled
             FROM flowstone.flowstone_materializations m
             WHERE m.run_id = r.id
         ) counted
@@ -29,8 +31,9 @@ INVARIANTS = (
         CROSS JOIN LATERAL (
             SELECT CASE
                 WHEN bool_or(m.finished_at IS NULL) THEN 'running'
-                WHEN bool_or(m.status IN ('failed', 'upstream_failed')) THEN 'failed'
-                WHEN bool_or(m.status = 'cancelled') THEN 'cancelled'
+                WHEN bool_or(m.status IN ('failed', 'upstream_failed') AND NOT m.is_tolerated)
+                    THEN 'failed'
+                WHEN bool_or(m.status = 'cancelled' AND NOT m.is_tolerated) THEN 'cancelled'
                 ELSE 'succeeded'
             END AS status
             FROM flowstone.flowstone_materializations m

@@ -156,12 +156,27 @@ class TestPlan:
         assert world.called == ["region"]
         assert await app.get("region") == "place of name"
 
-    async def test_a_branch_that_is_asked_for_is_tried(self, app_of: AppOf) -> None:
+    async def test_so_it_is_where_the_branch_itself_is_asked_for(self, app_of: AppOf) -> None:
         world = Regions("mgrs")
-        app = await app_of(regions(world))
+        p = regions(world)
+        app = await app_of(p)
+        everything = [it.name for it in p.assets]
+        await app.run(everything)
+        world.called.clear()
+
+        assert (await self.actions(app, "by_name"))["by_name"] == "skip"
+        assert await app.run("by_name") is None
+        assert set((await self.actions(app, *everything)).values()) == {"reuse", "skip"}
+        assert await app.run(everything) == [
+            *("mgrs", await app.get("kind"), "square of mgrs", None, "square of mgrs")
+        ]
+        assert world.called == []
+
+    async def test_it_is_tried_when_that_is_forced(self, app_of: AppOf) -> None:
+        app = await app_of(regions(Regions("mgrs")))
         await app.run("region")
 
-        assert (await self.actions(app, "by_name"))["by_name"] == "run"
+        assert (await self.actions(app, "by_name", force=True))["by_name"] == "run"
         run = await newest_run(app)
         assert await statuses(app, run.run_id) == {"by_name": "skipped"}
 
@@ -204,7 +219,7 @@ class TestPlan:
             "map_of_place": "skip",
             "atlas": "reuse",
         }
-        said = await self.actions(app, "map_of_place")
+        said = await self.actions(app, "map_of_place", force=True)
         assert (said["by_name"], said["map_of_place"]) == ("run", "run")
 
     async def test_each_partition_for_itself(self, app_of: AppOf) -> None:

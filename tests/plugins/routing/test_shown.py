@@ -93,9 +93,20 @@ def test_a_graph_counts_where_a_run_has_several_partitions(show: Show, dsn: str)
 
     run_id = asyncio.run(run())
 
-    lines = show("asset", "graph", "--run", run_id).stdout.splitlines()
-    assert lines[0] == "query: 1 succeeded, 1 reused"
-    assert "by_mgrs: 2 skipped (mgrs)" in show("asset", "graph", "--run", run_id).stdout
+    assert show("asset", "graph", "--run", run_id).stdout.splitlines() == [
+        "query: 1 succeeded, 1 reused",
+        "├── by_mgrs: skipped",
+        "└── kind: 1 succeeded, 1 reused",
+        "    └── by_mgrs: skipped (mgrs)",
+    ]
+
+
+def test_a_plan_says_what_it_leaves_out_and_why(show: Show) -> None:
+    lines = show("plan", "region").stdout.splitlines()
+
+    assert lines[-1] == "0 to run, 4 reused, 1 skipped"
+    (left_out,) = [it for it in lines if it.startswith("sales.by_mgrs ")]
+    assert left_out.endswith("skip    not selected: sales.kind selected name (is_name)")
 
 
 def test_a_graph_is_of_a_run_or_of_what_is_named(show: Show) -> None:

@@ -10,8 +10,11 @@ from flowstone import Context, Dep, Pipeline, Retry
 from flowstone.core.errors import RunFailedError
 from flowstone.core.telemetry import PREFIX
 from flowstone.plugins.scatter import Batch, ItemResult, Results, batch, scatter
+from flowstone.plugins.scatter.batches import batch_key
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.item_key import serialize, stored_hash
+from flowstone.plugins.scatter.options import ScatterOptions
+from flowstone.plugins.scatter.records import NewBarrier, NewItem
 from tests.application.conftest import in_memory
 from tests.application.stage import Stage
 
@@ -275,6 +278,30 @@ async def test_known_keys_are_those_of_batches_that_are_stored(stage: Stage) -> 
     [row] = await app.store.materializations(handle.run_id)
     hashes = [stored_hash(serialize(number)) for number in (0, 4, 9)]
     assert set(await coordinator.known(row.id, hashes)) == set(hashes[:2])
+
+
+@pytest.mark.conformance(289)
+async def test_a_batch_is_completed_by_its_own_key(stage: Stage) -> None:
+    pipeline = Pipeline("p")
+
+    @pipeline.asset
+    @scatter([1, 2])
+    @batch(max_items=2)
+    async def batched(b: Batch[int, None]) -> None: ...
+
+    app = await stage.app(pipeline)
+    handle = await app.enqueue(batched)
+    [row] = await app.store.materializations(handle.run_id)
+    coordinator = app.coordinator(ScatterCoordinator)
+    options = ScatterOptions()
+    await coordinator.create(
+        NewBarrier(row.id, handle.run_id, "p.batched", "", options, is_batched=True)
+    )
+    key = batch_key(0, 2)
+    await coordinator.insert(row.id, [NewItem.of("[1,2]", key)], closes=True)
+    assert await coordinator.complete(row.id, key, "3") == "complete"
+    status = await coordinator.status(row.id)
+    assert (status.state, status.completed, status.total) == ("completed", 1, 1)
 
 
 async def test_batches_are_told_with_how_many_items_they_have(stage: Stage) -> None:

@@ -48,11 +48,3 @@ def test_bytes_are_written_as_people_do() -> None:
     def body(b: Batch[str, None]) -> None: ...
 
     assert body.batching.max_bytes == 4 * 2**20
-
-
-def test_rows_keep_the_limits_and_the_names_of_functions() -> None:
-    assert Batching(max_items=25, group_by=len, input={"env": "test"}).as_json() == {
-        "max_items": 25,
-        "group_by": "len",
-        "on_item_error": "fail_batch",
-    }
