@@ -85,7 +85,7 @@ class Pump:
         self.state = BarrierState.EXECUTING
         self._finished = 0
         self._backoff = Backoff()
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timers: list[tuple[float, asyncio.TimerHandle]] = []
         self._start_timer: asyncio.TimerHandle | None = None
 
     def look_again(self) -> None:
@@ -348,8 +348,9 @@ class Pump:
     def _later(self, seconds: float, *, hungry: bool = False) -> None:
         loop = asyncio.get_running_loop()
         look = self.look_again if hungry else self._changed.set
-        self._timers = [it for it in self._timers if it.when() > loop.time()]
-        self._timers.append(loop.call_later(seconds, look))
+        now = loop.time()
+        self._timers = [(due, timer) for due, timer in self._timers if due > now]
+        self._timers.append((now + seconds, loop.call_later(seconds, look)))
 
     async def _watch(self) -> None:
         """Mind what time brings: a worker that stops, items that take too long, a rate."""
@@ -374,7 +375,7 @@ class Pump:
 
     async def _give_back(self) -> None:
         """Stop what runs, report what has ended, give the rest back; also when cancelled."""
-        for timer in (*self._timers, self._start_timer):
+        for timer in (*(it for _, it in self._timers), self._start_timer):
             if timer is not None:
                 timer.cancel()
         self._queue.clear()
