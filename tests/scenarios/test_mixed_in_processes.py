@@ -16,6 +16,8 @@ from tests.scenarios.spawned import Spawned, Spawner
 
 __all__ = ["template_database"]
 
+pytestmark = pytest.mark.timeout(120)  # seven workers start, one after the other
+
 LEASE = 1.0
 STOOD = "SELECT asset, status FROM flowstone.materializations WHERE run_id = $1"
 LEFT = """

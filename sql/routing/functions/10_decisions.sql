@@ -16,6 +16,8 @@ CREATE FUNCTION routing_record_v1(
     RETURNS SETOF routing_decisions
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET jit = off
 AS $$
 BEGIN
     INSERT INTO routing_decisions (
@@ -39,6 +41,8 @@ CREATE FUNCTION routing_get_v1(p_run bigint, p_router text, p_partition text)
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET jit = off
 AS $$
     SELECT d.*
     FROM routing_decisions d
@@ -51,6 +55,8 @@ CREATE FUNCTION routing_outputs_v1(p_materializations bigint[])
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET jit = off
 AS $$
     SELECT d.* FROM routing_decisions d WHERE d.materialization_id = ANY (p_materializations)
     ORDER BY d.materialization_id;
@@ -62,6 +68,8 @@ CREATE FUNCTION routing_decisions_v1(p_run bigint)
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET jit = off
 AS $$
     SELECT d.* FROM routing_decisions d WHERE d.run_id = p_run ORDER BY d.materialization_id;
 $$;
