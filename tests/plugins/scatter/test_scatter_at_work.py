@@ -146,6 +146,7 @@ async def test_an_item_that_fails_is_tried_again_by_itself(stage: Stage) -> None
     assert calls == {1: 1, 2: 3, 3: 1}
 
 
+@pytest.mark.conformance(227)
 async def test_failures_up_to_the_threshold_are_tolerated(stage: Stage) -> None:
     sales = Pipeline("sales")
 
