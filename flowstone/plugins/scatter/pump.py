@@ -348,9 +348,8 @@ class Pump:
     def _later(self, seconds: float, *, hungry: bool = False) -> None:
         loop = asyncio.get_running_loop()
         look = self.look_again if hungry else self._changed.set
-        now = loop.time()
-        self._timers = [(due, timer) for due, timer in self._timers if due > now]
-        self._timers.append((now + seconds, loop.call_later(seconds, look)))
+        self._timers = [(due, timer) for due, timer in self._timers if due > loop.time()]
+        self._timers.append((loop.time() + seconds, loop.call_later(seconds, look)))
 
     async def _watch(self) -> None:
         """Mind what time brings: a worker that stops, items that take too long, a rate."""
