@@ -35,12 +35,12 @@ async def test_a_scatter_a_routed_asset_and_a_gate_in_branches(app_of: AppOf) ->
 
     @p.asset
     @routed_from(router, "left")
-    async def left(kind: str = Dep(router)) -> str:
+    async def left(kind: str = Dep(kind)) -> str:
         return kind
 
     @p.asset
     @routed_from(router, "right")
-    async def right(kind: str = Dep(router)) -> str:
+    async def right(kind: str = Dep(kind)) -> str:
         return kind
 
     async def numbers() -> list[int]:
