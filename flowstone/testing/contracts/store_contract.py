@@ -23,6 +23,7 @@ and `store_scenario.play`, which a test of one's own can call with more of them.
 """
 
 from flowstone.testing.contracts.store_contract_activity import ActivityContract
+from flowstone.testing.contracts.store_contract_assistants import AssistantsContract
 from flowstone.testing.contracts.store_contract_awaiting import AwaitingContract, HeldContract
 from flowstone.testing.contracts.store_contract_claims import (
     ClaimsContract,
@@ -116,6 +117,7 @@ class StoreContract(
     AwaitingContract,
     GivingUpContract,
     ToleratedContract,
+    AssistantsContract,
     CancelRunContract,
     RescueContract,
     UnregisterContract,
