@@ -13,17 +13,18 @@ items, and whoever dies is replaced: reading goes on from the last page, and ite
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
+from flowstone.core.asset import Asset
 from flowstone.core.contracts.strategy import Execution, Strategy
 from flowstone.core.defaults.function_strategy import outcome_of
 from flowstone.core.error_record import describe
-from flowstone.core.errors import DatabaseError
+from flowstone.core.errors import DatabaseError, Problem
 from flowstone.core.json_value import JsonText, JsonValue
 from flowstone.core.outcome import (
     Cancelled,
@@ -99,6 +100,24 @@ class Scatter(Strategy):
     def __post_init__(self) -> None:
         # Which barriers have a pump in this process: a second one would share its event loop.
         self._pumping: WeakKeyDictionary[ScatterCoordinator, set[int]] = WeakKeyDictionary()
+
+    def problems(
+        self,
+        asset: Asset[..., object],
+        assets: Mapping[str, Asset[..., object]],
+        dependents: Sequence[Asset[..., object]],
+    ) -> Iterator[Problem]:
+        if self.batching is None:
+            return
+        where = {"where": str(asset.source), "asset": asset.full_name}
+        for parameter, annotation in list(asset.signature.supplied_types.items())[:1]:
+            objection = BatchTypes.objection(annotation)
+            if objection is not None:
+                fix = f"def {asset.name}({parameter}: Batch[Item, None], ...)"
+                yield Problem(f"parameter '{parameter}' {objection}", fix=fix, **where)
+        if asset.options.executor == "process":
+            message = "a batch does not cross to a child process; scatter its items one by one"
+            yield Problem(message, **where)
 
     async def start(self, execution: Execution) -> Outcome:
         """Create the barrier, with an assistant that feeds it."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flowstone import Context, Dep, Pipeline, Retry
-from flowstone.core.errors import RunFailedError
+from flowstone import Context, Dep, FlowStone, Pipeline, Retry
+from flowstone.core.errors import DefinitionError, RunFailedError
 from flowstone.core.telemetry import PREFIX
 from flowstone.plugins.scatter import Batch, ItemResult, Results, batch, scatter
 from flowstone.plugins.scatter.batches import batch_key
@@ -333,3 +333,57 @@ async def test_batches_are_told_with_how_many_items_they_have(stage: Stage) -> N
         ("scatter.batch_start", 2, 1),
         ("scatter.batch_start", 3, 0),
     ]
+
+
+async def test_what_batches_share_is_evaluated_once_also_when_the_scatter_is_begun_again(
+    stage: Stage,
+) -> None:
+    pipeline = Pipeline("p")
+    calls: list[int] = []
+
+    def shared() -> int:
+        calls.append(1)
+        return 7
+
+    @pipeline.asset(retry=Retry(2, base="1ms"))
+    @scatter([1], gather=listed)
+    @batch(input=shared)
+    async def batched(b: Batch[int, int]) -> int:
+        return b.input
+
+    app = await stage.app(pipeline)
+    coordinator = app.coordinator(ScatterCoordinator)
+    create = coordinator.create
+
+    async def die_after(barrier: NewBarrier) -> bool:
+        coordinator.create = create  # type: ignore[method-assign]
+        await create(barrier)
+        raise ConnectionError("the worker died")
+
+    coordinator.create = die_after  # type: ignore[method-assign]
+    assert await app.run(batched) == [7]
+    assert calls == [1]
+
+
+def test_a_body_that_takes_no_batches_is_refused_with_the_line_to_write() -> None:
+    pipeline = Pipeline("p")
+
+    @pipeline.asset
+    @scatter([1])
+    @batch()  # type: ignore[arg-type]
+    async def wrong(item: int) -> None: ...
+
+    with pytest.raises(DefinitionError, match=r"def wrong\(item: Batch\[Item, None\]"):
+        FlowStone(pipeline)
+
+
+def test_batches_do_not_cross_to_a_child_process() -> None:
+    pipeline = Pipeline("p")
+
+    @pipeline.asset(executor="process")
+    @scatter([1])
+    @batch()
+    def body(b: Batch[int, None]) -> None: ...
+
+    with pytest.raises(DefinitionError, match="does not cross to a child process"):
+        FlowStone(pipeline)
