@@ -1,5 +1,6 @@
 """Materializations that begin before what they wait for, and hear of its end."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -29,6 +30,9 @@ from flowstone.testing.contracts.store_suite import StoreSuite
 
 PLAN = {"a": [], "b": ["a"], "c": [], "p": ["&b", "&c"], "z": ["p"]}
 """``p`` waits for ``b``, which is made from ``a``, and for ``c``."""
+
+ROUNDS = 20
+"""Of what happens at the same time."""
 
 ends_without_value = pytest.mark.parametrize("settle", [failed, skipped, cancelled])
 
@@ -68,15 +72,19 @@ class HeldContract(StoreSuite):
         assert (await statuses(store, run))["b"] is Status.PENDING
 
     async def test_a_second_wait_does_not_begin_it_again(self, store: Store) -> None:
-        worker, run, claims = await waiting(store)
+        worker = await new_worker(store)
+        run = await new_run(store, {"d": [], "x": ["d"], "a": ["d"], "p": ["&a"]})
+        claims = await worker.claim()
+        await worker.settle(waited(claims["p"], until=until(run, "a")))
         await store.wake(run["p"], "1")
         again = (await worker.claim())["p"]
 
-        await worker.settle(waited(again, until=until(run, "bc")))
-        await worker.settle(succeeded(claims["a"]), succeeded(claims["c"]))
-        await worker.settle(succeeded((await worker.claim())["b"]))
+        await worker.settle(waited(again, until=until(run, "a")))
 
-        assert list(await worker.claim()) == ["p"]
+        assert sorted(claims) == ["d", "p"]
+        assert await worker.claims() == []
+        await worker.settle(succeeded(claims["d"]))
+        assert sorted(await worker.claim()) == ["a", "x"]
 
     @pytest.mark.parametrize("settle", [retried, snoozed, handed_back])
     async def test_an_attempt_that_is_repeated_does_not_begin_it(
@@ -292,6 +300,35 @@ class AwaitingContract(StoreSuite):
 
         assert (await statuses(store, run))["b"] is Status.FAILED
         assert list(await worker.claim()) == ["p"]
+
+    async def test_of_two_that_end_at_the_same_time_one_wakes_it(self, store: Store) -> None:
+        workers = [await new_worker(store), await new_worker(store)]
+        for number in range(ROUNDS):
+            queue = f"both {number}"
+            run = await new_run(store, {"b": [], "c": [], "p": ["&b", "&c"]}, queue=queue)
+            (claim,) = await workers[0].claims(queue=queue)
+            await workers[0].settle(waited(claim, until=until(run, "bc")))
+            claims = [(await it.claims(1, queue=queue))[0] for it in workers]
+
+            await asyncio.gather(
+                *(it.settle(succeeded(own)) for it, own in zip(workers, claims, strict=True))
+            )
+
+            assert [it.id for it in await workers[0].claims(queue=queue)] == [run["p"]]
+
+    async def test_an_end_at_the_moment_of_the_wait_is_not_missed(self, store: Store) -> None:
+        workers = [await new_worker(store), await new_worker(store)]
+        for number in range(ROUNDS):
+            queue = f"moment {number}"
+            run = await new_run(store, {"b": [], "x": ["b"], "p": ["&b"]}, queue=queue)
+            ended, waits = [(await it.claims(1, queue=queue))[0] for it in workers]
+
+            await asyncio.gather(
+                workers[0].settle(succeeded(ended)),
+                workers[1].settle(waited(waits, until=until(run, "b"))),
+            )
+
+            assert run["p"] in [it.id for it in await workers[0].claims(queue=queue)]
 
     async def test_it_can_be_seen_how_they_stand(self, store: Store) -> None:
         worker, run, claims = await waiting(store)

@@ -40,7 +40,8 @@ $$;
 
 -- Tell those that await these materializations, which have just ended, and wake whose wait ends by it.
 --
--- Called by whoever ends materializations, in its transaction, before it takes them off their runs' counters. Locks:
+-- Called by whoever ends materializations, in its transaction, before it takes them off their runs' counters; not by
+-- who cancels a run, and with it those that await. Locks:
 -- jobs and materializations of those that await; an awaited one that runs has a lower id and its job was taken before.
 CREATE FUNCTION flowstone_tell_awaiting(p_ids bigint[])
     RETURNS void

@@ -84,7 +84,6 @@ BEGIN
     FROM flowstone_materializations m
     WHERE m.run_id = p_run AND m.status = 'running' AND m.assists IS NULL;
 
-    PERFORM flowstone_tell_awaiting(v_all);
     -- The run's own row comes last: whoever settles holds materializations when it takes that lock.
     UPDATE flowstone_runs r SET cancel_requested_at = coalesce(r.cancel_requested_at, clock_timestamp())
     WHERE r.id = p_run AND r.status = 'running';
