@@ -1,0 +1,63 @@
+"""A reader, or what is chosen of its items, that fails half way: the scatter fails and says why."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from flowstone import FlowStone, Pipeline, RunFailedError, reader
+from flowstone.core.contracts.item_source import ItemSource
+from flowstone.core.contracts.store import Key
+from flowstone.plugins.scatter import scatter
+from flowstone.plugins.scatter.coordinator import ScatterCoordinator
+from flowstone.plugins.scatter.records import BarrierState
+from tests.application.stage import Stage
+from tests.core.numbers_reader import Numbers, Seen
+
+
+def pipeline(of: Numbers, select: Callable[[Any], Any] | None = None) -> Pipeline:
+    p = Pipeline("p")
+
+    def numbers() -> ItemSource[Any]:
+        return reader(of, upto=5)
+
+    given: Mapping[str, Any] = {} if select is None else {"select": select}
+
+    @p.asset
+    @scatter(numbers, batch_size=2, **given)
+    async def each(number: object) -> None: ...
+
+    return p
+
+
+async def failure(app: FlowStone) -> str:
+    with pytest.raises(RunFailedError) as caught:
+        await app.run("each")
+    [latest] = await app.store.history(Key("p.each", ""), limit=1)
+    status = await app.coordinator(ScatterCoordinator).status(latest.id)
+    assert status.state is BarrierState.FAILED
+    return str(caught.value)
+
+
+@pytest.mark.conformance(250)
+async def test_a_reader_that_fails_half_way_fails_the_scatter(stage: Stage) -> None:
+    seen = Seen()
+    app = await stage.app(pipeline(Numbers(seen, ValueError("boom"))))
+
+    said = await failure(app)
+
+    assert "item reader 'Numbers' could not read page 1: ValueError: boom" in said
+    assert seen.closed == 1
+
+
+@pytest.mark.conformance(253)
+async def test_an_item_that_is_no_json_fails_the_scatter_and_closes_the_reader(
+    stage: Stage,
+) -> None:
+    seen = Seen()
+    app = await stage.app(pipeline(Numbers(seen), lambda it: {"no": object()}))
+
+    said = await failure(app)
+
+    assert "$.no" in said
+    assert seen.closed == 1
