@@ -82,6 +82,19 @@ class PumpsContract:
 
         assert len(alone.handed.indexes) == 1
 
+    async def test_what_was_lost_twice_waits_for_a_pump_with_nothing_else(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(3))
+        for claim in (1, 2):
+            await coordinator.turn(PumpTurn(barrier_id, PUMP, claim, want=3, begins=True))
+        await coordinator.turn(PumpTurn(barrier_id, PUMP, 3, begins=True))
+
+        busy = await coordinator.turn(PumpTurn(barrier_id, OTHER, 1, want=3, held=1))
+        idle = await coordinator.turn(PumpTurn(barrier_id, OTHER, 1, want=3))
+
+        assert (len(busy.handed.indexes), len(idle.handed.indexes)) == (0, 1)
+
     async def test_an_item_that_costs_pump_after_pump_fails(
         self, coordinator: ScatterCoordinator
     ) -> None:
