@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowstone import Cancel, Config, Dep, Pipeline, Retry, RunFailedError, Skip, Snooze
+from flowstone import Cancel, Config, Dep, FlowStone, Pipeline, Retry, RunFailedError, Skip, Snooze
 from flowstone.core.errors import RunCancelledError
 from flowstone.plugins.parallel import (
     Branch,
@@ -20,6 +20,7 @@ from flowstone.plugins.parallel import (
 )
 from tests.application.conftest import AppOf
 from tests.application.stage import Heard, Stage, drain, eventually, statuses, steps, working
+from tests.plugins.parallel.in_processes import apart, joined
 
 PARALLEL_EVENTS = [
     f"flowstone.parallel.{it}"
@@ -805,3 +806,14 @@ class TestInputs:
         await app.run("joined")
 
         assert await app.run("joined", with_deps=False, force=True) == JOINED
+
+    async def test_the_outcomes_reach_a_child_process(self) -> None:
+        async with FlowStone(apart) as app:
+            said = await app.run(joined)
+
+        assert said == [
+            "1",
+            str(Ok(1)),
+            str(Failed("ValueError: boom", "execution_error")),
+            str(Skipped("no")),
+        ]
