@@ -9,6 +9,8 @@ from tests.conformance.cases import cases, contradictions, sections
 from tests.conformance.collection import answers
 from tests.conformance.table import PAGE, page
 
+pytestmark = pytest.mark.timeout(300)  # all tests are collected once more
+
 NUMBERS = {
     "A": "1-15 24 28",
     "B": "29-44 48",
