@@ -14,6 +14,7 @@ import asyncpg
 from bench.start_times import WARM_UP, measure_starts, tell_start
 from bench.trial import Measurement, TrialError, peak_rss, report, require_count, trial_arguments
 from flowstone import Context, FlowStone, Pipeline
+from flowstone.cli.event_loop import new_event_loop
 from flowstone.core.worker_options import WorkerOptions
 from flowstone.engine.dsn import for_asyncpg
 from flowstone.engine.schema import migrate
@@ -166,7 +167,8 @@ PHASES = ("idle-empty", "open", "idle-open", "signal", "start", "work")
 
 def main() -> None:
     options = trial_arguments(__doc__, PHASES).parse_args()
-    measurements = asyncio.run(run_phase(options.phase, options.dsn, options.count))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        measurements = runner.run(run_phase(options.phase, options.dsn, options.count))
     report("flowstone", f"one worker, {SLOTS} slots; {SENDERS} senders", *measurements)
 
 

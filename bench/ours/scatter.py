@@ -16,6 +16,7 @@ import asyncpg
 
 from bench.trial import Measurement, TrialError, peak_rss, report, require_count, trial_arguments
 from flowstone import Asset, Config, FlowStone, Pipeline
+from flowstone.cli.event_loop import new_event_loop
 from flowstone.core.worker_options import WorkerOptions
 from flowstone.engine.dsn import for_asyncpg
 from flowstone.engine.schema import migrate
@@ -179,8 +180,10 @@ PHASES = ("few", "many", "million", "asynchronous", "two-processes", "work")
 
 def main() -> None:
     options = trial_arguments(__doc__, PHASES).parse_args()
-    measurements = asyncio.run(run_phase(options.phase, options.dsn, options.count))
-    report("flowstone", "one worker unless two are said; results kept and gathered", *measurements)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        measurements = runner.run(run_phase(options.phase, options.dsn, options.count))
+    settings = "one worker unless two are said, uvloop; results kept and gathered"
+    report("flowstone", settings, *measurements)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from flowstone.plugins.scatter.records import (
 MAX_RESULT_BYTES = 1024 * 1024
 """The largest result that is kept with its item; larger ones belong in an IO manager."""
 
+_NO_VALUES = (Skip, Snooze, Cancel)
+
 
 class Body:
     """
@@ -64,7 +66,7 @@ class Body:
             argument = self.argument(index, item)
             value = await self._call(**{self._parameter: argument})
             errors = self.errors_of(argument)
-            if isinstance(value, Skip | Snooze | Cancel):
+            if isinstance(value, _NO_VALUES):
                 return self._special(chunk_id, index, attempts, value)
             text = self._encode(value, max_bytes=MAX_RESULT_BYTES)
         except asyncio.CancelledError:
