@@ -100,7 +100,7 @@ class WorkerProcesses:
                 *at,
                 env=self._environment,
                 stdin=asyncio.subprocess.PIPE,
-                process_group=0,  # Ctrl-C in the terminal is ours to hand on
+                start_new_session=True,  # Ctrl-C in the terminal is ours to hand on
             )
         except OSError as error:
             warn(f"a worker process cannot be started: {error}")

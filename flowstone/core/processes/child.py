@@ -55,7 +55,7 @@ class Child:
                 *_command(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                process_group=0,  # a signal from the terminal is the worker's to obey
+                start_new_session=True,  # a signal from the terminal is the worker's to obey
             )
         except OSError as error:
             ours.close()
