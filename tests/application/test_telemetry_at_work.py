@@ -33,6 +33,7 @@ from flowstone.core.worker_options import WorkerOptions
 from tests.application.conftest import AppOf
 from tests.application.stage import Heard, Stage, drain, eventually, newest_run, working
 from tests.application.test_held_loop import hold_until, is_watched
+from tests.plugins.conftest import registries_of_plugins
 
 SOURCES = Path(flowstone.__file__).parent
 ATTEMPT = ["materialization.start", "materialization.stop", "materialization.exception", "error"]
@@ -308,7 +309,7 @@ class TestCatalogue:
         assert set(heard.names) == {spec.name for spec in EVENTS}
 
     def test_nothing_else_is_told(self) -> None:
-        known = {spec.name for spec in EVENTS}
+        known = {spec.name for spec in registries_of_plugins().events}
         spans = {name.removesuffix(".exception") for name in known if name.endswith(".exception")}
 
         told = {call for file in SOURCES.rglob("*.py") for call in _told(file)}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from flowstone.core import plugin, registries
+from flowstone.core.contracts.registries import Registries
 from flowstone.core.contracts.tables import Tables
 from flowstone.core.errors import MissingExtraError
 from flowstone.engine.schema import migrate
@@ -21,14 +22,20 @@ from tests.conftest import a_database
 __all__ = ["admin", "app_of", "empty_stage", "shared_database", "stage", "sync_stage"]
 
 
-def tables_of_plugins() -> Mapping[str, Tables]:
-    """Return the tables of all plugins that can be imported here, by name."""
+def registries_of_plugins() -> Registries:
+    """Return what the core and all plugins that can be imported here have registered."""
     known = registries.in_memory()
     for name in plugin.discover():
         try:
             plugin.install([plugin.load(name)], known)
         except MissingExtraError:
             continue
+    return known
+
+
+def tables_of_plugins() -> Mapping[str, Tables]:
+    """Return the tables of all plugins that can be imported here, by name."""
+    known = registries_of_plugins()
     return {name: known.tables.instance(name) for name in known.tables}
 
 

@@ -15,7 +15,6 @@ from flowstone.plugins.signal_gate.coordinator import GateCoordinator
 from flowstone.plugins.signal_gate.errors import SecretMissingError
 from flowstone.plugins.signal_gate.events import EVENTS
 from flowstone.plugins.signal_gate.memory_gates import MemoryGates
-from flowstone.plugins.signal_gate.postgres_gates import PostgresGates
 from flowstone.plugins.signal_gate.strategy import Gated
 from flowstone.plugins.signal_gate.upkeep import EarlySignals
 
@@ -51,6 +50,9 @@ class SignalGates(Plugin):
 
     def register(self, registries: Registries) -> None:
         """Add all of it."""
+        # Not before: who only defines assets, or tests them in memory, needs no engine.
+        from flowstone.plugins.signal_gate.postgres_gates import PostgresGates
+
         callbacks = from_environment(self._secrets, self._base_url, self._path)
         registries.coordinators.register(GateCoordinator, memory=MemoryGates, durable=PostgresGates)
         registries.resources.register(Callbacks, CallbacksResource, {"callbacks": callbacks})
