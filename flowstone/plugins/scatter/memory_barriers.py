@@ -1,7 +1,7 @@
 """The rows of scatters in memory: what Postgres keeps in tables, as plain objects."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from flowstone.core.defaults.attached_rows import AttachedRows
 from flowstone.core.json_value import JsonText
@@ -136,6 +136,21 @@ class Barrier:
         chunk = Chunk(self.last_chunk, indexes, attempts, deaths=deaths)
         self.chunks[chunk.id] = chunk
         return chunk
+
+    def until_due(self, now: datetime, *, is_idle: bool) -> timedelta | None:
+        """Return until what was handed out before may be so again; None: nothing waits for that."""
+        dues = [
+            chunk.due or now
+            for chunk in self.chunks.values()
+            if chunk.pump is None and (chunk.deaths < 2 or is_idle)
+        ]
+        return max(min(dues) - now, timedelta()) if dues else None
+
+    def until_more(self, now: datetime) -> timedelta | None:
+        """Return until items that nobody has may be handed out; None: others have all."""
+        if self.claimed < len(self.items):
+            return timedelta()
+        return self.until_due(now, is_idle=True)
 
 
 class Barriers(AttachedRows[Barrier]):

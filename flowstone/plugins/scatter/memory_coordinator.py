@@ -127,7 +127,9 @@ class MemoryScatter(ScatterCoordinator):
                 if chunk.pump == pump:
                     chunk.pump = None
             it.permits.pop(turn.pump_id, None)
-            return self._turned(it, refused=refused)
+            turned = self._turned(it, refused=refused)
+            turned.wait = it.until_more(self._store.clock.now())
+            return turned
         return await self._hand_out(it, turn, refused)
 
     async def settle(self, barrier_id: int, outcomes: Sequence[KeyedOutcome]) -> BarrierState:
@@ -320,7 +322,7 @@ class MemoryScatter(ScatterCoordinator):
             await self._judge(it)
             turned.state = it.state
         if turned.wait is None:
-            turned.wait = self._until_due(it, turn, now)
+            turned.wait = it.until_due(now, is_idle=turn.held == 0)
         if turn.begins or turn.asks:
             turned.has_rivals = turn.asks and self._store.has_rivals(turn.pump_id)
             if it.claimed < len(it.items) and not it.has_ended():
@@ -375,15 +377,6 @@ class MemoryScatter(ScatterCoordinator):
             chunk.pump = (turn.pump_id, turn.claim)
             for index in open_:
                 yield chunk, it.items[index]
-
-    @staticmethod
-    def _until_due(it: Barrier, turn: PumpTurn, now: datetime) -> timedelta | None:
-        dues = [
-            chunk.due or now
-            for chunk in it.chunks.values()
-            if chunk.pump is None and (chunk.deaths < 2 or turn.held == 0)
-        ]
-        return max(min(dues) - now, timedelta()) if dues else None
 
     async def _call_help(self, it: Barrier, turn: PumpTurn) -> None:
         ready, total = self._store.count_assistants(it.new.id)

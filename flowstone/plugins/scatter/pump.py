@@ -39,12 +39,8 @@ from flowstone.plugins.scatter.pump_place import (
     Piece,
     PumpPlace,
 )
-from flowstone.plugins.scatter.records import (
-    BarrierState,
-    ItemOutcome,
-    PumpTurn,
-    Turned,
-)
+from flowstone.plugins.scatter.records import BarrierState, ItemOutcome, PumpTurn, Turned
+from flowstone.plugins.scatter.timers import Timers
 
 logger = logging.getLogger("flowstone.scatter")
 
@@ -85,8 +81,8 @@ class Pump:
         self.state = BarrierState.EXECUTING
         self._finished = 0
         self._backoff = Backoff()
-        self._timers: list[tuple[float, asyncio.TimerHandle]] = []
-        self._start_timer: asyncio.TimerHandle | None = None
+        self._timers = Timers()
+        self._is_starting = False
 
     def look_again(self) -> None:
         """Say that there are items which were not there before."""
@@ -216,10 +212,10 @@ class Pump:
         elif want:
             self._hungry, self._idle_since = True, 0.0
         if turned.wait is not None:
-            self._later(turned.wait.total_seconds() + 0.001, hungry=True)
+            self._timers.add(turned.wait.total_seconds() + 0.001, self.look_again)
         if turned.has_rivals and self._ending is None:
             self._yield_until = now + 2 * SLICE_SECONDS
-            self._later(2 * SLICE_SECONDS)
+            self._timers.add(2 * SLICE_SECONDS, self._changed.set)
         self._fill()
         self._mind_the_place(turned)
 
@@ -242,7 +238,7 @@ class Pump:
         if self._place.has_rate:
             longest = LOOK_SECONDS / 2
         wait = longest if turned.wait is None else turned.wait.total_seconds()
-        self._later(min(max(wait, 0.001), longest), hungry=True)
+        self._timers.add(min(max(wait, 0.001), longest), self.look_again)
         if self._queue or self._running or self._place.is_fed():
             self._idle_since = 0.0
         elif not self._idle_since:
@@ -292,7 +288,7 @@ class Pump:
         while queue and len(running) < self._allowed():
             now = time.monotonic()
             if queue[0].start_at > now:
-                self._start_at(queue[0].start_at - now)
+                self._start_in(queue[0].start_at - now)
                 return
             if now - held_since > HOLD_SECONDS:
                 # Others on the event loop have their turn.
@@ -318,18 +314,19 @@ class Pump:
             self._end(outcome)
         self._changed.set()
 
-    def _start_at(self, seconds: float) -> None:
-        if self._start_timer is None:
-            self._start_timer = asyncio.get_running_loop().call_later(seconds, self._start)
+    def _start_in(self, seconds: float) -> None:
+        if not self._is_starting:
+            self._is_starting = True
+            self._timers.add(seconds, self._start)
 
     def _start(self) -> None:
-        self._start_timer = None
+        self._is_starting = False
         self._fill()
 
     def _end(self, outcome: ItemOutcome) -> None:
         if not (outcomes := self._outcomes):
             self._oldest = time.monotonic()
-            self._later(SETTLE_SECONDS)
+            self._timers.add(SETTLE_SECONDS, self._changed.set)
         outcomes.append(outcome)
         self._finished += 1
         if self._told is not None:
@@ -344,12 +341,6 @@ class Pump:
         self._changed.set()
 
     # Time
-
-    def _later(self, seconds: float, *, hungry: bool = False) -> None:
-        loop = asyncio.get_running_loop()
-        look = self.look_again if hungry else self._changed.set
-        self._timers = [(due, timer) for due, timer in self._timers if due > loop.time()]
-        self._timers.append((loop.time() + seconds, loop.call_later(seconds, look)))
 
     async def _watch(self) -> None:
         """Mind what time brings: a worker that stops, items that take too long, a rate."""
@@ -374,9 +365,7 @@ class Pump:
 
     async def _give_back(self) -> None:
         """Stop what runs, report what has ended, give the rest back; also when cancelled."""
-        for timer in (*(it for _, it in self._timers), self._start_timer):
-            if timer is not None:
-                timer.cancel()
+        self._timers.cancel()
         self._queue.clear()
         await _stop(list(self._tasks))
         if self.state.is_terminal:
@@ -385,12 +374,22 @@ class Pump:
         report.ends = True
         last = asyncio.ensure_future(self._coordinator.turn(report))
         try:
-            self.state = (await asyncio.shield(last)).state
+            turned = await asyncio.shield(last)
         except DatabaseError as error:
             logger.warning("A pump could not give back what it has (%s); it will be missed", error)
+            self._go_on_in(timedelta(seconds=1))
         except asyncio.CancelledError:
             await asyncio.wait([last], timeout=5)
             raise
+        else:
+            self.state = turned.state
+            if turned.wait is not None:
+                self._go_on_in(turned.wait)
+
+    def _go_on_in(self, wait: timedelta) -> None:
+        """Do not end for good: answers that others overtook can say that there is nothing to do."""
+        if not isinstance(self._ending, Snoozed):
+            self._ending = Snoozed(wait)
 
 
 async def _stop(tasks: list[asyncio.Task[None]]) -> None:

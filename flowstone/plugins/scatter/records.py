@@ -231,7 +231,8 @@ class Turned:
     Attributes:
         refused: How many outcomes were not taken: their items were settled, or had gone to others.
         permits: How many items the pump may run at once.
-        wait: Until there may be more of what waits for its time; None: nobody knows.
+        wait: Until there may be more of what waits for its time; None: nobody knows. To a pump that
+            ends: until what nobody has may be handed out; None: others have all there is.
         has_rivals: Something else waits for the pump's place.
         start_in: When the first of the items may start, the others ``spacing`` apart; None: any
             time.

@@ -59,6 +59,34 @@ class PumpsContract:
 
         assert list(other.handed.indexes) == [1, 2]
 
+    async def test_a_pump_that_ends_is_told_what_nobody_has(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(3))
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=2, begins=True))
+        [again, done] = outcomes_of(turned, ItemEvent.RETRIED)[:1] + outcomes_of(turned)[1:]
+        again.delay = timedelta(minutes=1)
+
+        unread = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, [again, done], ends=True))
+        other = await coordinator.turn(PumpTurn(barrier_id, OTHER, 1, want=9, begins=True))
+        delayed = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, ends=True))
+        given_back = await coordinator.turn(PumpTurn(barrier_id, OTHER, 1, ends=True))
+
+        assert list(other.handed.indexes) == [2]
+        assert (unread.wait, given_back.wait) == (timedelta(0), timedelta(0))
+        assert delayed.wait is not None
+        assert timedelta(seconds=50) < delayed.wait <= timedelta(minutes=1)
+
+    async def test_a_pump_that_ends_is_told_nothing_of_what_others_have(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(3))
+        await coordinator.turn(PumpTurn(barrier_id, OTHER, 1, want=3, begins=True))
+
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, begins=True, ends=True))
+
+        assert turned.wait is None
+
     async def test_a_later_claim_takes_back_what_an_earlier_had(
         self, coordinator: ScatterCoordinator
     ) -> None:

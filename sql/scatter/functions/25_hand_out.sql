@@ -155,6 +155,18 @@ BEGIN
 END;
 $$;
 
+-- In how many milliseconds what was handed out before may be handed out again; null: nothing waits for that.
+CREATE FUNCTION scatter_wait(p_barrier bigint, p_now timestamptz, p_is_idle boolean)
+    RETURNS bigint
+    LANGUAGE sql
+    STABLE
+AS $$
+    SELECT greatest(0, ceil(extract(epoch FROM min(coalesce(c.due_at, p_now)) - p_now) * 1000))
+    FROM scatter_chunks c
+    WHERE c.materialization_id = p_barrier AND c.pump_id IS NULL AND (c.deaths < 2 OR p_is_idle)
+    HAVING count(*) > 0;
+$$;
+
 -- How many items a pump may run at once: what nobody else has, or its share where others are short.
 --
 -- p_running run already, and are not taken away. The caller holds the barrier.

@@ -10,7 +10,8 @@
 --
 -- The fence is (chunk, pump, claim): what comes from a chunk that has gone to others is refused, as is what was
 -- settled before. With p_ends the pump gives back all it has. p_held items are with it, p_running of them run.
--- wait_ms: until more may be had of what waits for its time; null: nobody knows.
+-- wait_ms: until more may be had of what waits for its time; null: nobody knows. To a pump that ends it says
+-- that there are items which nobody has, whatever earlier turns, overtaken by others of its own, had told it.
 CREATE FUNCTION scatter_turn_v1(
     p_barrier bigint,
     p_pump bigint,
@@ -60,7 +61,6 @@ DECLARE
     v_chunk bigint;
     v_start timestamptz;
     v_ended text;
-    v_due timestamptz;
 BEGIN
     SELECT b.* INTO v_b FROM scatter_barriers b WHERE b.materialization_id = p_barrier FOR UPDATE;
     IF NOT FOUND THEN
@@ -146,7 +146,9 @@ BEGIN
         UPDATE scatter_chunks c SET pump_id = NULL, pump_claim = NULL
         WHERE c.materialization_id = p_barrier AND c.pump_id = p_pump AND c.pump_claim = p_claim;
         DELETE FROM scatter_pumps s WHERE s.materialization_id = p_barrier AND s.pump_id = p_pump;
-        v_room := 0;
+        wait_ms := CASE
+            WHEN v_b.claimed_index < v_b.last_index THEN 0 ELSE scatter_wait(p_barrier, v_now, true)
+        END;
     ELSIF v_ended IS NULL THEN
         IF v_b.max_concurrent IS NOT NULL THEN
             permits := scatter_permit(
@@ -221,14 +223,7 @@ BEGIN
             v_b.failed := v_b.failed + scatter_take_back(p_barrier, p_pump, p_claim, 5);
             v_ended := scatter_judge(v_b);
         END IF;
-        IF wait_ms IS NULL THEN
-            SELECT min(coalesce(c.due_at, v_now)) INTO v_due
-            FROM scatter_chunks c
-            WHERE c.materialization_id = p_barrier AND c.pump_id IS NULL AND (c.deaths < 2 OR p_held = 0);
-            IF v_due IS NOT NULL THEN
-                wait_ms := greatest(0, ceil(extract(epoch FROM v_due - v_now) * 1000));
-            END IF;
-        END IF;
+        wait_ms := coalesce(wait_ms, scatter_wait(p_barrier, v_now, p_held = 0));
         IF (p_begins OR p_asks) AND v_ended IS NULL THEN
             has_rivals := p_asks AND flowstone_has_rivals(p_pump);
             IF v_b.claimed_index < v_b.last_index THEN
