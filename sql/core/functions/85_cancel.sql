@@ -1,3 +1,23 @@
+-- Cancel the jobs that are to be done, and ask those that run to stop. Returns the ids of what was to be done.
+--
+-- Locks the jobs, in their order. Rows are found by ids in arrays: joined or sorted, they are found as the planner
+-- guesses, which may be by reading all there is.
+CREATE FUNCTION flowstone_stop_jobs(p_ids bigint[])
+    RETURNS bigint[]
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_todo bigint[];
+BEGIN
+    PERFORM FROM procrastinate_jobs j WHERE j.id = ANY (p_ids) AND j.status IN ('todo', 'doing') ORDER BY j.id FOR UPDATE;
+    UPDATE procrastinate_jobs j SET abort_requested = true
+    WHERE j.id = ANY (p_ids) AND j.status = 'doing' AND NOT j.abort_requested;
+    v_todo := ARRAY(SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (p_ids) AND j.status = 'todo');
+    UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = ANY (v_todo);
+    RETURN v_todo;
+END;
+$$;
+
 -- Cancel what a run has not started, and ask for what runs to stop. Returns how many were not terminal.
 --
 -- Locks: jobs, materializations, run. A settlement in flight may make a pending row ready between two
@@ -24,27 +44,12 @@ BEGIN
 
     PERFORM set_config('flowstone_job.is_own', 'yes', true);
     LOOP
-        -- Rows are found by ids in arrays: joined or sorted, they are found as the planner guesses, which may
-        -- be by reading all there is.
         -- All jobs first, those that run too: whoever settles holds his jobs when he takes the rest.
-        v_jobs := ARRAY(
-            SELECT j.id
-            FROM procrastinate_jobs j
-            WHERE j.id = ANY (ARRAY(
-                    SELECT m.id
-                    FROM flowstone_materializations m
-                    WHERE m.run_id = p_run AND m.status IN ('ready', 'waiting', 'running')
-                ))
-                AND j.status IN ('todo', 'doing')
-            ORDER BY j.id
-            FOR UPDATE
-        );
-        UPDATE procrastinate_jobs j SET abort_requested = true
-        WHERE j.id = ANY (v_jobs) AND j.status = 'doing' AND NOT j.abort_requested;
-        v_jobs := ARRAY(
-            SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (v_jobs) AND j.status = 'todo'
-        );
-        UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = ANY (v_jobs);
+        v_jobs := flowstone_stop_jobs(ARRAY(
+            SELECT m.id
+            FROM flowstone_materializations m
+            WHERE m.run_id = p_run AND m.status IN ('ready', 'waiting', 'running')
+        ));
 
         WITH open AS MATERIALIZED (
             SELECT m.id
@@ -117,11 +122,7 @@ DECLARE
 BEGIN
     PERFORM set_config('flowstone_job.is_own', 'yes', true);
     v_ids := ARRAY(SELECT m.id FROM flowstone_materializations m WHERE m.id = ANY (p_ids) AND m.run_id IS NULL);
-    PERFORM FROM procrastinate_jobs j WHERE j.id = ANY (v_ids) ORDER BY j.id FOR UPDATE;
-    UPDATE procrastinate_jobs j SET abort_requested = true
-    WHERE j.id = ANY (v_ids) AND j.status = 'doing' AND NOT j.abort_requested;
-    v_todo := ARRAY(SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (v_ids) AND j.status = 'todo');
-    UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = ANY (v_todo);
+    v_todo := flowstone_stop_jobs(v_ids);
 
     WITH cancelled AS (
         UPDATE flowstone_materializations m

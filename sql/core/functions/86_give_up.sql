@@ -83,10 +83,7 @@ BEGIN
         IF NOT FOUND THEN
             RETURN 0;
         END IF;
-        UPDATE procrastinate_jobs j SET abort_requested = true
-        WHERE j.id = ANY (v_ids) AND j.status = 'doing' AND NOT j.abort_requested;
-        v_todo := ARRAY(SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (v_ids) AND j.status = 'todo');
-        UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = ANY (v_todo);
+        v_todo := flowstone_stop_jobs(v_ids);
 
         WITH open AS MATERIALIZED (
             SELECT m.id, m.status
@@ -142,44 +139,4 @@ BEGIN
         SELECT count(*) FROM flowstone_materializations m WHERE m.id = ANY (v_cancelled) AND m.assists IS NULL
     );
 END;
-$$;
-
--- How everything stands that a materialization awaits, in the order of the plan.
-CREATE FUNCTION flowstone_awaited_v1(p_id bigint)
-    RETURNS TABLE (id bigint, asset text, partition text, status text, error text)
-    LANGUAGE sql
-    STABLE
-    SET search_path FROM CURRENT
-    SET enable_seqscan = off
-    SET enable_hashjoin = off
-    SET enable_mergejoin = off
-    SET jit = off
-    SET plan_cache_mode = force_generic_plan
-AS $$
-    SELECT u.id, u.asset, u.partition, u.status::text, u.error::text
-    FROM flowstone_materializations m
-    CROSS JOIN unnest(m.awaits) WITH ORDINALITY AS awaited(id, place)
-    JOIN flowstone_materializations u ON u.id = awaited.id
-    WHERE m.id = p_id
-    ORDER BY awaited.place;
-$$;
-
--- How everything ended that only came before a materialization: also optional upstreams without a value.
-CREATE FUNCTION flowstone_followed_v1(p_id bigint)
-    RETURNS TABLE (id bigint, asset text, partition text, status text, error text)
-    LANGUAGE sql
-    STABLE
-    SET search_path FROM CURRENT
-    SET enable_seqscan = off
-    SET enable_hashjoin = off
-    SET enable_mergejoin = off
-    SET jit = off
-    SET plan_cache_mode = force_generic_plan
-AS $$
-    SELECT u.id, u.asset, u.partition, u.status::text, u.error::text
-    FROM flowstone_materializations m
-    CROSS JOIN unnest(m.follows) WITH ORDINALITY AS followed(id, place)
-    JOIN flowstone_materializations u ON u.id = followed.id
-    WHERE m.id = p_id
-    ORDER BY followed.place;
 $$;

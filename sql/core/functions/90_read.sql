@@ -236,3 +236,43 @@ AS $$
     JOIN flowstone_materializations m ON m.id = wanted.id AND m.status = 'succeeded'
     LEFT JOIN flowstone_values v ON v.materialization_id = m.id;
 $$;
+
+-- How everything stands that a materialization awaits, in the order of the plan.
+CREATE FUNCTION flowstone_awaited_v1(p_id bigint)
+    RETURNS TABLE (id bigint, asset text, partition text, status text, error text)
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
+AS $$
+    SELECT u.id, u.asset, u.partition, u.status::text, u.error::text
+    FROM flowstone_materializations m
+    CROSS JOIN unnest(m.awaits) WITH ORDINALITY AS awaited(id, place)
+    JOIN flowstone_materializations u ON u.id = awaited.id
+    WHERE m.id = p_id
+    ORDER BY awaited.place;
+$$;
+
+-- How everything ended that only came before a materialization: also optional upstreams without a value.
+CREATE FUNCTION flowstone_followed_v1(p_id bigint)
+    RETURNS TABLE (id bigint, asset text, partition text, status text, error text)
+    LANGUAGE sql
+    STABLE
+    SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
+AS $$
+    SELECT u.id, u.asset, u.partition, u.status::text, u.error::text
+    FROM flowstone_materializations m
+    CROSS JOIN unnest(m.follows) WITH ORDINALITY AS followed(id, place)
+    JOIN flowstone_materializations u ON u.id = followed.id
+    WHERE m.id = p_id
+    ORDER BY followed.place;
+$$;
