@@ -20,8 +20,9 @@ $$;
 
 -- Cancel what a run has not started, and ask for what runs to stop. Returns how many were not terminal.
 --
--- Locks: jobs, materializations, run. A settlement in flight may make a pending row ready between two
--- statements, and a retry may put a running one back, so it looks again until nothing is left to cancel.
+-- Locks: jobs, materializations, run. A turn in flight may make a pending row ready between two statements, or
+-- begin it, and a retry may put a running one back, so it looks again until nothing is left to cancel, and all
+-- that runs is asked to stop.
 CREATE FUNCTION flowstone_cancel_run_v1(p_run bigint)
     RETURNS bigint
     LANGUAGE plpgsql
@@ -83,6 +84,13 @@ BEGIN
         EXIT WHEN NOT EXISTS (
             SELECT FROM flowstone_materializations m
             WHERE m.run_id = p_run AND m.status IN ('pending', 'ready', 'waiting')
+        ) AND NOT EXISTS (
+            SELECT FROM procrastinate_jobs j
+            WHERE j.id = ANY (ARRAY(
+                    SELECT m.id FROM flowstone_materializations m WHERE m.run_id = p_run AND m.status = 'running'
+                ))
+                AND j.status = 'doing'
+                AND NOT j.abort_requested
         );
     END LOOP;
     SELECT count(*) INTO v_running

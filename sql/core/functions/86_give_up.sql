@@ -47,7 +47,8 @@ $$;
 -- Cancel them, for the materialization that runs under this claim, and return how many were open; see
 -- flowstone_cancel_run_v1, which does the same with a run. The run is not called failed or cancelled for them.
 --
--- Locks: jobs, materializations, run. It looks again until nothing is left that could be cancelled.
+-- Locks: jobs, materializations, run. It looks again until nothing is left that could be cancelled, and all that
+-- runs is asked to stop.
 CREATE FUNCTION flowstone_give_up_v1(p_by bigint, p_claim integer, p_ids bigint[], p_reason text)
     RETURNS bigint
     LANGUAGE plpgsql
@@ -122,7 +123,10 @@ BEGIN
         INTO v_running, v_ids, v_is_done
         FROM flowstone_materializations m
         WHERE m.id = ANY (v_ids) AND NOT flowstone_is_terminal(m.status);
-        EXIT WHEN v_is_done;
+        EXIT WHEN v_is_done AND NOT EXISTS (
+            SELECT FROM procrastinate_jobs j
+            WHERE j.id = ANY (v_ids) AND j.status = 'doing' AND NOT j.abort_requested
+        );
     END LOOP;
 
     IF v_cancelled <> '{}' THEN
