@@ -137,6 +137,7 @@ class Housekeeping:
             self._look_again()
 
     async def _abort_requested(self) -> None:
+        self._running.wishes += 1
         if not self._running:
             return
         try:

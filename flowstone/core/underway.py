@@ -22,6 +22,8 @@ class Underway:
         self._tell = tell
         self._tasks: dict[int, tuple[Claim, asyncio.Task[None]]] = {}
         self._asked: set[int] = set()
+        self.wishes = 0
+        """How often somebody asked for something to stop, be it under way already or not."""
 
     def __len__(self) -> int:
         return len(self._tasks)

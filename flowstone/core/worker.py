@@ -183,7 +183,7 @@ class Worker:
         if self._turns == 0:
             self._began = asyncio.get_running_loop().time()
         self._turns += 1
-        worker_id = self._worker_id
+        worker_id, wishes = self._worker_id, self._running.wishes
         try:
             if self._must_reconcile:
                 await self._reconcile(settlements)
@@ -196,6 +196,9 @@ class Worker:
                 self._worker_id, settlements, self._options.capacity(offered)
             )
             self._take(turn, offered)
+            if turn.claims and wishes != self._running.wishes:
+                # What somebody asked to stop meanwhile may be what has only just begun here.
+                self._store.wakeups.publish("abort")
             self._alarm.set_for(settlements)
             self._is_held = turn.held is not None if offered else self._is_held
             # Less came than there was room for: no more is there, unless somebody said so since.
