@@ -13,7 +13,7 @@ import hmac
 import os
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from flowstone.core.errors import InvalidOptionError
 from flowstone.plugins.signal_gate.errors import (
@@ -28,6 +28,7 @@ MOST_BYTES = 2048
 NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 """The expiry of tokens whose gates wait for ever."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
@@ -62,7 +63,8 @@ def token_hash(token: str) -> str:
 
 def sign(token: str, expires_at: datetime, secret: bytes) -> str:
     """Return the token as a URL carries it; the expiry is cut to seconds."""
-    signed = f"{token}.{int(expires_at.timestamp())}"
+    # Not by way of timestamp(): a float rounds the last microseconds of a far second up.
+    signed = f"{token}.{(expires_at - _EPOCH) // timedelta(seconds=1)}"
     return f"{signed}.{_signature(signed, secret)}"
 
 

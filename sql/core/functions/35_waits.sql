@@ -13,6 +13,7 @@ CREATE FUNCTION flowstone_begin_waits(
     LANGUAGE plpgsql
 AS $$
 DECLARE
+    v_now timestamptz := clock_timestamp();
     v_woken bigint[];
     v_awaiting bigint[];
 BEGIN
@@ -31,8 +32,8 @@ BEGIN
             ARRAY(SELECT json_array_elements_text(wait.wait -> 'whom')),
             wait.wait -> 'state',
             (wait.wait ->> 'external')::boolean,
-            clock_timestamp(),
-            clock_timestamp() + wait.delay_ms * interval '1 ms',
+            v_now,
+            v_now + wait.delay_ms * interval '1 ms',
             (wait.wait ->> 'all_ended')::bigint[],
             (wait.wait ->> 'any_lost')::bigint[]
         FROM wait
@@ -46,7 +47,7 @@ BEGIN
             all_ended = excluded.all_ended,
             any_lost = excluded.any_lost,
             -- What woke the wait before this one is spent; what came since then is not.
-            woken_at = CASE WHEN w.early_at IS NOT NULL THEN clock_timestamp() END,
+            woken_at = CASE WHEN w.early_at IS NOT NULL THEN v_now END,
             payload = w.early_payload,
             early_at = NULL,
             early_payload = NULL
@@ -60,7 +61,7 @@ BEGIN
     IF v_awaiting IS NOT NULL THEN
         -- What it waits for may have ended while it ran.
         v_awaiting := flowstone_met(v_awaiting);
-        UPDATE flowstone_waits w SET woken_at = clock_timestamp() WHERE w.materialization_id = ANY (v_awaiting);
+        UPDATE flowstone_waits w SET woken_at = v_now WHERE w.materialization_id = ANY (v_awaiting);
         v_woken := v_woken || v_awaiting;
     END IF;
 

@@ -31,6 +31,7 @@ DECLARE
     v_found signal_gate_record;
     v_answer text;
     v_status flowstone_status;
+    v_now timestamptz;
 BEGIN
     SELECT g.id, g.materialization_id INTO v_gate.id, v_gate.materialization_id
     FROM signal_gate_gates g
@@ -55,13 +56,14 @@ BEGIN
     PERFORM FROM procrastinate_jobs j WHERE j.id = v_gate.materialization_id FOR UPDATE;
     SELECT m.status INTO v_status FROM flowstone_materializations m WHERE m.id = v_gate.materialization_id FOR UPDATE;
     SELECT * INTO v_gate FROM signal_gate_gates g WHERE g.id = v_gate.id FOR UPDATE;
+    v_now := clock_timestamp();
 
     IF v_gate.status = 'waiting' AND (v_status IN ('ready', 'running', 'waiting')) IS NOT TRUE THEN
-        UPDATE signal_gate_gates g SET status = 'cancelled', ended_at = clock_timestamp() WHERE g.id = v_gate.id
+        UPDATE signal_gate_gates g SET status = 'cancelled', ended_at = v_now WHERE g.id = v_gate.id
         RETURNING * INTO v_gate;
     END IF;
     IF v_gate.status = 'waiting'
-        AND v_gate.timeout_at <= clock_timestamp()
+        AND v_gate.timeout_at <= v_now
         -- One that goes on waiting is open in between too, however late its deadline is minded.
         AND NOT (v_gate.timeout_action = 'retry' AND v_gate.timeout_retries < v_gate.max_timeout_retries)
     THEN
@@ -71,8 +73,8 @@ BEGIN
     ELSIF v_gate.status = 'waiting' THEN
         UPDATE signal_gate_gates g
         SET status = 'signaled',
-            signaled_at = clock_timestamp(),
-            ended_at = clock_timestamp(),
+            signaled_at = v_now,
+            ended_at = v_now,
             payload = coalesce(p_payload, 'null')::json,
             sender = p_sender::json,
             is_checked = g.asset = ANY (p_fitting)
