@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import asyncpg
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from flowstone.engine.dsn import for_asyncpg, normalize, with_database
 from flowstone.engine.embedded import EmbeddedPostgres
@@ -20,6 +21,15 @@ FAST = {  # what a crash would lose is thrown away anyway
     "full_page_writes": "off",
     "max_connections": "200",
 }
+# How fast an example is depends on who else is at work here. Each run tries the same ones; to look
+# for others: --hypothesis-profile=hunting.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "hunting", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=2000
+)
+settings.load_profile("steady")
 FROM_A_DATABASE = {"server_dsn", "dsn", "bare_dsn", "template_database"}
 
 

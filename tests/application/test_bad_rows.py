@@ -4,13 +4,12 @@ import asyncio
 import json
 from typing import Any
 
-import asyncpg
 import pytest
 
 from flowstone import Context, Pipeline
-from flowstone.engine.dsn import for_asyncpg
 from tests.application.conftest import AppOf, on_postgres
-from tests.application.stage import PostgresStage, drain, statuses, steps
+from tests.application.stage import PostgresStage, drain, eventually, statuses, steps
+from tests.scenarios.locks import connected
 
 pytestmark = on_postgres
 
@@ -79,27 +78,24 @@ async def test_a_transaction_that_holds_a_dedupe_decides_for_those_who_wait(
     app_of: AppOf, stage: PostgresStage
 ) -> None:
     app = await app_of(pipeline())
-    connection = await asyncpg.connect(**for_asyncpg(stage.dsn))
-    for ends in ("rollback", "commit"):
-        transaction = connection.transaction()
-        await transaction.start()
-        first = await app.enqueue("told", dedupe="once", conn=connection)
-        waiting = asyncio.create_task(app.enqueue("told", dedupe="once", partition=ends))
-        await _is_blocked(stage)
+    async with connected(stage.dsn) as connection:
+        for ends in ("rollback", "commit"):
+            transaction = connection.transaction()
+            await transaction.start()
+            first = await app.enqueue("told", dedupe="once", conn=connection)
+            waiting = asyncio.create_task(app.enqueue("told", dedupe="once", partition=ends))
+            await _is_blocked(stage)
 
-        await getattr(transaction, ends)()
+            await getattr(transaction, ends)()
 
-        second = await asyncio.wait_for(waiting, 10)
-        if ends == "rollback":
-            assert second.created
-            stage.admin.execute("DELETE FROM flowstone_runs")
-        else:
-            assert (second.run_id, second.created) == (first.run_id, False)
-    await connection.close()
+            second = await asyncio.wait_for(waiting, 10)
+            if ends == "rollback":
+                assert second.created
+                stage.admin.execute("DELETE FROM flowstone_runs")
+            else:
+                assert (second.run_id, second.created) == (first.run_id, False)
 
 
 async def _is_blocked(stage: PostgresStage) -> None:
-    blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-    async with asyncio.timeout(10):
-        while stage.admin.execute(blocked).fetchone() == (0,):
-            await asyncio.sleep(0.005)
+    blocked = "SELECT FROM pg_locks WHERE NOT granted"
+    await eventually(lambda: stage.admin.execute(blocked).fetchone() is not None)

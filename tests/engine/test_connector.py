@@ -1,10 +1,9 @@
 """A stock procrastinate App works through the connector, in a schema of its own."""
 
 import asyncio
-import inspect
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,18 +23,9 @@ from flowstone.engine.connector import WAKE_UP, AsyncpgConnector, _translated
 from flowstone.engine.dsn import for_asyncpg, with_search_path
 from flowstone.engine.schema import migrate
 from flowstone.engine.statements import search_path
+from tests.application.stage import eventually
 
 NASTY = "a b\"c';d\\e%s"
-
-
-async def eventually(condition: Callable[[], Any]) -> None:
-    """Wait for a condition, which may be a coroutine's; at most ten seconds."""
-    async with asyncio.timeout(10):
-        while True:
-            found = condition()
-            if await found if inspect.isawaitable(found) else found:
-                return
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from flowstone.engine.store import PostgresStore
 from flowstone.testing.contracts.store_contract_job_changes import change, found
 from flowstone.testing.contracts.store_contract_jobs import enqueued, ids, job, new_job
 from flowstone.testing.contracts.store_runs import failed, new_worker, retried, succeeded
+from tests.scenarios.eventually import eventually
 from tests.scenarios.locks import behind_a_lock, connected
 
 LOCK = "SELECT FROM flowstone.procrastinate_jobs WHERE id = $1 FOR UPDATE"
@@ -234,9 +235,7 @@ class TestWhatItReads:
 
 
 async def waits_for_a_lock(pg: asyncpg.Connection) -> None:
-    async with asyncio.timeout(10):
-        while not await behind_a_lock(pg, "flowstone_change_jobs_v1"):
-            await asyncio.sleep(0.01)
+    await eventually(lambda: behind_a_lock(pg, "flowstone_change_jobs_v1"))
 
 
 async def blocks(pg: asyncpg.Connection, arguments: str) -> int:

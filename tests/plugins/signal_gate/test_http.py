@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from typing import Any, TypeAlias
@@ -23,7 +23,7 @@ from flowstone.plugins.signal_gate import (
 from flowstone.plugins.signal_gate.asgi import SignalsApp
 from flowstone.plugins.signal_gate.token import sign
 from tests.application.conftest import AppOf
-from tests.application.stage import Stage, drain
+from tests.application.stage import Stage, drain, eventually
 from tests.plugins.signal_gate.gated import SECRET, Done, Story, begun, gated, the_gate
 
 Answer: TypeAlias = tuple[int, Mapping[str, str], Mapping[str, Any]]
@@ -261,21 +261,20 @@ async def serving(asgi: SignalsApp) -> AsyncIterator[int]:
     """Serve over a loopback socket, and give the port."""
     server = uvicorn.Server(uvicorn.Config(asgi, port=0, log_level="error", ws="none"))
     task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.005)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await task
+    try:
+        await eventually(lambda: server.started or task.done())
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
 
 
 def post(port: int, url: str, body: bytes) -> tuple[int, Any]:
     """POST with an ordinary client."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("POST", url, body)
-    response = connection.getresponse()
-    answer = response.status, json.loads(response.read())
-    connection.close()
-    return answer
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("POST", url, body)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
 
 
 async def test_a_real_server_opens_the_application_and_takes_signals(stage: Stage) -> None:
