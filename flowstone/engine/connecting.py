@@ -9,6 +9,7 @@ the one that does.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -76,7 +77,8 @@ class LentConnection(asyncpg.Connection):
         try:
             result = await call(query, *args, **given)
         except asyncpg.PostgresError:
-            await transaction.rollback()
+            with suppress(asyncpg.InterfaceError):  # closed: it is the first error that says why
+                await transaction.rollback()
             raise
         except BaseException:
             # Cut short: it may be that nobody answers any longer. The server undoes it by itself.

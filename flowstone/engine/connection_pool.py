@@ -89,15 +89,19 @@ class ConnectionPool:
                 found: list[Any] = await connection.fetch(statement, *arguments)
             except asyncio.CancelledError:
                 # Not given back: whether it answers to a cancel is just what nobody knows.
-                with suppress(asyncpg.InterfaceError):  # one that was lost has left by itself
-                    connection.terminate()
+                _terminate(connection)
                 raise
             except asyncpg.PostgresError as error:
                 # One that became read-only under us still answers: it is left as if it were gone.
                 if failure_of(error) is Failure.UNREACHABLE:
-                    connection.terminate()
+                    _terminate(connection)
                 raise
             return found
+
+
+def _terminate(connection: asyncpg.Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # one that was lost has left by itself
+        connection.terminate()
 
 
 async def _leave_as_it_is(_connection: object) -> None:

@@ -30,12 +30,14 @@ class TurnConnections:
         """
         Give a connection for one statement.
 
-        One that was lost, or whose statement was cut short, is not used again.
+        One that was lost, or whose statement was cut short, is not used again. Nor are those that
+        were idle meanwhile: what took one from us has most likely taken them, and each would cost
+        its turn an error, or the whole limit, after the server has come back.
 
         Args:
             limit: Seconds without an answer until the connection is dropped, as if it was lost.
         """
-        connection = self._idle.pop() if self._idle else await self._connect(limit)
+        connection = self._take() or await self._connect(limit)
         # A bare timer: asyncio.timeout costs several times as much, and each turn pays for it.
         limiting = asyncio.get_running_loop().call_later(limit, _give_up, connection)
         is_usable = True
@@ -43,10 +45,10 @@ class TurnConnections:
             yield connection
         except BaseException as error:
             # A server that became read-only under us still answers: it is left, as if it were gone.
-            is_usable = (
-                isinstance(error, asyncpg.PostgresError)
-                and failure_of(error) is not Failure.UNREACHABLE
-            )
+            is_lost = failure_of(error) is Failure.UNREACHABLE
+            is_usable = isinstance(error, asyncpg.PostgresError) and not is_lost
+            if is_lost:
+                self._drop_idle()
             raise
         finally:
             limiting.cancel()
@@ -57,6 +59,16 @@ class TurnConnections:
 
     async def close(self) -> None:
         """Close what is idle; a turn under way is cut short by its own task."""
+        self._drop_idle()
+
+    def _take(self) -> asyncpg.Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return None
+
+    def _drop_idle(self) -> None:
         while self._idle:
             self._idle.pop().terminate()
 

@@ -58,6 +58,15 @@ async def test_many_statements_at_once_share_two_servers(pooled_dsn: str) -> Non
         await connection.close()
 
 
+async def test_who_loses_the_server_is_told_so(pooled_dsn: str) -> None:
+    connection = await connect(pooled_dsn)
+
+    with pytest.raises(asyncpg.PostgresError):
+        await connection.fetchval("SELECT pg_terminate_backend(pg_backend_pid()), $1::text", "")
+
+    assert connection.is_closed()
+
+
 async def test_runs_are_enqueued_worked_on_and_waited_for(
     pooled_dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
