@@ -34,6 +34,7 @@ class Audit:
     """The file of this process."""
 
     def __init__(self, folder: Path) -> None:
+        self._measuring = folder / "measuring"
         self._file = folder / f"audit-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
         self._handle: int | None = None
         self._lock = threading.Lock()
@@ -42,6 +43,18 @@ class Audit:
     def of_this_process(cls) -> "Audit":
         """Return the one that the environment names."""
         return cls(Path(os.environ[FOLDER]))
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the throughput is being measured: no body takes a worker's slots from it then."""
+        return self._measuring.exists()
+
+    def begin_measuring(self) -> None:
+        """Let all processes know."""
+        self._measuring.touch()
+
+    def end_measuring(self) -> None:
+        self._measuring.unlink()
 
     def write(self, what: str, **facts: object) -> None:
         line = json.dumps({"what": what, "pid": os.getpid(), **facts}).encode() + b"\n"

@@ -72,7 +72,7 @@ class Body:
 
     async def run(self, ctx: Context, inputs: list[Made | None]) -> object:
         made = self.begin(ctx, inputs)
-        if self.behavior == "blocking":
+        if self.behavior == "blocking" and not self._audit.is_measured:
             time.sleep(self._seconds * 10)  # noqa: ASYNC251  # that is what it is for
         else:
             await asyncio.sleep(self._seconds)

@@ -70,6 +70,7 @@ class Course:
 
     async def run(self) -> dict[str, object]:
         """Return the report, as JSON can say it."""
+        self._audit.begin_measuring()
         with Server(self._folder).running() as server:
             async with server.connected() as pg:
                 await pg.execute(evidence.TABLES)
@@ -96,8 +97,10 @@ class Course:
             self._begin("calm")
             await asyncio.sleep(CALM_SECONDS)
             self._begin("storm")
+            self._audit.end_measuring()
             storm = Storm(world, FAULTS, self._seed)
             self._phases["last fault"] = await storm.rage(self._seconds - CALM_SECONDS)
+            self._audit.begin_measuring()
             self._begin("recovery")
             await asyncio.sleep(RECOVERY_SECONDS)
             self._begin("drain")
@@ -199,7 +202,11 @@ class Course:
             story = await evidence.bring(pg, self._folder, self._asked, ends)
             found = await verdict.violations(pg, INVARIANTS, self._journal)
             rate = await verdict.throughput(
-                pg, (told["calm"], told["storm"]), told["last fault"], told["drain"]
+                pg,
+                (told["calm"], told["storm"]),
+                told["last fault"],
+                told["drain"],
+                workers=WORKERS,
             )
             figures = await verdict.figures(pg)
         return {

@@ -22,7 +22,8 @@ def to_text(report: Mapping[str, Any]) -> str:
         f"{report['rescues']} rescues, {report['workers_given_up']} workers given up",
         f"{report['refused_settlements']} settlements refused",
         f"{report['client_errors']} errors at clients",
-        f"throughput {rate['calm']:.1f}/s before, {rate['afterwards']:.1f}/s afterwards, "
+        f"throughput {rate['calm']:.1f}/s before, {rate['afterwards']:.1f}/s afterwards "
+        f"({rate['slowest']:.1f}/s by the slowest worker), "
         + ("NOT BACK within 10 s" if back is None else f"back after {back:.2f} s")
         + f"; drained in {report['drained_in']} s",
     ]

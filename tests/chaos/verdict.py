@@ -1,6 +1,7 @@
 """What the invariants and the throughput say when all is over."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +16,11 @@ ENOUGH = 0.95
 WINDOW_SECONDS = 5.0
 LONGEST_RECOVERY_SECONDS = 10.0
 TICKS = """
-SELECT extract(epoch FROM m.finished_at)::double precision
+SELECT extract(epoch FROM m.finished_at)::double precision AS at, s.pid
 FROM flowstone.flowstone_materializations m
-WHERE m.asset = 'probe.tick' AND m.status = 'succeeded' ORDER BY 1
+JOIN flowstone.flowstone_values v ON v.materialization_id = m.id
+JOIN chaos.starts s ON s.token = v.value ->> 'token'
+WHERE m.asset = 'probe.tick' AND m.status = 'succeeded'
 """
 FIGURES = """
 SELECT
@@ -49,17 +52,25 @@ class Violation:
 @dataclass(frozen=True, slots=True)
 class Throughput:
     """
-    Completions per second of equal work.
+    Completions per second of equal work, in equal company.
+
+    It is the probe's: a steady backlog of bodies that take a quarter of a second each, so that its
+    rate is that of the workers' slots for it. Before the first fault and after the last one the
+    clients ask for the same mix of other work; bodies that hold a worker's loop on purpose do so
+    in between only, or the rate would say how many of them were met.
 
     Attributes:
         calm: Before the first fault.
         afterwards: In the last window that was looked at.
+        slowest: The least of the workers' in that window. A slot or a lane that one of them has
+            lost shows here.
         recovered_after: Seconds from the last fault's end to the first window with 95 % of that;
             None: not within ten seconds.
     """
 
     calm: float
     afterwards: float
+    slowest: float
     recovered_after: float | None
 
 
@@ -83,22 +94,31 @@ async def violations(
 
 
 async def throughput(
-    pg: asyncpg.Connection, calm: tuple[float, float], last_fault: float, until: float
+    pg: asyncpg.Connection,
+    calm_phase: tuple[float, float],
+    last_fault: float,
+    until: float,
+    *,
+    workers: int,
 ) -> Throughput:
-    ticks = [row[0] for row in await pg.fetch(TICKS)]
+    ticks = [(row["at"], row["pid"]) for row in await pg.fetch(TICKS)]
 
-    def rate(since: float, before: float) -> float:
-        return sum(since <= it < before for it in ticks) / (before - since)
+    def rates(since: float, before: float) -> list[float]:
+        counted = Counter(pid for at, pid in ticks if since <= at < before)
+        return [count / (before - since) for count in counted.values()]
 
-    wanted = rate(*calm) * ENOUGH
+    calm = sum(rates(*calm_phase))
     recovered: float | None = None
     after = 0.0
     while after <= LONGEST_RECOVERY_SECONDS and recovered is None:
         since = last_fault + after
-        if since + WINDOW_SECONDS <= until and rate(since, since + WINDOW_SECONDS) >= wanted:
-            recovered = after
+        if since + WINDOW_SECONDS <= until:
+            is_back = sum(rates(since, since + WINDOW_SECONDS)) >= calm * ENOUGH
+            recovered = after if is_back else None
         after += 0.25
-    return Throughput(rate(*calm), rate(until - WINDOW_SECONDS, until), recovered)
+    last = rates(until - WINDOW_SECONDS, until)
+    slowest = min(last) if len(last) >= workers else 0.0
+    return Throughput(calm, sum(last), slowest, recovered)
 
 
 async def figures(pg: asyncpg.Connection) -> dict[str, object]:
