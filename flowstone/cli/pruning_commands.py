@@ -32,7 +32,7 @@ UNITS = ("B", "kB", "MB", "GB")
 @pass_settings
 def prune_command(settings: Settings, older_than: timedelta | None, dry_run: bool) -> None:
     """
-    Delete what is kept no longer: runs with all that only they hold, jobs, and replaced values.
+    Delete what is kept no longer: runs with all that only they hold, items, jobs, replaced values.
 
     Current values, what they were made from, what is open and what it needs stay. Workers do this
     too, all the time; at once as well, it does no harm. It goes in small batches with pauses, so
@@ -44,6 +44,7 @@ def prune_command(settings: Settings, older_than: timedelta | None, dry_run: boo
             older_than,
             failed=older_than,
             values=older_than,
+            items=older_than,
             jobs=older_than,
             failed_jobs=older_than,
         )

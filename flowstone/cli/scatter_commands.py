@@ -84,7 +84,13 @@ def show_command(settings: Settings, scatter: int) -> None:
 @pass_settings
 def failures_command(settings: Settings, scatter: int, limit: int) -> None:
     """List what items of a scatter failed with, equal errors together, the most frequent first."""
-    failures = _ask(settings, lambda it: it.failures(scatter, limit=limit))
+
+    async def read(it: ScatterOperations) -> tuple[ScatterProgress, Sequence[FailureGroup]]:
+        return await it.progress(scatter), await it.failures(scatter, limit=limit)
+
+    found, failures = _ask(settings, read)
+    if found.items_pruned_at:
+        note(settings, _gone_text(found))
     print_items(settings, [failure_document(it) for it in failures], _failures_text(failures))
 
 
@@ -182,6 +188,7 @@ def scatter_document(it: ScatterProgress) -> dict[str, object]:
         "error": it.error_message,
         "created_at": time_text(it.created_at),
         "finished_at": time_text(it.finished_at),
+        "items_pruned_at": time_text(it.items_pruned_at),
     }
 
 
@@ -230,8 +237,13 @@ def _text(it: ScatterProgress) -> str:
         ("took", seconds_text(it.seconds)),
         ("limits", ", ".join(one for one in limits if one)),
         ("error", it.error_message),
+        ("items", _gone_text(it) if it.items_pruned_at else ""),
     ]
     return columns(("", ""), [(name, value) for name, value in lines if value]).strip("\n")
+
+
+def _gone_text(it: ScatterProgress) -> str:
+    return f"gone since {time_text(it.items_pruned_at)}, by retention (items); the counts stay"
 
 
 def _done_text(it: ScatterProgress) -> str:

@@ -34,6 +34,8 @@ class Retention:
         values: A value, from when it was replaced as its asset's current one and its run has
             ended; at the latest it goes with its run. What an IO manager holds is then swept as an
             orphan.
+        items: What plugins keep of the many small things that a value was made from, from the end
+            of the run: the items of a scatter with their results. At the latest they go with it.
         jobs: A job, from its end, with its arguments, result and failed attempts.
         failed_jobs: The same, of a job that failed.
         queues: Other periods for the jobs of some queues: one for all that have ended, or a pair,
@@ -47,20 +49,22 @@ class Retention:
     _: KW_ONLY
     failed: Period = timedelta(days=90)
     values: Period = timedelta(days=7)
+    items: Period = timedelta(days=30)
     jobs: Period = timedelta(days=7)
     failed_jobs: Period = timedelta(days=30)
     queues: Mapping[str, Period | tuple[Period, Period]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for name in ("runs", "failed", "values", "jobs", "failed_jobs"):
+        for name in ("runs", "failed", "values", "items", "jobs", "failed_jobs"):
             object.__setattr__(self, name, _checked(name, getattr(self, name)))
         queues = {queue: _pair(queue, periods) for queue, periods in dict(self.queues).items()}
         object.__setattr__(self, "queues", queues)
 
     @property
-    def milliseconds(self) -> tuple[int | None, int | None, int | None]:
-        """The periods ``(runs, failed, values)`` in whole milliseconds."""
-        return (_milliseconds(self.runs), _milliseconds(self.failed), _milliseconds(self.values))
+    def milliseconds(self) -> tuple[int | None, int | None, int | None, int | None]:
+        """The periods ``(runs, failed, values, items)`` in whole milliseconds."""
+        runs, failed = _milliseconds(self.runs), _milliseconds(self.failed)
+        return runs, failed, _milliseconds(self.values), _milliseconds(self.items)
 
     @property
     def of_jobs(self) -> list[JobPeriods]:
@@ -80,7 +84,8 @@ def checked(retention: object) -> Retention:
     if not isinstance(retention, Retention):
         raise InvalidOptionError(
             f"retention={retention!r} is no policy; write Retention('30d'), Retention('30d', "
-            "failed='90d', values='7d', jobs='7d', failed_jobs='30d'), or None to keep everything"
+            "failed='90d', values='7d', items='30d', jobs='7d', failed_jobs='30d'), or None to "
+            "keep everything"
         )
     return retention
 

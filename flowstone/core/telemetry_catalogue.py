@@ -89,7 +89,7 @@ EVENTS: tuple[EventSpec, ...] = (
     ),
     EventSpec(
         "prune",
-        ("runs", "materializations", "values", "jobs"),
+        ("runs", "materializations", "values", "jobs", "items"),
         (),
         "What was kept no longer was deleted",
     ),

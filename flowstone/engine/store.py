@@ -277,13 +277,13 @@ class PostgresStore(
     # Pruning
 
     async def prune(self, retention: Retention, *, limit: int = 1000) -> Pruned:
-        types = ("bigint", "bigint", "bigint", *JOB_PERIODS, "integer")
+        types = ("bigint", "bigint", "bigint", "bigint", *JOB_PERIODS, "integer")
         periods = (*retention.milliseconds, *rows.job_periods(retention))
         (row,) = await self.call("flowstone_prune_v1", types, *periods, limit)
         return Pruned(*row.values())
 
     async def prunable(self, retention: Retention) -> Prunable:
-        runs, failed, _ = retention.milliseconds
+        runs, failed, _, _ = retention.milliseconds
         found = await self.call("flowstone_prunable_v1", ("bigint", "bigint"), runs, failed)
         jobs: int = await self.call_value(
             "flowstone_prunable_jobs_v1", JOB_PERIODS, *rows.job_periods(retention), is_bulk=True

@@ -26,7 +26,7 @@ BOUNDS: Mapping[str, str] = {
     "flowstone_lineage": "goes with what was made, by retention",
     "flowstone_materializations": "retention (runs, failed, jobs, failed_jobs); current ones, and "
     "what they were made from, stay",
-    "flowstone_pruning": "ten rows, and two for each queue with periods of its own",
+    "flowstone_pruning": "thirteen rows, and two for each queue with periods of its own",
     "flowstone_queues": "one row for each queue that somebody has said something about",
     "flowstone_rate_uses": "at most a thousand rows for each rate limit; deleted when their period "
     "has passed",

@@ -38,7 +38,8 @@ SELECT
     b.error ->> 'type' AS error_type,
     b.error ->> 'message' AS error_message,
     b.created_at,
-    b.finished_at
+    b.finished_at,
+    b.items_pruned_at
 FROM scatter_barriers b
 JOIN scatter_feeds f USING (materialization_id)
 CROSS JOIN LATERAL (

@@ -73,7 +73,13 @@ class TestWorkers:
             assert await young.result() == 3
 
         ((measurements, _),) = heard.of("prune")
-        assert measurements == {"runs": 3, "materializations": 2, "values": 2, "jobs": 4}
+        assert measurements == {
+            "runs": 3,
+            "materializations": 2,
+            "values": 2,
+            "jobs": 4,
+            "items": 0,
+        }
         assert await runs_of(app) == [young.run_id]
         with pytest.raises(JobNotFoundError, match="pruned"):
             await jobs[0].result()

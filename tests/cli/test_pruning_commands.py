@@ -31,13 +31,14 @@ class TestPruning:
         again = flowstone("db", "prune", "-o", "json")
 
         assert ended.exit_code == 0
-        assert ended.stdout == "deleted 2 runs, 1 materializations, 1 values, 0 jobs\n"
+        assert ended.stdout == "deleted 2 runs, 1 materializations, 1 values, 0 jobs, 0 items\n"
         assert again.document == {
             "schema_version": 1,
             "runs": 0,
             "materializations": 0,
             "values": 0,
             "jobs": 0,
+            "items": 0,
             "dry_run": False,
         }
         assert flowstone("asset", "value", "report").exit_code == 0

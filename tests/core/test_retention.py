@@ -9,20 +9,21 @@ from flowstone.core.errors import InvalidOptionError
 
 
 def test_periods_are_durations() -> None:
-    policy = Retention("45d", failed=timedelta(days=100), values=3600.0)
+    policy = Retention("45d", failed=timedelta(days=100), values=3600.0, items="1d")
 
-    assert policy.milliseconds == (45 * 86_400_000, 100 * 86_400_000, 3_600_000)
+    assert policy.milliseconds == (45 * 86_400_000, 100 * 86_400_000, 3_600_000, 86_400_000)
 
 
 def test_everything_has_a_period_unless_said_otherwise() -> None:
     assert None not in Retention().milliseconds
     assert Retention().of_jobs == [(None, timedelta(days=7), timedelta(days=30))]
-    assert Retention(None, failed=None, values=None).milliseconds == (None, None, None)
+    forever = Retention(None, failed=None, values=None, items=None)
+    assert forever.milliseconds == (None, None, None, None)
     assert FlowStone(Pipeline("p")).retention == Retention()
 
 
 @pytest.mark.parametrize("period", ["59m", 0, "30", "", -1, "forever", float("nan"), True])
-@pytest.mark.parametrize("name", ["runs", "failed", "values", "jobs", "failed_jobs"])
+@pytest.mark.parametrize("name", ["runs", "failed", "values", "items", "jobs", "failed_jobs"])
 def test_what_is_no_period_is_refused_by_name(name: str, period: object) -> None:
     with pytest.raises(InvalidOptionError, match=name):
         Retention(**{name: period})  # type: ignore[arg-type]

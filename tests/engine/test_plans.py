@@ -75,10 +75,13 @@ STEPS = {
     "read a history": "flowstone_history_v1('bench.asset_1', 'old-1', 20)",
     "read a lineage": "flowstone_lineage_v1('bench.asset_1', 'old-1')",
     "read values": "flowstone_values_v1('{1,2,3}')",
-    "prune": f"flowstone_prune_v1({MONTH_MS}, NULL, NULL, '{{}}', '{{}}', '{{}}', {CLAIMS})",
-    "prune values": f"flowstone_prune_v1(NULL, NULL, {MONTH_MS}, '{{}}', '{{}}', '{{}}', {CLAIMS})",
+    "prune": f"flowstone_prune_v1({MONTH_MS}, NULL, NULL, NULL, '{{}}', '{{}}', '{{}}', {CLAIMS})",
+    "prune values": f"""flowstone_prune_v1(
+        NULL, NULL, {MONTH_MS}, NULL, '{{}}', '{{}}', '{{}}', {CLAIMS}
+    )""",
     "prune jobs": f"""flowstone_prune_v1(
-        NULL, NULL, NULL, '{{NULL,mail}}', '{{{MONTH_MS},{MONTH_MS}}}', '{{NULL,NULL}}', {CLAIMS}
+        NULL, NULL, NULL, NULL,
+        '{{NULL,mail}}', '{{{MONTH_MS},{MONTH_MS}}}', '{{NULL,NULL}}', {CLAIMS}
     )""",
 }
 

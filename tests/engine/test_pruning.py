@@ -140,7 +140,7 @@ class TestLocks:
         dying = pg.transaction()
         await dying.start()
         await pg.execute(
-            "SELECT flowstone.flowstone_prune_v1($1, NULL, NULL, '{}', '{}', '{}', 1000)",
+            "SELECT flowstone.flowstone_prune_v1($1, NULL, NULL, NULL, '{}', '{}', '{}', 1000)",
             DAY // MS,
         )
 

@@ -13,6 +13,7 @@ class Pruned:
 
     Attributes:
         materializations: Of assets; those of jobs are the jobs.
+        items: Rows that plugins had of items whose materializations stay for now.
         is_done: Nothing was left that is kept no longer.
     """
 
@@ -20,6 +21,7 @@ class Pruned:
     materializations: int = 0
     values: int = 0
     jobs: int = 0
+    items: int = 0
     is_done: bool = True
 
     def __add__(self, other: "Pruned") -> "Pruned":
@@ -28,6 +30,7 @@ class Pruned:
             self.materializations + other.materializations,
             self.values + other.values,
             self.jobs + other.jobs,
+            self.items + other.items,
             other.is_done,
         )
 
@@ -38,6 +41,7 @@ class Pruned:
             "materializations": self.materializations,
             "values": self.values,
             "jobs": self.jobs,
+            "items": self.items,
         }
 
 

@@ -294,7 +294,7 @@ class Store(Awaiting, JobQueue, Queues, Limits, ScheduleStore, Transactions, Ass
         A job that was held by somebody, or was ended by hand, may stay for a day more.
 
         Args:
-            limit: About how many rows of each kind a batch has at most.
+            limit: About how many rows of each kind a batch has at most; of items ten times as many.
         """
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """What a plugin keeps in the memory store, row by row with its materializations."""
 
+from datetime import datetime
 from typing import Generic, TypeVar
 
 R = TypeVar("R")
@@ -16,3 +17,11 @@ class AttachedRows(dict[int, R], Generic[R]):
     def forget(self, materialization_id: int) -> None:
         """Let the row of a materialization go that is pruned; there need not be one."""
         self.pop(materialization_id, None)
+
+    def forget_items(self, materialization_id: int, now: datetime) -> int:
+        """
+        Let the many small things go that a row has, and say how many there were.
+
+        Its materialization has ended, and stays for now; see ``Retention(items=…)``.
+        """
+        return 0

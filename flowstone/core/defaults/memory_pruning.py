@@ -29,14 +29,18 @@ def prune(machine: Machine, retention: Retention, now: datetime, limit: int) -> 
     for job in jobs:
         machine.unique.release(job)
         del machine.ended_jobs[job.id], machine.rows[job.id]
+    items = 0
+    if retention.items is not None:
+        items = _forget_items(machine, now - parse(retention.items), now)
     runs = list(islice(expired(machine, retention, now), limit))
-    pruned = delete(machine, runs, replaced_before=now - SPARED)
+    pruned = delete(machine, runs, now, replaced_before=now - SPARED)
     forgotten = 0
     if retention.values is not None:
         forgotten = _forget_values(machine, now - parse(retention.values))
     values = pruned.values + forgotten
     is_done = len(runs) < limit and len(jobs) < limit
-    return Pruned(pruned.runs, pruned.materializations, values, len(jobs), is_done)
+    items += pruned.items
+    return Pruned(pruned.runs, pruned.materializations, values, len(jobs), items, is_done)
 
 
 def expired_jobs(machine: Machine, retention: Retention, now: datetime) -> Iterator[Row]:
@@ -56,11 +60,13 @@ def expired(machine: Machine, retention: Retention, now: datetime) -> Iterator[R
             yield run
 
 
-def delete(machine: Machine, runs: Sequence[RunRow], *, replaced_before: datetime) -> Pruned:
+def delete(
+    machine: Machine, runs: Sequence[RunRow], now: datetime, *, replaced_before: datetime
+) -> Pruned:
     """Delete these runs, which have ended, and whatever they alone have kept."""
     gone = {run.id for run in runs}
     wave = {row.id: row for run in runs for row in _looked_at(machine, run)}
-    deleted = values = 0
+    deleted = values = items = 0
     while wave:
         upstreams: set[int] = set()
         # What was made from others comes before them: ids ascend along every edge.
@@ -81,9 +87,10 @@ def delete(machine: Machine, runs: Sequence[RunRow], *, replaced_before: datetim
         for row in run.rows:
             if row.id in machine.rows:
                 row.outlives_run = True
+                items += sum(rows.forget_items(row.id, now) for rows in machine.attached.values())
                 machine.outliving[row.key][row.id] = row
         _remove_run(machine, run)
-    return Pruned(len(runs), deleted, values)
+    return Pruned(len(runs), deleted, values, items=items)
 
 
 def _looked_at(machine: Machine, run: RunRow) -> Iterable[Row]:
@@ -108,6 +115,16 @@ def _forget_values(machine: Machine, before: datetime) -> int:
         if is_over and _is_unread(machine, row, before):
             forgotten += _forget(machine, row)
     return forgotten
+
+
+def _forget_items(machine: Machine, before: datetime, now: datetime) -> int:
+    """Forget what plugins have of items of runs that had ended by then."""
+    return sum(
+        rows.forget_items(id_, now)
+        for rows in machine.attached.values()
+        for id_ in rows
+        if (row := machine.rows.get(id_)) is not None and _ended_before(row.run, before)
+    )
 
 
 def _forget(machine: Machine, row: Row) -> int:

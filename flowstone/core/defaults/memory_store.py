@@ -270,7 +270,8 @@ class MemoryStore(
         ended = self._machine.ended
         if len(ended) > 1.25 * self._keep:
             surplus = list(islice(ended.values(), len(ended) - self._keep))
-            memory_pruning.delete(self._machine, surplus, replaced_before=self._clock.now())
+            now = self._clock.now()
+            memory_pruning.delete(self._machine, surplus, now, replaced_before=now)
 
     async def wake(self, materialization_id: int, payload: JsonText) -> bool:
         row = self._machine.rows.get(materialization_id)

@@ -1,6 +1,6 @@
 """The rows of scatters in memory: what Postgres keeps in tables, as plain objects."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from flowstone.core.defaults.attached_rows import AttachedRows
@@ -79,6 +79,27 @@ class Barrier:
     fed_claim: int = 0
     error: JsonText | None = None
     finished_at: datetime | None = None
+    items_pruned_at: datetime | None = None
+    pruned_count: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many items there are, or were."""
+        return len(self.items) + self.pruned_count
+
+    def forget_items(self, now: datetime) -> int:
+        """Let the items go, keep the counts, and return how many rows that were."""
+        count = len(self.items) + len(self.batched) + len(self.children)
+        self.pruned_count += len(self.items)
+        for rows in (self.items, self.by_hash, self.batched, self.children, self.chunks):
+            rows.clear()
+        self.permits.clear()
+        self.new = replace(self.new, input=None)
+        self.progress = None
+        self.items_pruned_at = self.items_pruned_at or now
+        if not self.has_ended():
+            self.state, self.finished_at = BarrierState.CANCELLED, now
+        return count
 
     def has_ended(self) -> bool:
         """Return whether nothing of it changes any more."""
@@ -154,4 +175,8 @@ class Barrier:
 
 
 class Barriers(AttachedRows[Barrier]):
-    """By materialization; they go with it."""
+    """By materialization; they go with it, their items before."""
+
+    def forget_items(self, materialization_id: int, now: datetime) -> int:
+        """Let the items go; see `AttachedRows.forget_items`."""
+        return self[materialization_id].forget_items(now) if materialization_id in self else 0

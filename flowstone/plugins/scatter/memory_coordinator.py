@@ -183,7 +183,7 @@ class MemoryScatter(ScatterCoordinator):
             new.asset,
             new.partition,
             it.state,
-            len(it.items),
+            it.total,
             it.completed,
             it.failed,
             it.retried,

@@ -48,7 +48,7 @@ class MemoryScatterOperations(ScatterOperations):
         # Asked first: one whose run was cancelled has ended.
         await self._app.coordinator(ScatterCoordinator).status(materialization_id)
         it = self._barrier(materialization_id)
-        options, total = it.new.options, len(it.items)
+        options, total = it.new.options, it.total
         is_all = it.is_closed or it.finished_at is not None
         expected = total if is_all else it.expected_total and max(it.expected_total, total)
         seconds = ((it.finished_at or self._store.clock.now()) - it.created_at).total_seconds()
@@ -79,6 +79,7 @@ class MemoryScatterOperations(ScatterOperations):
             error_message=json.loads(it.error).get("message") if it.error else None,
             created_at=it.created_at,
             finished_at=it.finished_at,
+            items_pruned_at=it.items_pruned_at,
         )
 
     async def failures(self, materialization_id: int, *, limit: int = 50) -> Sequence[FailureGroup]:

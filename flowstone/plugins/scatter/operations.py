@@ -31,6 +31,8 @@ class ScatterProgress:
         seconds: Since it began, or until it ended.
         seconds_left: At the average pace so far; None while nobody knows.
         error_message: Why it failed.
+        items_pruned_at: When its items went, by ``Retention(items=…)``; the counts stay. None:
+            they are there.
     """
 
     materialization_id: int
@@ -54,6 +56,7 @@ class ScatterProgress:
     error_message: str | None
     created_at: datetime
     finished_at: datetime | None
+    items_pruned_at: datetime | None = None
 
     @property
     def done(self) -> int:
@@ -218,7 +221,7 @@ class ScatterOperations(Coordinator):
     @abstractmethod
     async def failures(self, materialization_id: int, *, limit: int = 50) -> Sequence[FailureGroup]:
         """
-        Return what items failed with, the most frequent first.
+        Return what items failed with, the most frequent first; nothing once its items are pruned.
 
         Raises:
             BarrierNotFoundError: There is no such scatter.

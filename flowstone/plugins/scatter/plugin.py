@@ -13,13 +13,14 @@ from flowstone.plugins.scatter.postgres_operations import PostgresScatterOperati
 from flowstone.plugins.scatter.telemetry import EVENTS
 
 GOES = "goes with the materialization that scatters, by retention (runs, failed)"
+ITEMS = "goes some time after the run's end, by retention (items)"
 
 BOUNDS = {
     "scatter_barriers": GOES,
     "scatter_feeds": GOES,
-    "scatter_items": GOES,
-    "scatter_children": GOES,
-    "scatter_batched_keys": GOES,
+    "scatter_items": ITEMS,
+    "scatter_children": ITEMS,
+    "scatter_batched_keys": ITEMS,
     "scatter_chunks": "a few rows for each pump that runs, and for items to be tried again; none "
     "of a scatter that has ended",
     "scatter_pumps": "one row for each pump that runs",

@@ -110,7 +110,7 @@ BEGIN
         UPDATE flowstone_waits w
         SET woken_at = clock_timestamp(), payload = p_payload::json
         WHERE w.materialization_id = p_id;
-        UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = p_id AND j.status::text = 'todo';
+        UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = p_id AND j.status = 'todo';
         UPDATE flowstone_materializations m SET status = 'ready' WHERE m.id = p_id;
         PERFORM flowstone_notify_queues(ARRAY[p_id]);
         PERFORM flowstone_notify_runs(ARRAY(

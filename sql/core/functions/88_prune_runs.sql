@@ -74,13 +74,16 @@ $$;
 -- Let rows of a table go with their materialization, which its column materialization_id names.
 --
 -- For the revisions of plugins. There is to be an index on the column. An unfinished materialization is
--- never pruned, nor is one that is current.
-CREATE FUNCTION flowstone_attach_v1(p_table text)
+-- never pruned, nor is one that is current. Of a table with many rows for each the plugin names a function
+-- (ids bigint[], most integer) that deletes no more than so many of them, and returns how many: it is called
+-- until it returns fewer, when items are kept no longer; the materializations have ended, and stay for now.
+CREATE FUNCTION flowstone_attach_v1(p_table text, p_forget_items text DEFAULT NULL)
     RETURNS void
     LANGUAGE sql
     SET search_path FROM CURRENT
 AS $$
-    INSERT INTO flowstone_attached_tables (name) VALUES (p_table) ON CONFLICT DO NOTHING;
+    INSERT INTO flowstone_attached_tables (name, forget_items) VALUES (p_table, p_forget_items)
+    ON CONFLICT (name) DO UPDATE SET forget_items = excluded.forget_items;
 $$;
 
 -- Delete what plugins have of these materializations.

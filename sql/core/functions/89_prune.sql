@@ -54,6 +54,56 @@ BEGIN
 END;
 $$;
 
+-- One batch of the items that plugins have of runs with this status which ended before p_before: ten times
+-- p_limit, as there are many and each is small. Each materialization is looked at until it has none left.
+CREATE FUNCTION flowstone_prune_items(p_status flowstone_run_status, p_before timestamptz, p_limit integer)
+    RETURNS TABLE (item_count bigint, is_done boolean)
+    LANGUAGE plpgsql
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_position flowstone_pruning;
+    v_rows record;
+    v_function text;
+    v_count integer;
+    v_room integer := 10 * p_limit;
+BEGIN
+    item_count := 0;
+    is_done := NOT EXISTS (SELECT FROM flowstone_attached_tables a WHERE a.forget_items IS NOT NULL);
+    IF is_done THEN
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    v_position := flowstone_pruning_position('items', p_status);
+    SELECT
+        count(*)::integer AS count, array_agg(e.run_id) AS runs, array_agg(e.ended_at) AS ended,
+        array_remove(array_agg(e.id), NULL) AS ids, array_agg(e.asset) AS assets, array_agg(e.partition) AS partitions
+    INTO v_rows
+    FROM flowstone_ended(p_status, v_position, p_before, p_limit) e;
+    is_done := v_rows.count < p_limit;
+    IF v_rows.count > 0 THEN
+        FOR v_function IN
+            SELECT a.forget_items FROM flowstone_attached_tables a WHERE a.forget_items IS NOT NULL ORDER BY a.name
+        LOOP
+            EXECUTE format('SELECT %I($1, $2)', v_function) INTO v_count USING v_rows.ids, v_room;
+            item_count := item_count + v_count;
+            v_room := v_room - v_count;
+            IF v_room <= 0 THEN
+                is_done := false;
+                RETURN NEXT;
+                RETURN;
+            END IF;
+        END LOOP;
+        v_position.ended_at := v_rows.ended[v_rows.count];
+        v_position.after_id := v_rows.runs[v_rows.count];
+        v_position.asset := v_rows.assets[v_rows.count];
+        v_position.partition := v_rows.partitions[v_rows.count];
+        PERFORM flowstone_move_pruning_position(v_position);
+    END IF;
+    RETURN NEXT;
+END;
+$$;
+
 -- One batch of what procrastinate wrote before p_before about jobs of ours that are still to do: one that
 -- snoozes for a year leaves three events each time. Each event is looked at once. ('scheduled' says when
 -- a job is due, not when that was written.)
@@ -99,18 +149,20 @@ $$;
 -- Delete one batch of what is kept no longer; call it until it says that it is done.
 --
 -- Periods count from the end of a run, or a job, or (p_values_ms) from when a value was replaced; null keeps
--- for ever. Those of jobs are arrays in parallel, by queue: the one that is null stands for all the others.
+-- for ever; items go before their run at the latest. Those of jobs are arrays in parallel, by queue: the one that is null stands for all the others.
 CREATE FUNCTION flowstone_prune_v1(
     p_runs_ms bigint,
     p_failed_ms bigint,
     p_values_ms bigint,
+    p_items_ms bigint,
     p_queues text[],
     p_jobs_ms bigint[],
     p_failed_jobs_ms bigint[],
     p_limit integer
 )
     RETURNS TABLE (
-        run_count bigint, materialization_count bigint, value_count bigint, job_count bigint, is_done boolean
+        run_count bigint, materialization_count bigint, value_count bigint, job_count bigint,
+        item_count bigint, is_done boolean
     )
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -133,9 +185,16 @@ BEGIN
     materialization_count := 0;
     value_count := 0;
     job_count := 0;
+    item_count := 0;
     is_done := true;
     FOREACH v_status IN ARRAY '{succeeded,cancelled,failed}'::flowstone_run_status[] LOOP
         v_age_ms := CASE WHEN v_status = 'failed' THEN p_failed_ms ELSE p_runs_ms END;
+        IF is_done AND coalesce(v_age_ms, p_items_ms) IS NOT NULL THEN
+            SELECT * INTO v_part
+            FROM flowstone_prune_items(v_status, v_now - least(v_age_ms, p_items_ms) * interval '1 ms', p_limit);
+            item_count := item_count + v_part.item_count;
+            is_done := v_part.is_done;
+        END IF;
         IF is_done AND v_age_ms IS NOT NULL THEN
             SELECT * INTO v_part
             FROM flowstone_prune_runs(v_status, v_now - v_age_ms * interval '1 ms', p_limit);

@@ -43,7 +43,10 @@ COMMENT ON TABLE flowstone_interventions IS
 COMMENT ON COLUMN flowstone_interventions.was IS 'The job''s status before the change.';
 
 CREATE TABLE flowstone_attached_tables (
-    name text PRIMARY KEY
+    name text PRIMARY KEY,
+    forget_items text
 );
 COMMENT ON TABLE flowstone_attached_tables IS
     'Tables of plugins whose rows go with their materialization. One row for each; see flowstone_attach_v1.';
+COMMENT ON COLUMN flowstone_attached_tables.forget_items IS
+    'The function that deletes its many rows before, by the period of items; null: it has few.';

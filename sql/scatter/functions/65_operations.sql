@@ -7,7 +7,7 @@ CREATE FUNCTION scatter_overview_v1(p_barrier bigint, p_run bigint, p_before big
         completed integer, failed integer, retried integer, expected_total bigint, is_closed boolean,
         is_batched boolean, seconds double precision, seconds_left double precision, max_concurrent integer,
         rate_count integer, rate_ms bigint, failure_mode text, failure_threshold double precision,
-        error_message text, created_at timestamptz, finished_at timestamptz
+        error_message text, created_at timestamptz, finished_at timestamptz, items_pruned_at timestamptz
     )
     LANGUAGE plpgsql
     STABLE
@@ -19,7 +19,7 @@ BEGIN
         p.materialization_id, p.run_id, p.asset, p.partition, p.status, p.total, p.completed, p.failed,
         p.retried, p.expected_total, p.is_closed, p.is_batched, p.seconds, p.seconds_left, p.max_concurrent,
         p.rate_count, p.rate_ms, p.failure_mode, p.failure_threshold, p.error_message, p.created_at,
-        p.finished_at
+        p.finished_at, p.items_pruned_at
     FROM scatter_progress p
     WHERE (p_barrier IS NULL OR p.materialization_id = p_barrier)
         AND (p_run IS NULL OR p.run_id = p_run)

@@ -24,3 +24,4 @@ def upgrade() -> None:
     apply(*truth("scatter"))
     for table in TABLES:
         op.execute(f"SELECT flowstone_attach_v1('{table}')")
+    op.execute("SELECT flowstone_attach_v1('scatter_items', 'scatter_forget_items')")

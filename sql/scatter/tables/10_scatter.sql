@@ -1,7 +1,7 @@
 -- Scatters: one barrier for each, its items, and what of them is handed out.
 --
--- A barrier has the id of the materialization that waits for it, and goes with it when that is pruned. Its
--- row is small and changes with every turn of a pump; what is written with each page of items is in a row of
+-- A barrier has the id of the materialization that waits for it, and goes with it when that is pruned; its items
+-- go before, some time after the end of the run (70_forget.sql). Its row is small and changes with every turn of a pump; what is written with each page of items is in a row of
 -- its own, so that reading and computing do not wait for one another.
 --
 -- Lock order: scatter_feeds, scatter_barriers (each one row, by the barrier), then the rows of the engine in
@@ -31,12 +31,14 @@ CREATE TABLE scatter_barriers (
         CHECK (failure_mode IN ('all_or_nothing', 'partial')),
     created_at timestamptz NOT NULL,
     finished_at timestamptz,
+    items_pruned_at timestamptz,
     error json,
     CONSTRAINT scatter_barriers_settle_within_their_total CHECK (completed + failed <= total)
 ) WITH (fillfactor = 10);
-COMMENT ON TABLE scatter_barriers IS 'How each scatter stands. The counters are those of its items'' rows, always.';
+COMMENT ON TABLE scatter_barriers IS 'How each scatter stands. The counters are those of its items'' rows, as long as those are kept.';
 COMMENT ON COLUMN scatter_barriers.retried IS 'Attempts that failed and were to be made again.';
 COMMENT ON COLUMN scatter_barriers.is_closed IS 'No further items come.';
+COMMENT ON COLUMN scatter_barriers.items_pruned_at IS 'Its items began to be deleted, by retention (items); the counters stay.';
 COMMENT ON COLUMN scatter_barriers.last_index IS 'The highest index that an item has been given.';
 COMMENT ON COLUMN scatter_barriers.claimed_index IS 'Up to here items were handed out for the first time.';
 COMMENT ON COLUMN scatter_barriers.next_start_at IS 'When the next item may start, as rate_count in rate_ms allows.';
