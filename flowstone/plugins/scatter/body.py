@@ -69,8 +69,12 @@ class Body:
             if isinstance(value, _NO_VALUES):
                 return self._special(chunk_id, index, attempts, value)
             text = self._encode(value, max_bytes=MAX_RESULT_BYTES)
-        except asyncio.CancelledError:
-            raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # The author's code let its own cancellation escape; nobody cancelled the attempt.
+            return self.failed(chunk_id, index, attempts, error)
         except BaseException as error:
             # Also what is no Exception: an exit must not take the others with it.
             return self.failed(chunk_id, index, attempts, error)
@@ -97,8 +101,11 @@ class Body:
             outcome.event, outcome.delay = ItemEvent.RETRIED, self._retry.delay(made)
         return outcome
 
-    def timed_out(self, chunk_id: int, index: int, attempts: int, limit: timedelta) -> ItemOutcome:
+    def timed_out(
+        self, chunk_id: int, index: int, attempts: int, limit: timedelta | None
+    ) -> ItemOutcome:
         """Return what an attempt came to that took longer than it may."""
+        assert limit is not None, "there is none that was passed"
         error = MaterializationTimeoutError(limit, asset=self._asset, partition="", run_id=None)
         return self.failed(chunk_id, index, attempts, error)
 

@@ -11,6 +11,7 @@ from flowstone.plugins.scatter.records import (
     ItemRecord,
     ItemStatus,
     NewBarrier,
+    PumpTurn,
 )
 
 
@@ -157,6 +158,28 @@ class Barrier:
         chunk = Chunk(self.last_chunk, indexes, attempts, deaths=deaths)
         self.chunks[chunk.id] = chunk
         return chunk
+
+    def permit(self, turn: PumpTurn, most: int) -> int:
+        """
+        Return how many items a pump may run at once: what nobody else has, or its share.
+
+        What runs, or may until the pump has heard, counts against the others. A pump that was
+        claimed again since has none.
+        """
+        claim, own, _ = self.permits.get(turn.pump_id, (turn.claim, 0, False))
+        if claim > turn.claim:
+            return 0
+        if turn.wanted_permits is None:
+            return own
+        others = [entry for pump_id, entry in self.permits.items() if pump_id != turn.pump_id]
+        share = most // (len(others) + 1)
+        permits = min(turn.wanted_permits, most - sum(granted for _, granted, _ in others))
+        if any(is_short for _, _, is_short in others):
+            permits = min(permits, max(1, share))
+        permits = max(permits, 0)
+        is_short = permits < min(turn.wanted_permits, share)
+        self.permits[turn.pump_id] = (turn.claim, max(permits, turn.running), is_short)
+        return permits
 
     def until_due(self, now: datetime, *, is_idle: bool) -> timedelta | None:
         """Return until what was handed out before may be so again; None: nothing waits for that."""

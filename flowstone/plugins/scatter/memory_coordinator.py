@@ -36,8 +36,10 @@ HELPS = '{"feeds": false}'
 MOST_PUMPS = 16
 MOST_DEATHS = 5
 HORIZON = timedelta(seconds=1)
-MARGIN = 1.03
+MARGIN = 0.06
 """Starts are so much further apart than the rate says that late ones stay within it."""
+SLACK = 0.055
+"""As a share of the rate's period: how late they may be for that."""
 
 
 class MemoryScatter(ScatterCoordinator):
@@ -126,7 +128,8 @@ class MemoryScatter(ScatterCoordinator):
             for chunk in it.chunks.values():
                 if chunk.pump == pump:
                     chunk.pump = None
-            it.permits.pop(turn.pump_id, None)
+            if it.permits.get(turn.pump_id, (turn.claim, 0, False))[0] <= turn.claim:
+                it.permits.pop(turn.pump_id, None)
             turned = self._turned(it, refused=refused)
             turned.wait = it.until_more(self._store.clock.now())
             return turned
@@ -226,8 +229,11 @@ class MemoryScatter(ScatterCoordinator):
             if not (is_own and is_open):
                 refused += 1
                 continue
-            self._end_item(it, item, outcome.event, outcome.result, outcome.error, outcome.errors)
-            if outcome.event is ItemEvent.RETRIED:
+            if outcome.event is not ItemEvent.RETURNED:
+                self._end_item(
+                    it, item, outcome.event, outcome.result, outcome.error, outcome.errors
+                )
+            if outcome.event in (ItemEvent.RETRIED, ItemEvent.RETURNED):
                 again.setdefault(item.attempts, []).append(outcome)
         for attempts, outcomes in again.items():
             chunk = it.add_chunk(sorted(outcome.index for outcome in outcomes), attempts)
@@ -275,6 +281,9 @@ class MemoryScatter(ScatterCoordinator):
             elif chunk.deaths > 1:
                 for index in left:
                     it.add_chunk([index], chunk.attempts, chunk.deaths)
+        self._forget_the_gone(it, turn)
+
+    def _forget_the_gone(self, it: Barrier, turn: PumpTurn) -> None:
         for pump_id, (claim, _, _) in list(it.permits.items()):
             if self._is_gone((pump_id, claim), turn):
                 del it.permits[pump_id]
@@ -290,13 +299,16 @@ class MemoryScatter(ScatterCoordinator):
         now, options = self._store.clock.now(), it.new.options
         turned = self._turned(it, refused=refused)
         room = turn.want
-        turned.permits = turn.wanted_permits
+        turned.permits = turn.wanted_permits or 0
         if options.max_concurrent is not None:
-            turned.permits = self._permit(it, turn, options.max_concurrent)
+            if turn.asks:
+                self._forget_the_gone(it, turn)
+            turned.permits = it.permit(turn, options.max_concurrent)
             room = min(room, options.max_concurrent) if turned.permits > 0 else 0
         start = now
         if options.rate_limit is not None and room > 0:
-            turned.spacing = options.rate_limit.per * MARGIN / options.rate_limit.count
+            turned.spacing = options.rate_limit.per * (1 + MARGIN) / options.rate_limit.count
+            turned.slack = options.rate_limit.per * SLACK
             start = max(it.next_start or now, now)
             if options.max_concurrent is not None:
                 room = min(room, turned.permits - turn.held)
@@ -328,18 +340,6 @@ class MemoryScatter(ScatterCoordinator):
             if it.claimed < len(it.items) and not it.has_ended():
                 await self._call_help(it, turn)
         return turned
-
-    def _permit(self, it: Barrier, turn: PumpTurn, most: int) -> int:
-        others = [entry for pump_id, entry in it.permits.items() if pump_id != turn.pump_id]
-        share = most // (len(others) + 1)
-        permits = min(turn.wanted_permits, most - sum(granted for _, granted, _ in others))
-        if any(is_short for _, _, is_short in others):
-            permits = min(permits, max(1, share))
-        permits = max(permits, 0)
-        is_short = permits < min(turn.wanted_permits, share)
-        # What runs counts against the others; the pump itself begins nothing above its permits.
-        it.permits[turn.pump_id] = (turn.claim, max(permits, turn.running), is_short)
-        return permits
 
     def _next_items(
         self, it: Barrier, turn: PumpTurn, room: int, now: datetime

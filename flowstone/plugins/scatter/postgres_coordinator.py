@@ -267,7 +267,7 @@ def _shortened(values: Sequence[int]) -> Sequence[int]:
 
 def _turned(row: Mapping[str, Any]) -> Turned:
     (status, total, completed, failed, is_closed, refused, permits, wait_ms, has_rivals, start_ms,
-     spacing_ms, chunks, indexes, attempts, keys, items) = row.values()  # fmt: skip
+     spacing_ms, slack_ms, chunks, indexes, attempts, keys, items) = row.values()  # fmt: skip
     return Turned(
         BarrierState(status),
         total,
@@ -280,5 +280,6 @@ def _turned(row: Mapping[str, Any]) -> Turned:
         has_rivals,
         None if start_ms is None else timedelta(milliseconds=start_ms),
         timedelta(milliseconds=spacing_ms or 0),
+        timedelta(milliseconds=slack_ms or 0),
         Handed(chunks, indexes, attempts, keys, items) if indexes else Handed(),
     )

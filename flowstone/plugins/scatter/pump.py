@@ -25,6 +25,7 @@ from flowstone.core.outcome import Outcome, Skipped, Snoozed
 from flowstone.plugins.scatter.body import Body
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.held_chunks import HeldChunks
+from flowstone.plugins.scatter.permits import Permits
 from flowstone.plugins.scatter.pump_place import (
     AHEAD_SECONDS,
     CHUNK_ITEMS,
@@ -40,6 +41,8 @@ from flowstone.plugins.scatter.pump_place import (
     PumpPlace,
 )
 from flowstone.plugins.scatter.records import BarrierState, ItemOutcome, PumpTurn, Turned
+from flowstone.plugins.scatter.slots import Slots
+from flowstone.plugins.scatter.time_limit import TimeLimit
 from flowstone.plugins.scatter.timers import Timers
 
 logger = logging.getLogger("flowstone.scatter")
@@ -63,12 +66,13 @@ class Pump:
         self._running: dict[asyncio.Task[None], tuple[Piece, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_beginning = False
-        self._overdue: set[asyncio.Task[None]] = set()
+        self._limit = TimeLimit(place.timeout)
         self._outcomes: list[ItemOutcome] = []
         self._oldest = 0.0
         self._held = HeldChunks()
         self._changed = asyncio.Event()
-        self._permits = 0
+        self._permits = Permits(place.most_at_once)
+        self._slots = Slots()
         self._ahead = min(HALF, place.max_concurrent or HALF)
         self._turns = 0
         self._turned_at = 0.0
@@ -140,25 +144,22 @@ class Pump:
         if self._ending is not None or now < self._yield_until:
             return 0
         held = len(self._queue) + len(self._running) + self._asked
-        room = min(CHUNK_ITEMS, self._allowed() + self._ahead - held)
+        # One that may run nothing looks for items all the same: it may be permitted with them.
+        room = min(CHUNK_ITEMS, max(self._permits.count + self._ahead, 1) - held)
         return max(0, min(room, self._place.max_concurrent or room))
-
-    def _allowed(self) -> int:
-        # Also of one without a limit: it may be given one while it runs.
-        return min(self._permits, self._place.most_at_once)
 
     async def _turn(self, *, begins: bool = False) -> None:
         now = time.monotonic()
-        want = self._first() if begins else self._room(now)
+        want = self._place.first_room if begins else self._room(now)
         outcomes, self._outcomes = self._outcomes, []
         finished = self._held.take_finished()
         asks = now >= self._slice_ends
         self._slice_ends = now + SLICE_SECONDS if asks else self._slice_ends
+        report = self._report(outcomes, finished)
         self._turns += 1
         self._turned_at = now
         self._asked += want
         try:
-            report = self._report(outcomes, finished)
             report.want, report.begins, report.asks = want, begins, asks
             turned = await self._coordinator.turn(report)
         except DatabaseError as error:
@@ -168,11 +169,13 @@ class Pump:
             logger.warning("A scatter's store does not answer (%s); trying again", error)
             self._outcomes[:0] = outcomes
             self._held.put_back(finished)
+            self._take_permits(report, None)
             self._end_with(Snoozed(timedelta(seconds=1)))
             await self._backoff.wait()
         else:
             self._backoff.reset()
             self._held.settle(outcomes)
+            self._take_permits(report, turned.permits)
             self._take(turned, want, now)
         finally:
             self._asked -= want
@@ -180,6 +183,9 @@ class Pump:
             self._changed.set()
 
     def _report(self, outcomes: list[ItemOutcome], finished: list[int]) -> PumpTurn:
+        coming = len(self._queue) + self._asked
+        # Also of one without a limit: it may be given one while it runs.
+        wanted, running = self._permits.ask(len(self._running), coming)
         return PumpTurn(
             self._place.barrier_id,
             self._place.pump_id,
@@ -187,13 +193,13 @@ class Pump:
             outcomes,
             finished,
             held=len(self._queue) + len(self._running),
-            running=len(self._running),
-            wanted_permits=self._place.most_at_once,
+            running=running,
+            wanted_permits=wanted,
         )
 
-    def _first(self) -> int:
-        """Return how much to ask for before it is known what is permitted."""
-        return min(CHUNK_ITEMS, self._place.most_at_once, self._place.max_concurrent or CHUNK_ITEMS)
+    def _take_permits(self, report: PumpTurn, permits: int | None) -> None:
+        if report.wanted_permits is not None and self._permits.answered(permits):
+            self.look_again()
 
     def _take(self, turned: Turned, want: int, now: float) -> None:
         self.state = turned.state
@@ -202,11 +208,11 @@ class Pump:
         if turned.state.is_terminal:
             self._stop_items()
             return
-        self._permits = turned.permits
         self._body.total = turned.total if turned.is_closed else None
         handed = turned.handed
         if handed.indexes:
-            self._queue_up(turned, now)
+            self._held.add(handed.chunk_ids)
+            self._queue.extend(self._slots.pieces(turned, now, time.monotonic()))
         if want and len(handed.indexes) < want:
             self._go_hungry(turned, now)
         elif want:
@@ -219,23 +225,11 @@ class Pump:
         self._fill()
         self._mind_the_place(turned)
 
-    def _queue_up(self, turned: Turned, now: float) -> None:
-        handed, spacing = turned.handed, turned.spacing.total_seconds()
-        self._held.add(handed.chunk_ids)
-        columns = zip(handed.chunk_ids, handed.indexes, handed.attempts, handed.items, strict=True)
-        if turned.start_in is None:
-            self._queue.extend(Piece(*column, 0.0) for column in columns)
-            return
-        first = time.monotonic() + turned.start_in.total_seconds()
-        self._queue.extend(
-            Piece(*column, first + place * spacing) for place, column in enumerate(columns)
-        )
-
     def _go_hungry(self, turned: Turned, now: float) -> None:
         """Less came than there was room for: look again when there may be more."""
         self._hungry = False
         longest = PATIENCE_SECONDS if turned.is_closed else LOOK_SECONDS
-        if self._place.has_rate:
+        if self._place.has_rate or not self._permits.count:
             longest = LOOK_SECONDS / 2
         wait = longest if turned.wait is None else turned.wait.total_seconds()
         self._timers.add(min(max(wait, 0.001), longest), self.look_again)
@@ -253,7 +247,7 @@ class Pump:
         if time.monotonic() < self._yield_until:
             self._end_with(Snoozed(timedelta(seconds=SLICE_SECONDS)))
         elif self._idle_since and not self._place.is_fed():
-            if turned.wait is None and turned.is_closed and turned.permits > 0:
+            if turned.wait is None and turned.is_closed and self._permits.count > 0:
                 self._end_with(Skipped())
             elif time.monotonic() - self._idle_since > PATIENCE_SECONDS:
                 self._end_with(Snoozed(turned.wait or timedelta(seconds=1)))
@@ -273,7 +267,7 @@ class Pump:
         A task takes one item after the other; the next task is begun only when there is something
         left for it. So items that never wait cost no task each, and those that do run at once.
         """
-        if self._queue and not self._is_beginning and len(self._running) < self._allowed():
+        if self._queue and not self._is_beginning and len(self._running) < self._permits.count:
             self._is_beginning = True
             task = asyncio.get_running_loop().create_task(self._work())
             self._tasks.add(task)
@@ -283,9 +277,10 @@ class Pump:
         task = asyncio.current_task()
         assert task is not None
         queue, running, run = self._queue, self._running, self._body.run
+        permits = self._permits
         self._is_beginning = False
         held_since = time.monotonic()
-        while queue and len(running) < self._allowed():
+        while queue and len(running) < permits.count:
             now = time.monotonic()
             if queue[0].start_at > now:
                 self._start_in(queue[0].start_at - now)
@@ -296,20 +291,22 @@ class Pump:
                 held_since = time.monotonic()
                 continue
             piece = queue.popleft()
+            if now > piece.late_at:
+                self._settle_later(piece.returned())
+                continue
             running[task] = piece, now
             self._fill()
             try:
                 outcome = await run(piece.chunk_id, piece.item_index, piece.attempts, piece.item)
             except asyncio.CancelledError:
-                if task not in self._overdue:
+                if not self._limit.has_stopped(task):
                     running.pop(task, None)
                     raise
-                self._overdue.discard(task)
-                task.uncancel()
-                assert self._place.timeout is not None
                 outcome = self._body.timed_out(
-                    piece.chunk_id, piece.item_index, piece.attempts, self._place.timeout
+                    piece.chunk_id, piece.item_index, piece.attempts, self._limit.limit
                 )
+            # Where the function keeps that to itself, the next item has its own time all the same.
+            self._limit.has_stopped(task)
             del running[task]
             self._end(outcome)
         self._changed.set()
@@ -324,13 +321,16 @@ class Pump:
         self._fill()
 
     def _end(self, outcome: ItemOutcome) -> None:
+        self._settle_later(outcome)
+        self._finished += 1
+        if self._told is not None:
+            self._told(outcome)
+
+    def _settle_later(self, outcome: ItemOutcome) -> None:
         if not (outcomes := self._outcomes):
             self._oldest = time.monotonic()
             self._timers.add(SETTLE_SECONDS, self._changed.set)
         outcomes.append(outcome)
-        self._finished += 1
-        if self._told is not None:
-            self._told(outcome)
         if len(outcomes) >= HALF or len(self._queue) <= self._ahead // 2:
             self._changed.set()
 
@@ -344,23 +344,18 @@ class Pump:
 
     async def _watch(self) -> None:
         """Mind what time brings: a worker that stops, items that take too long, a rate."""
-        limit = None if self._place.timeout is None else self._place.timeout.total_seconds()
         counted = 0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             per_second = (self._finished - counted) / LOOK_SECONDS
             counted = self._finished
             if self._place.max_concurrent is not None:
-                wanted = max(self._allowed(), int(per_second * AHEAD_SECONDS))
+                wanted = max(self._permits.count, int(per_second * AHEAD_SECONDS))
                 self._ahead = 0 if self._place.has_rate else min(CHUNK_ITEMS, wanted)
             if self._place.is_wanted_back():
                 self._end_with(Snoozed(timedelta(0)))
-            now = time.monotonic()
-            if limit is not None:
-                for task, (_, began) in list(self._running.items()):
-                    if now - began > limit and task not in self._overdue:
-                        self._overdue.add(task)
-                        task.cancel()
+            began = [(task, began) for task, (_, began) in self._running.items()]
+            self._limit.stop(began, time.monotonic())
             self._changed.set()
 
     async def _give_back(self) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from flowstone.core.json_value import JsonText
+from flowstone.plugins.scatter.records import ItemEvent, ItemOutcome
 
 LANES = 3
 """How many turns are under way at once."""
@@ -41,13 +42,18 @@ PATIENCE_SECONDS = 2.0
 
 
 class Piece(NamedTuple):
-    """An item that was handed out."""
+    """An item that was handed out; after ``late_at`` it is not begun any more."""
 
     chunk_id: int
     item_index: int
     attempts: int
     item: JsonText
     start_at: float
+    late_at: float
+
+    def returned(self) -> ItemOutcome:
+        """Return what is reported of it when it is not begun."""
+        return ItemOutcome(self.chunk_id, self.item_index, self.attempts, ItemEvent.RETURNED)
 
 
 @dataclass(slots=True)
@@ -73,3 +79,8 @@ class PumpPlace:
     timeout: timedelta | None
     is_wanted_back: Callable[[], bool]
     is_fed: Callable[[], bool] = lambda: False
+
+    @property
+    def first_room(self) -> int:
+        """How much to ask for before it is known what is permitted."""
+        return min(CHUNK_ITEMS, self.most_at_once, self.max_concurrent or CHUNK_ITEMS)

@@ -71,6 +71,8 @@ class ItemEvent(IntEnum):
     COMPLETED = 1
     FAILED = 2
     RETRIED = 3
+    RETURNED = 4
+    """None was made: it was too late for the time that it had; it counts for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +188,9 @@ class PumpTurn:
         pump_id: The assistant, and the claim under which it has what it has.
         finished_chunks: Chunks of which nothing is left.
         want: How many items it has room for.
-        held: How many are with it, ``running`` of them at work.
-        wanted_permits: How many it could run at once.
+        held: How many are with it.
+        running: How many run at most until it is answered.
+        wanted_permits: How many it could run at once; None: another turn asks for permits.
         begins: It is its first; what it had under earlier claims is taken back.
         ends: It gives back what it has.
         asks: Whether something else waits for its place, and whether others should help.
@@ -201,7 +204,7 @@ class PumpTurn:
     want: int = 0
     held: int = 0
     running: int = 0
-    wanted_permits: int = 0
+    wanted_permits: int | None = None
     begins: bool = False
     ends: bool = False
     asks: bool = False
@@ -230,12 +233,13 @@ class Turned:
 
     Attributes:
         refused: How many outcomes were not taken: their items were settled, or had gone to others.
-        permits: How many items the pump may run at once.
+        permits: How many items the pump may run at once; of no meaning if it did not ask.
         wait: Until there may be more of what waits for its time; None: nobody knows. To a pump that
             ends: until what nobody has may be handed out; None: others have all there is.
         has_rivals: Something else waits for the pump's place.
         start_in: When the first of the items may start, the others ``spacing`` apart; None: any
             time.
+        slack: How much later than that each may start.
     """
 
     state: BarrierState
@@ -249,6 +253,7 @@ class Turned:
     has_rivals: bool = False
     start_in: timedelta | None = None
     spacing: timedelta = timedelta(0)
+    slack: timedelta = timedelta(0)
     handed: Handed = field(default_factory=Handed)
 
 

@@ -257,9 +257,12 @@ class Scatter(Strategy):
 
         try:
             await Feeding(execution, coordinator, self.rules, feed, tell, self.batching).run()
-        except DatabaseError:
-            raise
-        except Exception as raised:
+        except (Exception, asyncio.CancelledError) as raised:
+            task = asyncio.current_task()
+            if isinstance(raised, asyncio.CancelledError) and (task is None or task.cancelling()):
+                raise
+            if isinstance(raised, DatabaseError) and raised.retryable:
+                raise
             error = execution.normalizer.normalize(raised)
             if error.retryable and execution.attempt < READING_ATTEMPTS:
                 raise

@@ -185,6 +185,63 @@ class PumpsContract:
         assert len(first.handed.indexes) <= 4
         assert (shared.permits, then.permits) == (2, 2)
 
+    async def test_what_may_run_until_a_pump_has_heard_is_not_permitted_to_others(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(20), options=ScatterOptions(max_concurrent=4))
+
+        async def permits(pump_id: int, running: int) -> int:
+            turn = PumpTurn(barrier_id, pump_id, 1, running=running, wanted_permits=9)
+            return (await coordinator.turn(turn)).permits
+
+        assert await permits(PUMP, 0) == 4
+        assert await permits(OTHER, 0) == 0
+        assert await permits(PUMP, 4) == 2  # it was asked before that was said
+        assert await permits(OTHER, 0) == 0
+        assert await permits(PUMP, 2) == 2
+        assert await permits(OTHER, 0) == 2
+
+    async def test_a_turn_that_asks_for_no_permits_leaves_them_as_they_are(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(20), options=ScatterOptions(max_concurrent=4))
+
+        async def permits(pump_id: int, wanted: int | None) -> int:
+            turn = PumpTurn(barrier_id, pump_id, 1, wanted_permits=wanted)
+            return (await coordinator.turn(turn)).permits
+
+        assert await permits(PUMP, 3) == 3
+        assert await permits(PUMP, None) == 3
+        assert await permits(OTHER, 9) == 1
+
+    async def test_an_earlier_claim_of_a_pump_has_no_permits_to_use_or_to_give_back(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(20), options=ScatterOptions(max_concurrent=4))
+
+        async def permits(pump_id: int, claim: int, *, ends: bool = False) -> int:
+            turn = PumpTurn(barrier_id, pump_id, claim, wanted_permits=9, ends=ends)
+            return (await coordinator.turn(turn)).permits
+
+        assert await permits(PUMP, 2) == 4
+        assert await permits(PUMP, 1) == 0
+        await permits(PUMP, 1, ends=True)
+        assert await permits(OTHER, 1) == 0
+
+    async def test_what_was_not_begun_goes_back_as_it_was(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(3))
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=3, begins=True))
+        returned, retried = outcomes_of(turned, ItemEvent.RETURNED)[0], outcomes_of(turned)[1]
+        retried.event = ItemEvent.RETRIED
+
+        again = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, [returned, retried], want=9))
+
+        handed = zip(again.handed.indexes, again.handed.attempts, strict=True)
+        assert sorted(handed) == [(0, 0), (1, 1)]
+        assert (await coordinator.status(barrier_id)).retried == 1
+
     async def test_starts_are_as_far_apart_as_the_rate_says(
         self, coordinator: ScatterCoordinator
     ) -> None:

@@ -55,13 +55,21 @@ BEGIN
             SELECT p_barrier, ARRAY[it], v_chunk.attempts, v_chunk.deaths + 1 FROM unnest(v_left) it;
         END IF;
     END LOOP;
+    PERFORM scatter_forget_gone(p_barrier);
+    RETURN v_failed;
+END;
+$$;
+
+-- Let others have the permits of pumps that are gone. The caller holds the barrier.
+CREATE FUNCTION scatter_forget_gone(p_barrier bigint)
+    RETURNS void
+    LANGUAGE sql
+AS $$
     DELETE FROM scatter_pumps s
     USING flowstone_materializations m
     WHERE s.materialization_id = p_barrier
         AND m.id = s.pump_id
         AND NOT (m.status = 'running' AND m.claim = s.pump_claim);
-    RETURN v_failed;
-END;
 $$;
 
 -- The items of a chunk that still are to be done.
@@ -169,7 +177,8 @@ $$;
 
 -- How many items a pump may run at once: what nobody else has, or its share where others are short.
 --
--- p_running run already, and are not taken away. The caller holds the barrier.
+-- p_running run, or may, until the pump has heard: they are not taken away before. p_wanted null: only tell what it
+-- has. One that was claimed again since has none. The caller holds the barrier.
 CREATE FUNCTION scatter_permit(
     p_barrier bigint, p_most integer, p_pump bigint, p_claim integer, p_wanted integer, p_running integer
 )
@@ -181,7 +190,15 @@ DECLARE
     v_others integer;
     v_short boolean;
     v_permits integer;
+    v_own scatter_pumps;
 BEGIN
+    SELECT s.* INTO v_own FROM scatter_pumps s WHERE s.materialization_id = p_barrier AND s.pump_id = p_pump;
+    IF v_own.pump_claim > p_claim THEN
+        RETURN 0;
+    END IF;
+    IF p_wanted IS NULL THEN
+        RETURN coalesce(v_own.permits, 0);
+    END IF;
     SELECT coalesce(sum(s.permits), 0), count(*), coalesce(bool_or(s.is_short), false)
     INTO v_taken, v_others, v_short
     FROM scatter_pumps s

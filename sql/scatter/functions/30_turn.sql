@@ -4,12 +4,13 @@
 -- exact, whatever the number of pumps. They are short, and carry a thousand items each under load.
 
 -- The turn itself. Arrays run in parallel, one entry for each item that has had an attempt:
---   p_events: 1 completed, 2 failed, 3 failed and to be tried again after p_delays milliseconds.
+--   p_events: 1 completed, 2 failed, 3 failed and to be tried again after p_delays milliseconds, 4 not begun.
 -- p_results, p_errors, p_partial: JSON; an array may be null where none has any. p_chunks, p_attempts and p_events
 -- may have one value that stands for all. p_finished: chunks of which nothing is left.
 --
 -- The fence is (chunk, pump, claim): what comes from a chunk that has gone to others is refused, as is what was
--- settled before. With p_ends the pump gives back all it has. p_held items are with it, p_running of them run.
+-- settled before. With p_ends the pump gives back all it has. p_held items are with it; p_running of them run, or
+-- may until this is answered. p_wanted_permits is null where another turn of the same pump asks for permits.
 -- wait_ms: until more may be had of what waits for its time; null: nobody knows. To a pump that ends it says
 -- that there are items which nobody has, whatever earlier turns, overtaken by others of its own, had told it.
 CREATE FUNCTION scatter_turn_v1(
@@ -36,7 +37,7 @@ CREATE FUNCTION scatter_turn_v1(
     RETURNS TABLE (
         status text, total integer, completed integer, failed integer, is_closed boolean, refused integer,
         permits integer, wait_ms bigint, has_rivals boolean, start_ms double precision,
-        spacing_ms double precision,
+        spacing_ms double precision, slack_ms double precision,
         chunks bigint[], indexes integer[], attempts smallint[], keys text[], items text[]
     )
     LANGUAGE plpgsql
@@ -68,7 +69,7 @@ BEGIN
     END IF;
     refused := coalesce(cardinality(p_indexes), 0);
     has_rivals := false;
-    permits := p_wanted_permits;
+    permits := coalesce(p_wanted_permits, 0);
     IF v_b.status = 'executing' AND scatter_is_abandoned(p_barrier) THEN
         PERFORM scatter_end_v1(p_barrier, 'cancelled', NULL);
         v_b.status := 'cancelled';
@@ -76,7 +77,7 @@ BEGIN
     IF v_b.status <> 'executing' THEN
         RETURN QUERY SELECT
             v_b.status, v_b.total, v_b.completed, v_b.failed, v_b.is_closed, refused, 0, NULL::bigint, false,
-            NULL::double precision, NULL::double precision, NULL::bigint[], NULL::integer[], NULL::smallint[],
+            NULL::double precision, NULL::double precision, NULL::double precision, NULL::bigint[], NULL::integer[], NULL::smallint[],
             NULL::text[], NULL::text[];
         RETURN;
     END IF;
@@ -93,9 +94,9 @@ BEGIN
         WITH settled AS (
             UPDATE scatter_items i
             SET status = CASE WHEN o.event < 3 THEN o.event ELSE 0 END,
-                attempts = i.attempts + 1,
+                attempts = i.attempts + (o.event < 4)::integer,
                 result = o.result::json,
-                error = o.error::json,
+                error = CASE WHEN o.event < 4 THEN o.error::json ELSE i.error END,
                 errors = o.partial::json,
                 finished_at = CASE WHEN o.event < 3 THEN v_now END
             FROM (
@@ -119,7 +120,8 @@ BEGIN
         SELECT
             count(*) FILTER (WHERE s.event = 1)::integer AS completed,
             count(*) FILTER (WHERE s.event = 2)::integer AS failed,
-            array_agg(s.index) FILTER (WHERE s.event = 3) AS again,
+            array_agg(s.index) FILTER (WHERE s.event >= 3) AS again,
+            count(*) FILTER (WHERE s.event = 3)::integer AS retried,
             count(*)::integer AS all_of_them
         INTO v_done
         FROM settled s;
@@ -127,14 +129,19 @@ BEGIN
         v_b.completed := v_b.completed + v_done.completed;
         v_b.failed := v_b.failed + v_done.failed;
         IF v_done.again IS NOT NULL THEN
-            v_b.retried := v_b.retried + cardinality(v_done.again);
+            v_b.retried := v_b.retried + v_done.retried;
             INSERT INTO scatter_chunks (materialization_id, indexes, attempts, due_at)
             SELECT
-                p_barrier, array_agg(o.index ORDER BY o.index), coalesce(o.attempts, p_attempts[1]) + 1,
+                p_barrier, array_agg(o.index ORDER BY o.index), o.attempts,
                 v_now + max(o.delay_ms) * interval '1 ms'
-            FROM unnest(p_indexes, p_attempts, p_delays) AS o(index, attempts, delay_ms)
-            WHERE o.index = ANY (v_done.again)
-            GROUP BY coalesce(o.attempts, p_attempts[1]);
+            FROM (
+                SELECT
+                    o.index, o.delay_ms,
+                    coalesce(o.attempts, p_attempts[1]) + (coalesce(o.event, p_events[1]) = 3)::integer AS attempts
+                FROM unnest(p_indexes, p_attempts, p_events, p_delays) AS o(index, attempts, event, delay_ms)
+                WHERE o.index = ANY (v_done.again)
+            ) o
+            GROUP BY o.attempts;
         END IF;
         IF p_finished <> '{}' THEN
             DELETE FROM scatter_chunks c WHERE c.id = ANY (p_finished) AND c.id = ANY (v_owned);
@@ -145,12 +152,16 @@ BEGIN
     IF v_ended IS NULL AND p_ends THEN
         UPDATE scatter_chunks c SET pump_id = NULL, pump_claim = NULL
         WHERE c.materialization_id = p_barrier AND c.pump_id = p_pump AND c.pump_claim = p_claim;
-        DELETE FROM scatter_pumps s WHERE s.materialization_id = p_barrier AND s.pump_id = p_pump;
+        DELETE FROM scatter_pumps s
+        WHERE s.materialization_id = p_barrier AND s.pump_id = p_pump AND s.pump_claim <= p_claim;
         wait_ms := CASE
             WHEN v_b.claimed_index < v_b.last_index THEN 0 ELSE scatter_wait(p_barrier, v_now, true)
         END;
     ELSIF v_ended IS NULL THEN
         IF v_b.max_concurrent IS NOT NULL THEN
+            IF p_asks THEN
+                PERFORM scatter_forget_gone(p_barrier);
+            END IF;
             permits := scatter_permit(
                 p_barrier, v_b.max_concurrent, p_pump, p_claim, p_wanted_permits, p_running
             );
@@ -158,7 +169,8 @@ BEGIN
         END IF;
         IF v_b.rate_count IS NOT NULL AND v_room > 0 THEN
             -- So far apart that starts which come a little late stay within the rate, in every window.
-            spacing_ms := v_b.rate_ms * 1.03 / v_b.rate_count;
+            spacing_ms := v_b.rate_ms * 1.06 / v_b.rate_count;
+            slack_ms := v_b.rate_ms * 0.055;
             v_start := greatest(v_b.next_start_at, v_now);
             IF v_b.max_concurrent IS NOT NULL THEN
                 v_room := least(v_room, permits - p_held);
@@ -246,7 +258,7 @@ BEGIN
     END IF;
     RETURN QUERY SELECT
         coalesce(v_ended, v_b.status), v_b.total, v_b.completed, v_b.failed, v_b.is_closed, refused, permits,
-        wait_ms, has_rivals, start_ms, spacing_ms, v_handed.chunks, v_handed.indexes, v_handed.attempts,
+        wait_ms, has_rivals, start_ms, spacing_ms, slack_ms, v_handed.chunks, v_handed.indexes, v_handed.attempts,
         v_handed.keys, v_handed.items;
 END;
 $$;

@@ -1,20 +1,28 @@
 """When a pump ends for good, and when it has to come again."""
 
 import asyncio
+import contextlib
+import itertools
+import json
+import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.outcome import Outcome, Skipped, Snoozed
+from flowstone.core.rate import Rate
 from flowstone.core.retry import Retry
 from flowstone.plugins.scatter.body import Body
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
+from flowstone.plugins.scatter.options import ScatterOptions
 from flowstone.plugins.scatter.pump import Pump
 from flowstone.plugins.scatter.pump_place import PumpPlace
-from flowstone.plugins.scatter.records import PumpTurn, Turned
-from flowstone.testing.contracts.scatter_barriers import OTHER, PUMP, begun
+from flowstone.plugins.scatter.records import BarrierState, ItemStatus, PumpTurn, Turned
+from flowstone.testing.contracts.scatter_barriers import OTHER, PARTIAL, PUMP, begun
 from tests.application.stage import Stage
 
 
@@ -35,13 +43,18 @@ async def double(number: int) -> int:
     return 2 * number
 
 
-async def pumped(coordinator: ScatterCoordinator, barrier_id: int) -> Outcome:
+async def pumped(
+    coordinator: ScatterCoordinator,
+    barrier_id: int,
+    function: Callable[..., Awaitable[object]] = double,
+    **place_options: Any,
+) -> Outcome:
     body = Body(
-        double,
+        function,
         parameter="number",
         item_type=int,
         codec=JsonCodec(),
-        retry=Retry(3),
+        retry=Retry(2, base=0, jitter=False),
         normalizer=ErrorNormalizer(),
         asset="sales.each",
     )
@@ -49,11 +62,14 @@ async def pumped(coordinator: ScatterCoordinator, barrier_id: int) -> Outcome:
         barrier_id=barrier_id,
         pump_id=PUMP,
         claim=1,
-        most_at_once=10,
-        max_concurrent=None,
-        has_rate=False,
-        timeout=None,
-        is_wanted_back=lambda: False,
+        **{
+            "most_at_once": 10,
+            "max_concurrent": None,
+            "has_rate": False,
+            "timeout": None,
+            "is_wanted_back": lambda: False,
+            **place_options,
+        },
     )
     return await asyncio.wait_for(Pump(place, coordinator, body).run(), 30)
 
@@ -77,3 +93,79 @@ async def test_a_pump_comes_again_for_what_was_given_back_while_it_ended(
     monkeypatch.setattr(coordinator, "turn", GivesBackLast(coordinator, barrier_id).turn)
 
     assert await pumped(coordinator, barrier_id) == Snoozed(timedelta(0))
+
+
+async def errors_of(coordinator: ScatterCoordinator, barrier_id: int) -> dict[int, str]:
+    failed = await coordinator.gather(barrier_id, statuses=[ItemStatus.FAILED])
+    return {json.loads(it.item): json.loads(it.error or "{}")["message"] for it in failed}
+
+
+async def test_an_item_whose_function_lets_a_cancellation_escape_has_failed(stage: Stage) -> None:
+    app = await stage.app(plugins=["scatter"])
+    coordinator = app.coordinator(ScatterCoordinator)
+    barrier_id = await begun(coordinator, 1, 2, 3, options=PARTIAL)
+    calls: list[int] = []
+
+    async def cancelled(number: int) -> int:
+        calls.append(number)
+        if number == 2:
+            raise asyncio.CancelledError
+        return number
+
+    await pumped(coordinator, barrier_id, cancelled)
+
+    assert sorted(calls) == [1, 2, 3]
+    assert [*await errors_of(coordinator, barrier_id)] == [2]
+    assert (await coordinator.status(barrier_id)).state is BarrierState.PARTIAL_FAILURE
+
+
+async def test_a_function_that_keeps_its_end_to_itself_takes_no_time_from_the_next_item(
+    stage: Stage,
+) -> None:
+    app = await stage.app(plugins=["scatter"])
+    coordinator = app.coordinator(ScatterCoordinator)
+    barrier_id = await begun(coordinator, 1, 2, 3, options=PARTIAL)
+
+    async def deaf(number: int) -> str:
+        if number == 1:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            return "kept"
+        await asyncio.sleep(60 if number == 3 else 0)
+        return "done"
+
+    limits = {"timeout": timedelta(seconds=0.05), "max_concurrent": 1}
+    await pumped(coordinator, barrier_id, deaf, most_at_once=1, **limits)
+
+    done = await coordinator.gather(barrier_id)
+    assert [it.result for it in done] == ['"kept"', '"done"']
+    assert [*await errors_of(coordinator, barrier_id)] == [3]
+
+
+async def test_an_item_that_is_too_late_for_its_time_is_not_begun_but_has_another(
+    stage: Stage,
+) -> None:
+    app = await stage.app(plugins=["scatter"])
+    coordinator = app.coordinator(ScatterCoordinator)
+    options = ScatterOptions(rate_limit=Rate(20, timedelta(seconds=1)))
+    barrier_id = await begun(coordinator, *range(12), options=options)
+    starts: list[float] = []
+
+    async def holding(number: int) -> int:
+        starts.append(time.monotonic())
+        if number == 3:
+            # Whatever is due meanwhile is late; real time, as that is what it is about.
+            until = time.monotonic() + 0.4
+            while time.monotonic() < until:
+                pass
+        return number
+
+    await pumped(coordinator, barrier_id, holding, has_rate=True)
+
+    assert sorted(starts) == starts
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert len(starts) == 12
+    # Without it seven items would begin at once after the pause, each in the time of another.
+    assert sum(gap < 0.02 for gap in gaps) <= 2
+    status = await coordinator.status(barrier_id)
+    assert (status.state, status.retried) == (BarrierState.COMPLETED, 0)
