@@ -1,6 +1,13 @@
-"""Gates in tables beside the engine's: one SQL function a verb, in ``sql/signal_gate``."""
+"""
+Gates in tables beside the engine's: one SQL function a verb, in ``sql/signal_gate``.
 
+Of the verbs that many call at once (a worker with hundreds of claims, a server with as many
+requests) there is a second function each, for as many at once.
+"""
+
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from flowstone.core.contracts.host import Host
@@ -8,6 +15,7 @@ from flowstone.core.errors import DatabaseError
 from flowstone.core.json_value import JsonText
 from flowstone.engine.rows import Row, milliseconds
 from flowstone.engine.store import PostgresStore
+from flowstone.engine.together import Together
 from flowstone.plugins.signal_gate.coordinator import (
     NOT_CHECKED,
     Answer,
@@ -25,6 +33,15 @@ from flowstone.plugins.signal_gate.errors import (
 )
 
 _TAKEN = "FS100"
+_NEW = ("bigint", "integer", "integer", "text", "bigint", "text", "integer", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class _Signal:
+    token: str
+    payload: JsonText
+    sender: JsonText | None
+    fits: Mapping[str, bool]
 
 
 class PostgresGates(GateCoordinator):
@@ -35,29 +52,12 @@ class PostgresGates(GateCoordinator):
         await super().open(app)
         assert isinstance(app.store, PostgresStore), "chosen for a durable store"
         self._store = app.store
+        self._create = Together(self._create_one, self._create_many)
+        self._signal = Together(self._signal_one, self._signal_many)
+        self._get = Together(self._get_one, self._get_many)
 
     async def create(self, gate: NewGate) -> Gate:
-        types = ("bigint", "integer", "integer", "text", "bigint", "text", "integer", "text")
-        try:
-            found = await self._store.call(
-                "signal_gate_create_v1",
-                types,
-                gate.materialization_id,
-                gate.claim,
-                gate.attempt,
-                gate.token,
-                milliseconds(gate.timeout),
-                gate.timeout_action.value,
-                gate.max_timeout_retries,
-                gate.metadata,
-            )
-        except DatabaseError as error:
-            if error.sqlstate == _TAKEN:
-                raise TokenTakenError(gate.token) from error
-            raise
-        if not found:
-            raise ClaimLostError(gate.materialization_id)
-        return _gate(found[0])
+        return await self._create(gate)
 
     async def signal(
         self,
@@ -67,17 +67,7 @@ class PostgresGates(GateCoordinator):
         sender: JsonText | None = None,
         fits: Mapping[str, bool] = NOT_CHECKED,
     ) -> Answered:
-        (row,) = await self._store.call(
-            "signal_gate_signal_v1",
-            ("text", "text", "text", "text[]", "text[]"),
-            token,
-            payload,
-            sender,
-            [asset for asset, does in fits.items() if does],
-            [asset for asset, does in fits.items() if not does],
-        )
-        gate = None if row["id"] is None else _gate(row)
-        return Answered(Answer(row["answer"]), gate)
+        return await self._signal(_Signal(token, payload, sender, fits))
 
     async def time_out(self, gate_id: int) -> Gate:
         return await self._one("signal_gate_time_out_v1", gate_id)
@@ -91,7 +81,7 @@ class PostgresGates(GateCoordinator):
         return await self._one("signal_gate_cancel_v1", gate_id)
 
     async def get(self, gate_id: int) -> Gate:
-        return await self._one("signal_gate_get_v1", gate_id)
+        return await self._get(gate_id)
 
     async def find(self, token: str) -> Gate | None:
         found = await self._store.call("signal_gate_find_v1", ("text",), token)
@@ -117,11 +107,81 @@ class PostgresGates(GateCoordinator):
         )
         return count
 
+    async def _create_one(self, gate: NewGate) -> Gate:
+        try:
+            found = await self._store.call("signal_gate_create_v1", _NEW, *_arguments(gate))
+        except DatabaseError as error:
+            if error.sqlstate == _TAKEN:
+                raise TokenTakenError(gate.token) from error
+            raise
+        if not found:
+            raise ClaimLostError(gate.materialization_id)
+        return _gate(found[0])
+
+    async def _create_many(self, gates: Sequence[NewGate]) -> Sequence[Gate | None]:
+        found = await self._store.call(
+            "signal_gate_create_many_v1",
+            [f"{it}[]" for it in _NEW],
+            *map(list, zip(*map(_arguments, gates), strict=True)),
+        )
+        opened = {row["materialization_id"]: _gate(row) for row in found}
+        return [opened.get(it.materialization_id) for it in gates]
+
+    async def _signal_one(self, signal: _Signal) -> Answered:
+        (row,) = await self._store.call(
+            "signal_gate_signal_v1",
+            ("text", "text", "text", "text[]", "text[]"),
+            signal.token,
+            signal.payload,
+            signal.sender,
+            [asset for asset, does in signal.fits.items() if does],
+            [asset for asset, does in signal.fits.items() if not does],
+        )
+        gate = None if row["id"] is None else _gate(row)
+        return Answered(Answer(row["answer"]), gate)
+
+    async def _signal_many(self, signals: Sequence[_Signal]) -> Sequence[Answered | None]:
+        found = await self._store.call(
+            "signal_gate_signal_many_v1",
+            ("text[]", "text[]", "text[]", "text[]"),
+            [it.token for it in signals],
+            [it.payload for it in signals],
+            [it.sender for it in signals],
+            [json.dumps(dict(it.fits)) if it.fits else None for it in signals],
+        )
+        # Of several for one token the first was accepted.
+        accepted = {row["token"]: Answered(Answer(row["answer"]), _gate(row)) for row in found}
+        return [accepted.pop(it.token, None) for it in signals]
+
+    async def _get_one(self, gate_id: int) -> Gate:
+        (gate,) = await self._get_many([gate_id])
+        if gate is None:
+            raise GateNotFoundError(gate_id)
+        return gate
+
+    async def _get_many(self, gate_ids: Sequence[int]) -> Sequence[Gate | None]:
+        found = await self._store.call("signal_gate_get_v1", ("bigint[]",), [*gate_ids])
+        gates = {row["id"]: _gate(row) for row in found}
+        return [gates.get(it) for it in gate_ids]
+
     async def _one(self, function: str, gate_id: int) -> Gate:
         found = await self._store.call(function, ("bigint",), gate_id)
         if not found:
             raise GateNotFoundError(gate_id)
         return _gate(found[0])
+
+
+def _arguments(gate: NewGate) -> tuple[object, ...]:
+    return (
+        gate.materialization_id,
+        gate.claim,
+        gate.attempt,
+        gate.token,
+        milliseconds(gate.timeout),
+        gate.timeout_action.value,
+        gate.max_timeout_retries,
+        gate.metadata,
+    )
 
 
 def _gate(row: Row) -> Gate:

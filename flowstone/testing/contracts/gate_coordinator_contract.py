@@ -21,6 +21,7 @@ from flowstone.plugins.signal_gate.errors import (
     TokenTakenError,
 )
 from flowstone.testing.conformance import answers
+from flowstone.testing.contracts.gate_contract_crowd import GateCrowdContract
 from flowstone.testing.contracts.gate_contract_time import GateTimeContract
 from flowstone.testing.contracts.store_runs import (
     SmallRun,
@@ -37,7 +38,7 @@ MOMENT = timedelta(seconds=20)
 """What a test may take by the store's clock."""
 
 
-class GateCoordinatorContract(GateTimeContract):
+class GateCoordinatorContract(GateTimeContract, GateCrowdContract):
     """Subclass it with the fixtures ``app`` and ``advance``."""
 
     def test_it_is_of_this_contract(self, gates: GateCoordinator) -> None:

@@ -90,7 +90,7 @@ BEGIN
         WHERE m.id = p_materialization
         RETURNING * INTO v_approval;
         -- So that an end without a wait closes it, too.
-        PERFORM flowstone_expect_wait(p_materialization);
+        PERFORM flowstone_expect_waits(ARRAY[p_materialization]);
         PERFORM checkpoints_note(v_approval, 'requested');
         PERFORM checkpoints_set_reminders(v_approval);
     END IF;

@@ -75,18 +75,39 @@ BEGIN
 END;
 $$;
 
--- Say of one that runs that something may be waited for on its behalf, before it waits.
+-- Say of some that run that something may be waited for on their behalf, before they wait.
 --
 -- A plugin that writes a row of its own for a wait that is still to come hears of the materialization's end
 -- by a trigger on flowstone_waits (AFTER DELETE): from now on there is a row to be deleted, however it ends.
--- Locks: materialization; the caller holds its job.
-CREATE FUNCTION flowstone_expect_wait(p_id bigint)
+-- Locks: materializations; the caller holds their jobs.
+CREATE FUNCTION flowstone_expect_waits(p_ids bigint[])
     RETURNS void
     LANGUAGE plpgsql
 AS $$
 BEGIN
-    UPDATE flowstone_materializations m SET has_wait = true WHERE m.id = p_id AND NOT m.has_wait;
-    INSERT INTO flowstone_waits (materialization_id) VALUES (p_id) ON CONFLICT DO NOTHING;
+    UPDATE flowstone_materializations m SET has_wait = true WHERE m.id = ANY (p_ids) AND NOT m.has_wait;
+    INSERT INTO flowstone_waits (materialization_id) SELECT unnest(p_ids) ON CONFLICT DO NOTHING;
+END;
+$$;
+
+-- Let materializations go on that wait; the caller has locked their jobs, and then them, and seen that they do.
+CREATE FUNCTION flowstone_wake_waiting(p_ids bigint[], p_payload text)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_runs bigint[];
+BEGIN
+    UPDATE flowstone_waits w
+    SET woken_at = clock_timestamp(), payload = p_payload::json
+    WHERE w.materialization_id = ANY (p_ids);
+    UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (p_ids) AND j.status = 'todo';
+    WITH woken AS (
+        UPDATE flowstone_materializations m SET status = 'ready' WHERE m.id = ANY (p_ids) RETURNING m.run_id
+    )
+    SELECT array_agg(DISTINCT woken.run_id) INTO v_runs FROM woken;
+    PERFORM flowstone_notify_queues(p_ids);
+    PERFORM flowstone_notify_runs(v_runs);
 END;
 $$;
 
@@ -107,15 +128,7 @@ BEGIN
     SELECT m.status INTO v_status FROM flowstone_materializations m WHERE m.id = p_id FOR UPDATE;
 
     IF v_status = 'waiting' THEN
-        UPDATE flowstone_waits w
-        SET woken_at = clock_timestamp(), payload = p_payload::json
-        WHERE w.materialization_id = p_id;
-        UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = p_id AND j.status = 'todo';
-        UPDATE flowstone_materializations m SET status = 'ready' WHERE m.id = p_id;
-        PERFORM flowstone_notify_queues(ARRAY[p_id]);
-        PERFORM flowstone_notify_runs(ARRAY(
-            SELECT m.run_id FROM flowstone_materializations m WHERE m.id = p_id
-        ));
+        PERFORM flowstone_wake_waiting(ARRAY[p_id], p_payload);
         RETURN true;
     END IF;
 

@@ -7,7 +7,7 @@ AS $$
     SELECT left(encode(sha256(convert_to(p_token, 'UTF8')), 'hex'), 32);
 $$;
 
--- A gate as Python reads it; answer is only of signal_gate_signal_v1.
+-- A gate as Python reads it; answer is only of signals.
 CREATE TYPE signal_gate_record AS (
     id bigint, materialization_id bigint, run_id bigint, asset text, partition text, attempt integer, token text,
     status text, opened_at timestamptz, timeout_at timestamptz, remaining_ms bigint, timeout_action text,
@@ -16,7 +16,7 @@ CREATE TYPE signal_gate_record AS (
     answer text
 );
 
-CREATE FUNCTION signal_gate_read(p_gate signal_gate_gates)
+CREATE FUNCTION signal_gate_read(p_gate signal_gate_gates, p_answer text DEFAULT NULL)
     RETURNS signal_gate_record
     LANGUAGE sql
     STABLE
@@ -36,7 +36,7 @@ AS $$
             WHERE e.materialization_id = p_gate.materialization_id AND e.attempt >= p_gate.attempt
             ORDER BY e.claim
         ),
-        NULL::text;
+        p_answer;
 $$;
 
 -- Close the open gates of materializations whose waits are deleted: they have ended.

@@ -19,7 +19,10 @@ CREATE FUNCTION signal_gate_create_v1(
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_hash text := signal_gate_hash(p_token);
@@ -42,7 +45,7 @@ BEGIN
 
     SELECT * INTO v_gate FROM signal_gate_gates g WHERE g.token_hash = v_hash AND g.is_current;
     IF v_gate.materialization_id = p_materialization AND v_gate.status = 'waiting' THEN
-        RETURN QUERY SELECT (signal_gate_read(v_gate)).*;
+        RETURN NEXT signal_gate_read(v_gate);
         RETURN;
     END IF;
     IF v_gate.status = 'waiting' THEN
@@ -74,10 +77,10 @@ BEGIN
     RETURNING * INTO v_gate;
 
     IF v_early.token_hash IS NULL THEN
-        PERFORM flowstone_expect_wait(p_materialization);
+        PERFORM flowstone_expect_waits(ARRAY[p_materialization]);
     ELSE
         PERFORM flowstone_wake_v1(p_materialization, 'null');
     END IF;
-    RETURN QUERY SELECT (signal_gate_read(v_gate)).*;
+    RETURN NEXT signal_gate_read(v_gate);
 END;
 $$;

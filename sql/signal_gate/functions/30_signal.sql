@@ -21,7 +21,10 @@ CREATE FUNCTION signal_gate_signal_v1(
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_hash text := signal_gate_hash(p_token);
@@ -87,8 +90,6 @@ BEGIN
     ELSE
         v_answer := CASE v_gate.status WHEN 'timeout' THEN 'expired' ELSE 'cancelled' END;
     END IF;
-    v_found := signal_gate_read(v_gate);
-    v_found.answer := v_answer;
-    RETURN NEXT v_found;
+    RETURN NEXT signal_gate_read(v_gate, v_answer);
 END;
 $$;

@@ -7,7 +7,10 @@ CREATE FUNCTION signal_gate_time_out_v1(p_gate bigint)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_gate signal_gate_gates;
@@ -29,7 +32,7 @@ BEGIN
         RETURNING g.* INTO v_gate;
     END IF;
     IF v_gate.id IS NOT NULL THEN
-        RETURN QUERY SELECT (signal_gate_read(v_gate)).*;
+        RETURN NEXT signal_gate_read(v_gate);
     END IF;
 END;
 $$;
@@ -41,7 +44,10 @@ CREATE FUNCTION signal_gate_cancel_v1(p_gate bigint)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_gate signal_gate_gates;
@@ -53,7 +59,7 @@ BEGIN
         PERFORM flowstone_wake_v1(v_gate.materialization_id, 'null');
     END IF;
     IF v_gate.id IS NOT NULL THEN
-        RETURN QUERY SELECT (signal_gate_read(v_gate)).*;
+        RETURN NEXT signal_gate_read(v_gate);
     END IF;
 END;
 $$;
@@ -66,7 +72,10 @@ CREATE FUNCTION signal_gate_reopen_v1(p_gate bigint, p_claim integer)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_gate signal_gate_gates;
@@ -83,7 +92,7 @@ BEGIN
         AND m.claim = p_claim
     RETURNING g.* INTO v_gate;
     IF FOUND THEN
-        RETURN QUERY SELECT (signal_gate_read(v_gate)).*;
+        RETURN NEXT signal_gate_read(v_gate);
     END IF;
 END;
 $$;

@@ -1,11 +1,11 @@
--- A gate by its id.
-CREATE FUNCTION signal_gate_get_v1(p_gate bigint)
+-- Gates by their ids.
+CREATE FUNCTION signal_gate_get_v1(p_gates bigint[])
     RETURNS SETOF signal_gate_record
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT (signal_gate_read(g)).* FROM signal_gate_gates g WHERE g.id = p_gate;
+    SELECT gate.* FROM signal_gate_gates g CROSS JOIN LATERAL signal_gate_read(g) gate WHERE g.id = ANY (p_gates);
 $$;
 
 -- The gate that a token means.
@@ -15,8 +15,9 @@ CREATE FUNCTION signal_gate_find_v1(p_token text)
     STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT (signal_gate_read(g)).*
+    SELECT gate.*
     FROM signal_gate_gates g
+    CROSS JOIN LATERAL signal_gate_read(g) gate
     WHERE g.token_hash = signal_gate_hash(p_token) AND g.is_current;
 $$;
 
@@ -27,8 +28,9 @@ CREATE FUNCTION signal_gate_of_materialization_v1(p_materialization bigint)
     STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT (signal_gate_read(g)).*
+    SELECT gate.*
     FROM signal_gate_gates g
+    CROSS JOIN LATERAL signal_gate_read(g) gate
     WHERE g.materialization_id = p_materialization
     ORDER BY g.id DESC;
 $$;
@@ -40,7 +42,11 @@ CREATE FUNCTION signal_gate_of_run_v1(p_run bigint)
     STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT (signal_gate_read(g)).* FROM signal_gate_gates g WHERE g.run_id = p_run ORDER BY g.id;
+    SELECT gate.*
+    FROM signal_gate_gates g
+    CROSS JOIN LATERAL signal_gate_read(g) gate
+    WHERE g.run_id = p_run
+    ORDER BY g.id;
 $$;
 
 -- Open gates, earliest deadline first, those without one last; with p_asset only of that asset.
@@ -50,8 +56,9 @@ CREATE FUNCTION signal_gate_waiting_v1(p_asset text, p_limit integer)
     STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT (signal_gate_read(g)).*
+    SELECT gate.*
     FROM signal_gate_gates g
+    CROSS JOIN LATERAL signal_gate_read(g) gate
     WHERE g.status = 'waiting' AND (p_asset IS NULL OR g.asset = p_asset)
     ORDER BY g.timeout_at, g.id
     LIMIT p_limit;

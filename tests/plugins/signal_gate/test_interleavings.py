@@ -9,7 +9,7 @@ import pytest
 
 from flowstone import FlowStone
 from flowstone.plugins.signal_gate import Answer, GateCoordinator, GateStatus, NewGate
-from flowstone.testing.contracts.store_runs import begun, waited
+from flowstone.testing.contracts.store_runs import begun, new_run, new_worker, waited
 from tests.scenarios.eventually import eventually
 from tests.scenarios.locks import behind_a_lock, connected
 
@@ -86,3 +86,55 @@ async def test_a_signal_that_is_taken_back_was_never_there(
     assert (await gates.find("t") or await gates.get(0)).is_open
     steps = {it.id: it.status for it in await app.store.materializations(run.id)}
     assert steps[run["a"]] == "waiting"
+
+
+async def test_one_whose_row_is_locked_holds_up_none_of_those_beside_it(
+    app: FlowStone, gates: GateCoordinator, dsn: str, pg: asyncpg.Connection
+) -> None:
+    run = await new_run(app.store, {name: [] for name in "abcdefgh"})
+    worker = await new_worker(app.store)
+    claims = await worker.claim()
+
+    def lock(name: str) -> str:
+        return f"SELECT FROM flowstone.procrastinate_jobs WHERE id = {run[name]} FOR UPDATE"
+
+    async with connected(dsn) as other, other.transaction():
+        await other.execute(lock("c"))
+        creating = {
+            name: asyncio.create_task(gates.create(NewGate(it.id, it.claim, name)))
+            for name, it in claims.items()
+        }
+        for name in "abdefgh":
+            assert (await creating[name]).is_open
+        await eventually(lambda: behind_a_lock(pg, "signal_gate_create_v1"))
+    assert (await creating["c"]).is_open
+    await worker.settle(*(waited(it, "signal") for it in claims.values()))
+
+    async with connected(dsn) as other, other.transaction():
+        await other.execute(lock("d"))
+        sending = {name: asyncio.create_task(gates.signal(name, "1")) for name in "abcdefgh"}
+        for name in "abcefgh":
+            assert (await sending[name]).answer is Answer.ACCEPTED
+        await eventually(lambda: behind_a_lock(pg, "signal_gate_signal_v1"))
+    assert (await sending["d"]).answer is Answer.ACCEPTED
+
+
+async def test_many_signals_at_once_are_few_commits(
+    app: FlowStone, gates: GateCoordinator, pg: asyncpg.Connection
+) -> None:
+    await new_run(app.store, {f"n{number}": [] for number in range(60)})
+    worker = await new_worker(app.store)
+    claims = await worker.claim()
+    opened = await asyncio.gather(
+        *(gates.create(NewGate(it.id, it.claim, name)) for name, it in claims.items())
+    )
+    await worker.settle(*(waited(it, "signal") for it in claims.values()))
+
+    answered = await asyncio.gather(*(gates.signal(name, "1") for name in claims))
+
+    assert {it.answer for it in answered} == {Answer.ACCEPTED}
+    commits = await pg.fetchval(
+        "SELECT count(DISTINCT xmin::text) FROM flowstone.signal_gate_gates"
+    )
+    assert commits <= 4
+    assert len({it.id for it in opened}) == 60

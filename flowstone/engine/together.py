@@ -1,0 +1,106 @@
+"""
+Calls that many make at once, answered together: one statement, and one commit, for all of them.
+
+::
+
+    call ──▶ a flight is free ──▶ goes at once, alone
+         └─▶ none is ──▶ waits ──▶ the next flight takes all who wait
+
+So a call that comes alone waits for nobody, and under load as many share a commit as have come
+while the one before was on its way; there is no timer. What a flight leaves open, because somebody
+has a lock on it or because it is not the plain case, is asked again alone, and holds up nobody.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from flowstone.core.errors import DatabaseError
+from flowstone.engine.database_errors import Failure, failure_of
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+IN_FLIGHT = 2
+"""One is on its way to the database while the other waits for its commit."""
+
+MOST = 100
+"""In one statement: what a client waits for is then still short."""
+
+
+class Together(Generic[Asked, Answer]):
+    """
+    Answers one call each, and sends many of them at once.
+
+    Args:
+        alone: Answers one, whatever it takes.
+        many: Answers those that are plain, in the order asked; None: to be asked alone. It waits
+            for no lock.
+    """
+
+    def __init__(
+        self,
+        alone: Callable[[Asked], Awaitable[Answer]],
+        many: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer | None]]],
+    ) -> None:
+        self._alone = alone
+        self._many = many
+        self._waiting: deque[tuple[Asked, asyncio.Future[Answer | None]]] = deque()
+        self._flights: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, asked: Asked) -> Answer:
+        """Return the answer to one call, or raise what it alone raises."""
+        answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, answer))
+        self._depart()
+        found = await answer
+        return await self._alone(asked) if found is None else found
+
+    def _depart(self) -> None:
+        while self._waiting and len(self._flights) < IN_FLIGHT:
+            aboard = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+            # Who has been cancelled asks for nothing any more.
+            aboard = [(asked, answer) for asked, answer in aboard if not answer.done()]
+            if not aboard:
+                continue
+            flight = asyncio.create_task(self._fly(aboard))
+            self._flights.add(flight)
+            flight.add_done_callback(self._land)
+
+    def _land(self, flight: asyncio.Task[None]) -> None:
+        self._flights.discard(flight)
+        self._depart()
+
+    async def _fly(self, aboard: Sequence[tuple[Asked, asyncio.Future[Answer | None]]]) -> None:
+        """Never raises: who is aboard gets what goes wrong."""
+        asked = [it for it, _ in aboard]
+        try:
+            found: Sequence[Answer | None]
+            if len(asked) == 1:
+                found = [await self._alone(asked[0])]
+            else:
+                found = await self._many(asked)
+        except Exception as error:
+            if len(asked) > 1 and _is_somebodys(error):
+                found = [None] * len(asked)
+            else:
+                for _, answer in aboard:
+                    if not answer.done():
+                        answer.set_exception(error)
+                return
+        except asyncio.CancelledError:
+            for _, answer in aboard:
+                answer.cancel()
+            raise
+        for (_, answer), it in zip(aboard, found, strict=True):
+            if not answer.done():
+                answer.set_result(it)
+
+
+def _is_somebodys(error: Exception) -> bool:
+    """Whether one of many may have caused it, so that the others would do better without."""
+    return isinstance(error, DatabaseError) and failure_of(error) in (
+        Failure.REFUSED,
+        Failure.LOCKED,
+    )
