@@ -12,7 +12,7 @@ BEGIN
     FROM (
         SELECT j.queue_name, max(j.id) AS id
         FROM procrastinate_jobs j
-        WHERE j.id = ANY (p_job_ids) AND j.status = 'todo' AND j.scheduled_at IS NULL
+        WHERE j.id = ANY (p_job_ids) AND j.status::text = 'todo' AND j.scheduled_at IS NULL
         GROUP BY j.queue_name
     ) due;
 END;

@@ -74,7 +74,7 @@ BEGIN
     IF v_met <> '{}' THEN
         UPDATE flowstone_waits w SET woken_at = clock_timestamp(), payload = NULL
         WHERE w.materialization_id = ANY (v_met);
-        UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (v_met) AND j.status = 'todo';
+        UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (v_met) AND j.status::text = 'todo';
         UPDATE flowstone_materializations m SET status = 'ready' WHERE m.id = ANY (v_met);
         PERFORM flowstone_notify_queues(v_met);
         PERFORM flowstone_notify_runs(ARRAY(

@@ -101,7 +101,7 @@ BEGIN
     UPDATE flowstone_waits w
     SET woken_at = clock_timestamp(), payload = p_payload::json
     WHERE w.materialization_id = ANY (p_ids);
-    UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (p_ids) AND j.status = 'todo';
+    UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (p_ids) AND j.status::text = 'todo';
     WITH woken AS (
         UPDATE flowstone_materializations m SET status = 'ready' WHERE m.id = ANY (p_ids) RETURNING m.run_id
     )

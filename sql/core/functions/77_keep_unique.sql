@@ -53,7 +53,7 @@ DECLARE
     v_before text := coalesce(current_setting('flowstone_job.is_own', true), '');
 BEGIN
     PERFORM set_config('flowstone_job.is_own', 'yes', true);
-    UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = p_id AND j.status = 'todo';
+    UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = p_id AND j.status::text = 'todo';
     PERFORM set_config('flowstone_job.is_own', v_before, true);
     UPDATE flowstone_materializations m
     SET status = 'cancelled',

@@ -12,7 +12,7 @@ BEGIN
     PERFORM FROM procrastinate_jobs j WHERE j.id = ANY (p_ids) AND j.status IN ('todo', 'doing') ORDER BY j.id FOR UPDATE;
     UPDATE procrastinate_jobs j SET abort_requested = true
     WHERE j.id = ANY (p_ids) AND j.status = 'doing' AND NOT j.abort_requested;
-    v_todo := ARRAY(SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (p_ids) AND j.status = 'todo');
+    v_todo := ARRAY(SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (p_ids) AND j.status::text = 'todo');
     UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = ANY (v_todo);
     RETURN v_todo;
 END;
@@ -61,7 +61,7 @@ BEGIN
                     OR m.id = ANY (v_jobs)
                     OR m.status IN ('ready', 'waiting') AND NOT EXISTS (
                         -- Gone, ended, or grabbed by a worker that is not ours.
-                        SELECT FROM procrastinate_jobs j WHERE j.id = m.id AND j.status = 'todo'
+                        SELECT FROM procrastinate_jobs j WHERE j.id = m.id AND j.status::text = 'todo'
                     )
                 )
             ORDER BY m.id
@@ -141,7 +141,7 @@ BEGIN
                 m.id = ANY (v_todo) AND m.status IN ('ready', 'waiting', 'running')
                 OR m.status IN ('ready', 'waiting') AND NOT EXISTS (
                     -- Gone, ended, or grabbed by a worker that is not ours.
-                    SELECT FROM procrastinate_jobs j WHERE j.id = m.id AND j.status = 'todo'
+                    SELECT FROM procrastinate_jobs j WHERE j.id = m.id AND j.status::text = 'todo'
                 )
             )
         RETURNING m.id

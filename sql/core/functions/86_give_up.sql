@@ -99,7 +99,7 @@ BEGIN
                 open.id = ANY (v_todo) OR open.status = 'pending'
                 OR open.status IN ('ready', 'waiting') AND NOT EXISTS (
                     -- Gone, ended, or grabbed by a worker that is not ours.
-                    SELECT FROM procrastinate_jobs j WHERE j.id = open.id AND j.status = 'todo'
+                    SELECT FROM procrastinate_jobs j WHERE j.id = open.id AND j.status::text = 'todo'
                 ) AS is_over
             FROM open
         ),

@@ -33,6 +33,7 @@ DECLARE
     v_gate signal_gate_gates;
     v_found signal_gate_record;
     v_answer text;
+    v_now timestamptz;
     v_status flowstone_status;
     v_now timestamptz;
 BEGIN
