@@ -35,7 +35,6 @@ DECLARE
     v_answer text;
     v_now timestamptz;
     v_status flowstone_status;
-    v_now timestamptz;
 BEGIN
     SELECT g.id, g.materialization_id INTO v_gate.id, v_gate.materialization_id
     FROM signal_gate_gates g
