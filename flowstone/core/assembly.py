@@ -103,6 +103,8 @@ class Assembly:
         for name, reader in (readers or {}).items():
             self.registries.readers.register(name, reader, replace=True)
         self.telemetry = telemetry or Telemetry(self.registries.events)
+        if isinstance(self.telemetry, Telemetry):
+            self.telemetry.catalogue.include(self.registries.events)
         self._emitter = quiet(self.telemetry)
         self._reading = ItemReading(
             self.registries.readers, self.registries.normalizer, self._emitter

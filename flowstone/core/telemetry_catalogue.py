@@ -7,6 +7,7 @@ durations are milliseconds.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from flowstone.core.errors import AlreadyRegisteredError, NotRegisteredError
 
@@ -121,6 +122,7 @@ class Catalogue:
 
     def __init__(self) -> None:
         self._specs: dict[str, EventSpec] = {spec.name: spec for spec in EVENTS}
+        self._included: WeakSet[Catalogue] = WeakSet()
 
     def add(self, *specs: EventSpec) -> None:
         """
@@ -134,12 +136,18 @@ class Catalogue:
                 raise AlreadyRegisteredError("telemetry event", spec.name)
             self._specs[spec.name] = spec
 
+    def include(self, other: "Catalogue") -> None:
+        """Know what another one knows, now and later, for as long as that one is in use."""
+        if other is not self:
+            self._included.add(other)
+
     def __contains__(self, name: object) -> bool:
-        return name in self._specs
+        return name in self._specs or any(name in it for it in self._included)
 
     def __iter__(self) -> Iterator[EventSpec]:
-        return iter(self._specs.values())
+        theirs = {spec.name: spec for other in self._included for spec in other}
+        return iter({**self._specs, **theirs}.values())
 
     def unknown(self, name: str) -> NotRegisteredError:
         """Return the error for an event that does not exist."""
-        return NotRegisteredError("telemetry event", name, self._specs)
+        return NotRegisteredError("telemetry event", name, [spec.name for spec in self])
