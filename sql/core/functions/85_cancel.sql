@@ -12,8 +12,13 @@ BEGIN
     PERFORM FROM procrastinate_jobs j WHERE j.id = ANY (p_ids) AND j.status IN ('todo', 'doing') ORDER BY j.id FOR UPDATE;
     UPDATE procrastinate_jobs j SET abort_requested = true
     WHERE j.id = ANY (p_ids) AND j.status = 'doing' AND NOT j.abort_requested;
-    v_todo := ARRAY(SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (p_ids) AND j.status::text = 'todo');
-    UPDATE procrastinate_jobs j SET status = 'cancelled' WHERE j.id = ANY (v_todo);
+    -- In one statement: a job that a turn has inserted since may be claimed between two.
+    WITH stopped AS (
+        UPDATE procrastinate_jobs j SET status = 'cancelled'
+        WHERE j.id = ANY (p_ids) AND j.status::text = 'todo'
+        RETURNING j.id
+    )
+    SELECT coalesce(array_agg(stopped.id), '{}') INTO v_todo FROM stopped;
     RETURN v_todo;
 END;
 $$;
