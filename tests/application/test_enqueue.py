@@ -533,7 +533,7 @@ class TestInTheCallersTransaction:
 
         assert await app.store.runs() == []
         with pytest.raises(RunNotFoundError):
-            await handle.wait(1)
+            await handle.wait(10)
         assert stage.admin.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == (0,)
         assert (await app.enqueue("report", dedupe="once")).created
 

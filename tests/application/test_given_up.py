@@ -51,10 +51,10 @@ async def test_the_second_turn_to_hear_of_it_hears_nothing_new() -> None:
     await eventually(lambda: len(store.registered) == 2)
     second.set()
 
-    assert await handle.result(5) == 1
+    assert await handle.result(10) == 1
     assert len(store.registered) == 2
     worker.stop()
-    await asyncio.wait_for(working, 5)
+    await asyncio.wait_for(working, 10)
 
 
 async def test_a_body_whose_claim_has_gone_to_others_is_stopped(stage: Stage) -> None:

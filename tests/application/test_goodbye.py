@@ -33,5 +33,5 @@ async def test_a_goodbye_that_nobody_hears_does_not_hold_a_worker(
 
     worker.stop()
 
-    await asyncio.wait_for(working, 5)
+    await asyncio.wait_for(working, 10)
     assert store.is_asked.is_set()

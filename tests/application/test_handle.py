@@ -68,7 +68,7 @@ class TestWaiting:
             timedelta(milliseconds=50),
         )
         await drain(app)
-        assert await handle.result(timeout=1) == 2
+        assert await handle.result(timeout=10) == 2
 
     @pytest.mark.parametrize("timeout", [-1, "soon"])
     async def test_what_is_no_time_is_refused(self, app_of: AppOf, timeout: int | str) -> None:
@@ -171,7 +171,7 @@ class TestCancelling:
 
         assert await statuses(app, handle.run_id) == {"base": "cancelled", "report": "cancelled"}
         with pytest.raises(RunCancelledError):
-            await handle.result(1)
+            await handle.result(10)
         await drain(app)
         assert not await app.exists("base")
 

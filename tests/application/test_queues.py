@@ -81,7 +81,7 @@ class TestPausing:
             assert floor.inside["mail"] == 0
 
             await app.queues.resume("mail")
-            await eventually(lambda: floor.inside["mail"] == 2, seconds=1)
+            await eventually(lambda: floor.inside["mail"] == 2, seconds=3)
             floor.open.set()
 
     async def test_what_runs_goes_on_and_is_drained(self, stage: Stage) -> None:
@@ -132,9 +132,9 @@ class TestLimits:
         async with working(app, mail=20):
             await eventually(lambda: floor.inside["mail"] == 1)
             await app.queues.limit("mail", max_running=4)
-            await eventually(lambda: floor.inside["mail"] == 4, seconds=1)
+            await eventually(lambda: floor.inside["mail"] == 4, seconds=3)
             await app.queues.limit("mail", max_running=None)
-            await eventually(lambda: floor.inside["mail"] == 5, seconds=1)
+            await eventually(lambda: floor.inside["mail"] == 5, seconds=3)
             floor.open.set()
 
     async def test_a_rate_lets_the_rest_go_when_its_time_has_come(self, stage: Stage) -> None:
@@ -156,7 +156,7 @@ class TestLimits:
         await app.queues.limit("mail", rate="2/300ms")
         await enqueue(app, 6)
         options = WorkerOptions({"mail": 20}, poll_interval=timedelta(hours=1), drain=True)
-        await asyncio.wait_for(app.worker(options).run(), 5)
+        await asyncio.wait_for(app.worker(options).run(), 10)
         assert floor.done["mail"] == 6
 
     async def test_code_says_them_when_a_worker_starts(self, stage: Stage) -> None:
@@ -182,9 +182,9 @@ class TestScaling:
         async with working(app, mail=2) as first, working(app, mail=2):
             await eventually(lambda: floor.inside["mail"] == 4)
             await app.queues.scale("mail", 5)
-            await eventually(lambda: floor.inside["mail"] == 10, seconds=1)
+            await eventually(lambda: floor.inside["mail"] == 10, seconds=3)
             await app.queues.scale("mail", 8, worker=first._worker_id)
-            await eventually(lambda: floor.inside["mail"] == 13, seconds=1)
+            await eventually(lambda: floor.inside["mail"] == 13, seconds=3)
             floor.open.set()
 
     async def test_a_stopped_queue_is_served_by_others_alone(self, stage: Stage) -> None:
@@ -193,15 +193,15 @@ class TestScaling:
         async with working(app, mail=2) as first, working(app, mail=2) as second:
             await eventually(lambda: first._worker_id and second._worker_id)
             await app.queues.stop("mail", worker=first._worker_id)
-            await eventually(lambda: first._slots.total == {"mail": 0}, seconds=1)
+            await eventually(lambda: first._slots.total == {"mail": 0}, seconds=3)
             jobs = await app.enqueue_many([send.with_() for _ in range(6)])
             for job in jobs:
                 assert (await job.wait(10)).status is Status.SUCCEEDED
             await app.queues.stop("mail")
-            await eventually(lambda: second._slots.total == {"mail": 0}, seconds=1)
+            await eventually(lambda: second._slots.total == {"mail": 0}, seconds=3)
             waiting = await app.enqueue(send.with_())
             await app.queues.scale("mail", None)
-            await eventually(lambda: second._slots.total == {"mail": 2}, seconds=1)
+            await eventually(lambda: second._slots.total == {"mail": 2}, seconds=3)
             assert (await waiting.wait(10)).status is Status.SUCCEEDED
 
     async def test_a_worker_that_starts_knows_of_the_stop(self, stage: Stage) -> None:
@@ -322,7 +322,7 @@ class TestKeys:
             await eventually(lambda: +tenants.inside == expected)
             await app.queues.limit("api", max_running_per_key=3)
             expected = {"a": 3, "b": 3, "default": 3, "none": 5}
-            await eventually(lambda: +tenants.inside == expected, seconds=2)
+            await eventually(lambda: +tenants.inside == expected, seconds=3)
             tenants.open.set()
             await app.queues.drain("api", timeout=10)
         assert len(tenants.order) == 20

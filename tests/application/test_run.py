@@ -600,7 +600,7 @@ class TestAtTheSameTime:
 
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(running, 5)
+            await asyncio.wait_for(running, 10)
 
         assert stopped.is_set()
         record = await newest_run(app)

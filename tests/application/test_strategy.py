@@ -289,7 +289,7 @@ class TestStopping:
         assert await handle.cancel() == 2
 
         with pytest.raises(RunCancelledError):
-            await handle.result(1)
+            await handle.result(10)
         assert not await app.store.wake(id_, '"late"')
         await drain(app)
         assert gate.wakes == []

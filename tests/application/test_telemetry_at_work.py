@@ -161,7 +161,7 @@ class TestRuns:
         await drain(elsewhere)
         assert heard.names == []
 
-        await handle.wait(1)
+        await handle.wait(10)
 
         ((measured, facts),) = heard.of("run.stop")
         assert facts == {"run_id": handle.run_id, "status": "succeeded"}

@@ -50,7 +50,7 @@ class TestWhoHasNotCommitted:
         async with pg.transaction():
             await begin_tick(pg, read)
 
-            assert await asyncio.wait_for(tick(store, read), 5) == []
+            assert await asyncio.wait_for(tick(store, read), 10) == []
 
         assert await tick(store, read) == []
         assert len(await (await new_worker(store)).claims()) == 1
@@ -77,7 +77,7 @@ class TestWhoHasNotCommitted:
         async with pg.transaction():
             await begin_tick(pg, read)
 
-            ticked = await asyncio.wait_for(tick(store, *found), 5)
+            ticked = await asyncio.wait_for(tick(store, *found), 10)
 
         assert [it.name for it in ticked] == ["shop.other"]
 

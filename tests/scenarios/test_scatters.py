@@ -51,7 +51,7 @@ async def test_killed_at_every_step_each_result_is_there_once(
     await killing.run([INSERTING, SETTLING, CHUNK, GATHERING], pg)
     await until_ended(pg, handle.run_id)
 
-    assert await handle.result(timeout=5) == sum(range(ITEMS))
+    assert await handle.result(timeout=20) == sum(range(ITEMS))
     assert len(killing.looks) == 4
     assert await violations(pg, ledger, ITEMS, killing.looks) == []
 

@@ -53,12 +53,12 @@ class TestACrash:
             job = await app.enqueue(bench.work.with_())
             worker = app.worker(FOUR)
             working = asyncio.create_task(worker.run())
-            await asyncio.wait_for(bench.began.wait(), 5)
+            await asyncio.wait_for(bench.began.wait(), 10)
 
             assert await crash(worker) == [job.job_id]
 
             assert (await job.status()).status is Status.READY
-            await asyncio.wait_for(working, 5)
+            await asyncio.wait_for(working, 10)
             bench.go.set()
             assert await drain(app) == Drained(succeeded=1)
             assert await job.result(timeout="1s") == 2
@@ -72,10 +72,10 @@ class TestACrash:
             job = await app.enqueue(bench.stubborn.with_())
             worker = app.worker(FOUR)
             working = asyncio.create_task(worker.run())
-            await asyncio.wait_for(bench.began.wait(), 5)
+            await asyncio.wait_for(bench.began.wait(), 10)
 
             await crash(worker)
-            await asyncio.wait_for(working, 5)
+            await asyncio.wait_for(working, 10)
 
             record = await job.status()
             assert (record.status, record.result) == (Status.READY, None)
@@ -87,10 +87,10 @@ class TestACrash:
             job = await app.enqueue(bench.work.with_())
             worker = app.worker(once)
             working = asyncio.create_task(worker.run())
-            await asyncio.wait_for(bench.began.wait(), 5)
+            await asyncio.wait_for(bench.began.wait(), 10)
 
             await crash(worker)
-            await asyncio.wait_for(working, 5)
+            await asyncio.wait_for(working, 10)
 
             assert (await job.status()).status is Status.FAILED
 
@@ -100,20 +100,20 @@ class TestACrash:
             job = await app.enqueue(bench.stubborn.with_())
             worker = app.worker(FOUR)
             working = asyncio.create_task(worker.run())
-            await asyncio.wait_for(bench.began.wait(), 5)
+            await asyncio.wait_for(bench.began.wait(), 10)
             bench.began.clear()
             other = app.worker(WorkerOptions(queues={"other": 4}))
             going_on = asyncio.create_task(other.run())
             kept = await app.enqueue(bench.work.with_(), queue="other")
-            await asyncio.wait_for(bench.began.wait(), 5)
+            await asyncio.wait_for(bench.began.wait(), 10)
 
             assert await crash(worker) == [job.job_id]
 
             bench.go.set()
             assert await kept.result(timeout="5s") == 1
-            await asyncio.wait_for(working, 5)
+            await asyncio.wait_for(working, 10)
             other.stop()
-            await asyncio.wait_for(going_on, 5)
+            await asyncio.wait_for(going_on, 10)
 
     async def test_wants_a_worker_that_runs(self, flowstone_app: Applications) -> None:
         async with flowstone_app(Bench().pipeline) as app:
@@ -149,10 +149,10 @@ async def test_the_dead_do_not_come_back_while_a_turn_is_under_way() -> None:
         first = await app.enqueue(bench.work.with_())
         worker = app.worker(WorkerOptions(queues={"default": 2}))
         working = asyncio.create_task(worker.run())
-        await asyncio.wait_for(bench.began.wait(), 5)
+        await asyncio.wait_for(bench.began.wait(), 10)
         store.answers.clear()
         second = await app.enqueue(bench.work.with_())
-        await asyncio.wait_for(store.asked.wait(), 5)
+        await asyncio.wait_for(store.asked.wait(), 10)
         store.asked.clear()
 
         assert await crash(worker) == [first.job_id]
@@ -160,7 +160,7 @@ async def test_the_dead_do_not_come_back_while_a_turn_is_under_way() -> None:
             await asyncio.sleep(0)  # for the other lane, which has something to settle
         assert not store.asked.is_set(), "nothing of the dead reaches the store"
         store.answers.set()
-        await asyncio.wait_for(working, 5)
+        await asyncio.wait_for(working, 10)
 
         assert store.registered == 1
         assert {(await it.status()).status for it in (first, second)} == {Status.READY}
@@ -181,4 +181,4 @@ async def test_no_worker_of_an_unmarked_database_is_killed(bare_dsn: str) -> Non
         job = await app.enqueue(bench.work.with_())
         assert await job.result(timeout="5s") == 1
         worker.stop()
-        await asyncio.wait_for(working, 5)
+        await asyncio.wait_for(working, 10)

@@ -226,7 +226,7 @@ async def test_what_others_hold_back_is_not_waited_for(flowstone_app: Applicatio
         await app.queues.limit("default", max_running=1)
         async with working(app):
             first = await app.enqueue(hold.with_())
-            await asyncio.wait_for(began.wait(), 5)
+            await asyncio.wait_for(began.wait(), 10)
             await app.enqueue(hold.with_())
 
             assert await drain(app) == Drained()

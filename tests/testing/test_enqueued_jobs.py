@@ -64,7 +64,7 @@ class TestListing:
 
         async with flowstone_app(held) as app, working(app):
             job = await app.enqueue(hold.with_())
-            await asyncio.wait_for(began.wait(), 5)
+            await asyncio.wait_for(began.wait(), 10)
 
             assert [it.status for it in await enqueued(app)] == [Status.RUNNING]
             go.set()

@@ -45,7 +45,7 @@ class TestAdvancing:
             job = await app.enqueue(ends.with_("well"), delay="1h")
             # Heard after the first, so that the worker knows of it when it sleeps again.
             await (await app.enqueue(ends.with_("well"))).result(timeout="10s")
-            await asyncio.wait_for(worker.wait_idle(), 5)
+            await asyncio.wait_for(worker.wait_idle(), 10)
 
             await advance(app, timedelta(hours=1))
 

@@ -139,7 +139,7 @@ async def test_killed_at_any_step_nobody_is_asked_twice_and_nothing_goes_on_twic
 
     assert [it for it in STEPS if not ledger.is_open(f"died-{it}")] == [], "nobody died there"
     for handle, step in zip(handles, STEPS, strict=True):
-        assert await handle.result(timeout=5) == f"booked held {step}"
+        assert await handle.result(timeout=20) == f"booked held {step}"
     priced = Counter(start.asset.rpartition(".")[2] for start in ledger.starts())
     assert priced == {"trade": len(STEPS) + 1, "booked": len(STEPS)}, "before-request alone repeats"
     assert len(approved) == len(STEPS)

@@ -75,7 +75,7 @@ class TestJoin:
         handle = await app.enqueue("after")
         await drain(app)
 
-        assert await handle.result(1) == 2
+        assert await handle.result(10) == 2
         assert await app.get("joined") == JOINED
         assert set(await statuses(app, handle.run_id)) == {
             "dep",
@@ -96,7 +96,7 @@ class TestJoin:
         handle = await app.enqueue("after")
 
         async with working(app):
-            assert await handle.result(5) == 2
+            assert await handle.result(10) == 2
 
     @pytest.mark.conformance(53)
     async def test_no_branch_begins_before_the_parallel_asset_has(self, app_of: AppOf) -> None:
@@ -131,7 +131,7 @@ class TestJoin:
         handle = await app.enqueue("joined")
         await drain(app)
 
-        assert await handle.result(1) == JOINED
+        assert await handle.result(10) == JOINED
         assert set(await statuses(app, handle.run_id)) == {"branch_b", "joined"}
         assert {it.key.asset for it in await app.plan("joined") if it.action == "run"} == set()
 
@@ -151,7 +151,7 @@ class TestJoin:
         handle = await app.enqueue("joined", force=True)
         await drain(app)
 
-        assert await handle.result(1) == JOINED
+        assert await handle.result(10) == JOINED
         assert set(await statuses(app, handle.run_id)) == {"joined"}
 
     @pytest.mark.conformance(334)
@@ -239,7 +239,7 @@ class TestJoin:
         await stage.advance("2h")
         await drain(app)
 
-        assert await handle.result(1) == 7
+        assert await handle.result(10) == 7
 
 
 def joining(join: Any, **options: Any) -> Pipeline:
@@ -358,7 +358,7 @@ class TestPartial:
             await eventually(lambda: _is(app, handle, bad="failed", slow="running"))
             assert (await statuses(app, handle.run_id))["joined"] == "waiting"
             gate.set()
-            await handle.wait(5)
+            await handle.wait(10)
 
         assert await statuses(app, handle.run_id) == {
             "bad": "failed",
@@ -394,9 +394,9 @@ class TestPartial:
         app = await app_of(p)
         handle = await app.enqueue("joined")
         async with working(app):
-            assert await handle.result(5) == str(Skipped("not waited for"))
-            await asyncio.wait_for(stopped.wait(), 5)
-            assert (await handle.wait(5)).status == "succeeded"
+            assert await handle.result(10) == str(Skipped("not waited for"))
+            await asyncio.wait_for(stopped.wait(), 10)
+            assert (await handle.wait(10)).status == "succeeded"
 
         assert (await statuses(app, handle.run_id))["endless"] == "cancelled"
 
@@ -439,7 +439,7 @@ class TestAllOrNothing:
         handle = await app.enqueue("joined")
         async with working(app):
             with pytest.raises(RunFailedError, match="boom"):
-                await handle.result(5)
+                await handle.result(10)
 
         assert stopped.is_set()
         assert await statuses(app, handle.run_id) == {
@@ -488,7 +488,7 @@ class TestAllOrNothing:
         handle = await app.enqueue("joined")
         await drain(app)
 
-        assert await handle.result(1) is None
+        assert await handle.result(10) is None
         assert (await handle.status()).status == "succeeded"
         assert (await statuses(app, handle.run_id))["joined"] == "skipped"
 
@@ -521,7 +521,7 @@ class TestAllOrNothing:
         again = await app.retry(run.run_id)
         await drain(app)
 
-        assert await again.result(1) == 3
+        assert await again.result(10) == 3
         assert set(await statuses(app, again.run_id)) == {"bad", "joined"}
 
 
@@ -577,7 +577,7 @@ class TestNotBegun:
             await eventually(lambda: _is(app, handle, joined="waiting", endless="running"))
             await handle.cancel()
             with pytest.raises(RunCancelledError):
-                await handle.result(5)
+                await handle.result(10)
 
         assert await statuses(app, handle.run_id) == dict.fromkeys(
             ("endless", "joined"), "cancelled"
@@ -630,7 +630,7 @@ class TestNested:
         await drain(app)
 
         expected = Failed("branches failed: bad: ValueError: boom", "branches_failed")
-        assert await handle.result(1) == str(expected)
+        assert await handle.result(10) == str(expected)
         assert (await handle.status()).status == "succeeded"
 
 
@@ -690,7 +690,7 @@ class TestTimeouts:
         await stage.advance("31m")
         await drain(app)
 
-        assert await handle.result(1) == str(Failed("branch 'never' took too long", "timeout"))
+        assert await handle.result(10) == str(Failed("branch 'never' took too long", "timeout"))
         assert (await statuses(app, handle.run_id))["never"] == "cancelled"
         assert (await handle.status()).status == "succeeded"
 
@@ -727,9 +727,9 @@ class TestTimeouts:
         }
 
         async with working(app, default=20, later=1):
-            await handle.wait(5)
+            await handle.wait(10)
 
-        assert await handle.result(1) == [
+        assert await handle.result(10) == [
             str(Failed("branch 'never' took too long", "timeout")),
             "2",
         ]
