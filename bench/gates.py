@@ -1,6 +1,8 @@
 """
 Signal gates: opened, left open, signaled, and how soon after its signal an asset goes on.
 
+Approvals likewise. All gates are of one run, which goes on with all of them in the end.
+
 Ours alone: what the peers offer for it is another thing. The load of an idle worker is measured
 with nothing in the tables, and with all the gates open.
 """
@@ -20,6 +22,7 @@ def contestants(*, quick: bool) -> tuple[Contestant, ...]:
     opened = 2_000 if quick else 100_000
     signaled = 500 if quick else 10_000
     started = 30 if quick else 300
+    decided = 500 if quick else 10_000
     return (
         Contestant(
             OURS,
@@ -31,6 +34,9 @@ def contestants(*, quick: bool) -> tuple[Contestant, ...]:
                     Phase("idle-open", 0),
                     Phase("signal", signaled),
                     Phase("start", started),
+                    Phase("finish", opened, seconds=SECONDS),
+                    Phase("decide", decided, seconds=SECONDS),
+                    Phase("decide-one-by-one", started),
                 ),
             ),
         ),

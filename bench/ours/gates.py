@@ -1,5 +1,7 @@
 """
-Gates of ours: one run opens them, a client signals them, an idle worker goes on with one.
+Gates of ours: one run opens them, a client signals them, a worker goes on with them.
+
+Approvals likewise: asked for, decided, gone on with.
 
 Every figure is checked in the public views.
 """
@@ -7,28 +9,39 @@ Every figure is checked in the public views.
 import asyncio
 import resource
 import time
+from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
 
 import asyncpg
 
 from bench.start_times import WARM_UP, measure_starts, tell_start
 from bench.trial import Measurement, TrialError, peak_rss, report, require_count, trial_arguments
-from flowstone import Context, FlowStone, Pipeline
+from flowstone import Context, Dep, FlowStone, Pipeline
 from flowstone.cli.event_loop import new_event_loop
 from flowstone.core.worker_options import WorkerOptions
 from flowstone.engine.dsn import for_asyncpg
 from flowstone.engine.schema import migrate
+from flowstone.plugins.checkpoints import (
+    NeedsApproval,
+    approval,
+    approve,
+    held_value,
+    list_approvals,
+)
 from flowstone.plugins.signal_gate import Wait, signal, signal_gate
 
 SLOTS = 500
 SENDERS = 32
+ONE_BY_ONE = 1_000_000
+"""The first partition of the approvals that are decided one by one."""
+
 IDLE_SECONDS = 20.0
 SETTLING_SECONDS = 3.0
 """A worker that has just begun looks after this and that, and backends tell their counts late."""
 
 STATUS = "SELECT count(*) FROM flowstone.signal_gates WHERE status = $1"
-SUCCEEDED = """
-SELECT count(*) FROM flowstone.materializations WHERE status = 'succeeded' AND asset = 'bench.timed'
+ENDED = """
+SELECT count(*) FROM flowstone.materializations WHERE status = 'succeeded' AND asset = $1
 """
 COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
 
@@ -53,6 +66,17 @@ async def open_for_long(ctx: Context[int]) -> Wait:
 @signal_gate(on_signal=tell, timeout="30d")
 async def timed(ctx: Context[int]) -> Wait:
     return Wait(f"timed-{ctx.partition}")
+
+
+@pipeline.asset
+@approval(timeout="30d")
+async def trade(ctx: Context[int]) -> NeedsApproval[int]:
+    return NeedsApproval(ctx.partition)
+
+
+@pipeline.asset
+async def booked(ctx: Context[int], trade: int = Dep(trade)) -> None:
+    tell_start(trade - ONE_BY_ONE)
 
 
 async def open_gates(dsn: str, count: int) -> list[Measurement]:
@@ -96,15 +120,9 @@ async def idle(dsn: str, what: str) -> list[Measurement]:
 async def send(dsn: str, count: int) -> list[Measurement]:
     """Signal so many from one process, a few at once, with no worker there."""
     connection = await asyncpg.connect(**for_asyncpg(dsn))
-    numbers = iter(range(count))
     async with FlowStone(pipeline, dsn=dsn) as app:
-
-        async def sender() -> None:
-            for number in numbers:
-                await signal(app, f"open-{number}", number)
-
         started = perf_counter()
-        await asyncio.gather(*(sender() for _ in range(SENDERS)))
+        await _by_senders(lambda number: signal(app, f"open-{number}", number), range(count))
         seconds = perf_counter() - started
     require_count(await connection.fetchval(STATUS, "signaled"), count, "signaled")
     await connection.close()
@@ -124,7 +142,7 @@ async def start(dsn: str, count: int) -> list[Measurement]:
             return asked
 
         async def succeeded() -> int:
-            found: int = await connection.fetchval(SUCCEEDED)
+            found: int = await connection.fetchval(ENDED, timed.full_name)
             return found
 
         measured = await measure_starts("bench.ours.gates", dsn, count, signal_one, succeeded)
@@ -132,10 +150,83 @@ async def start(dsn: str, count: int) -> list[Measurement]:
     return [Measurement(f"signal_to_{it.metric}", it.value, it.unit) for it in measured]
 
 
+async def finish(dsn: str, count: int) -> list[Measurement]:
+    """Signal the first so many of the gates, unless they are, and let a worker go on with them."""
+    connection = await asyncpg.connect(**for_asyncpg(dsn))
+    async with FlowStone(pipeline, dsn=dsn) as app:
+        await _by_senders(lambda number: signal(app, f"open-{number}", number), range(count))
+        started = perf_counter()
+        await app.worker(WorkerOptions(queues={"default": SLOTS}, drain=True)).run()
+        seconds = perf_counter() - started
+    ended = await connection.fetchval(ENDED, open_for_long.full_name)
+    require_count(ended, count, "gone on")
+    await connection.close()
+    return [Measurement("continued_per_s", count / seconds, "gates/s")]
+
+
+async def decide(dsn: str, count: int) -> list[Measurement]:
+    """Ask for so many approvals in one run, decide them from one process, and let all go on."""
+    connection = await asyncpg.connect(**for_asyncpg(dsn))
+    async with FlowStone(pipeline, dsn=dsn) as app:
+        worker = WorkerOptions(queues={"default": SLOTS}, drain=True)
+        await app.enqueue_many([trade], over=range(count))
+        started = perf_counter()
+        await app.worker(worker).run()
+        asked = perf_counter() - started
+        waiting = await list_approvals(app, limit=count)
+        require_count(len(waiting), count, "asked for")
+        started = perf_counter()
+        await _by_senders(lambda it: approve(app, it, by="ann"), [it.id for it in waiting])
+        decided = perf_counter() - started
+        await app.worker(worker).run()
+    ended = await connection.fetchval(ENDED, trade.full_name)
+    require_count(ended, count, "approved")
+    await connection.close()
+    return [
+        Measurement("approvals_asked_per_s", count / asked, "approvals/s"),
+        Measurement("decisions_per_s", count / decided, "decisions/s"),
+    ]
+
+
+async def decide_one_by_one(dsn: str, count: int) -> list[Measurement]:
+    """Approve one by one, for an idle worker that goes on with what depends on it."""
+    connection = await asyncpg.connect(**for_asyncpg(dsn))
+    async with FlowStone(pipeline, dsn=dsn) as app:
+        total = WARM_UP + count
+        await app.enqueue_many([booked], over=range(ONE_BY_ONE, ONE_BY_ONE + total))
+        await app.worker(WorkerOptions(queues={"default": SLOTS}, drain=True)).run()
+        waiting = await list_approvals(app, limit=total)
+        ids = {held_value(app, it): it.id for it in waiting}
+
+        async def approve_one(number: int) -> int:
+            asked = time.time_ns()
+            await approve(app, ids[ONE_BY_ONE + number], by="ann")
+            return asked
+
+        async def succeeded() -> int:
+            found: int = await connection.fetchval(ENDED, booked.full_name)
+            return found
+
+        measured = await measure_starts("bench.ours.gates", dsn, count, approve_one, succeeded)
+    await connection.close()
+    return [Measurement(f"decision_to_{it.metric}", it.value, it.unit) for it in measured]
+
+
 async def work(dsn: str) -> list[Measurement]:
     async with FlowStone(pipeline, dsn=dsn) as app:
         await app.worker(WorkerOptions(queues={"default": SLOTS})).run()
     return []
+
+
+async def _by_senders(send: Callable[[int], Awaitable[object]], numbers: Iterable[int]) -> None:
+    """Send all of it, as many at once as there are senders."""
+    left = iter(numbers)
+
+    async def sender() -> None:
+        for number in left:
+            await send(number)
+
+    await asyncio.gather(*(sender() for _ in range(SENDERS)))
 
 
 def _cpu_seconds() -> float:
@@ -156,13 +247,22 @@ async def run_phase(phase: str, dsn: str, count: int) -> list[Measurement]:
             return await send(dsn, count)
         case "start":
             return await start(dsn, count)
+        case "finish":
+            return await finish(dsn, count)
+        case "decide":
+            return await decide(dsn, count)
+        case "decide-one-by-one":
+            return await decide_one_by_one(dsn, count)
         case "work":
             return await work(dsn)
         case _:
             raise TrialError(f"there is no phase {phase}")
 
 
-PHASES = ("idle-empty", "open", "idle-open", "signal", "start", "work")
+PHASES = (
+    *("idle-empty", "open", "idle-open", "signal", "start", "finish"),
+    *("decide", "decide-one-by-one", "work"),
+)
 
 
 def main() -> None:
