@@ -85,7 +85,7 @@ async def test_it_runs_at_once_after_the_commit_and_not_before(
         assert {start.asset for start in ledger.starts()} == {plain.full_name}
 
         await caller.commit()
-        await until_ended(pg, handle.run_id, within=5)
+        await until_ended(pg, handle.run_id, within=8)
 
     await assert_completed_once(pg, ledger, handle.run_id)
 

@@ -34,7 +34,7 @@ async def test_wake_ups_come_back_each_time_the_connections_are_lost(
         assert await pg.fetchval(f"SELECT bool_and(pg_terminate_backend(pid)) {OF_THE_WORKER}")
         for _ in range(2):  # one that may come before the worker listens again, and one after it
             runs.append(await app.enqueue(plain, force=True))
-            await until_ended(pg, runs[-1].run_id, within=5)
+            await until_ended(pg, runs[-1].run_id, within=8)
 
     assert len(ledger.starts()) == len(runs)
 

@@ -73,7 +73,7 @@ async def test_the_same_work_claimed_anew_by_a_lost_turn_is_not_forgotten(
     await eventually(lambda: ledger.starts())
     proxy.lose = first_claim
     ledger.open_gate("postponed-1")
-    await until_ended(pg, handle.run_id, within=5)
+    await until_ended(pg, handle.run_id, within=8)
 
     await assert_completed_once(pg, ledger, handle.run_id)
     assert len(proxy.lost) == 1

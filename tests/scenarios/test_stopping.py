@@ -65,8 +65,8 @@ async def test_what_does_not_end_in_time_goes_to_another_worker_at_once(
     await eventually(lambda: pg.fetchval("SELECT count(*) = 2 FROM flowstone.workers"))
 
     first.ask_to_stop()
-    await eventually(lambda: len(ledger.starts()) == 2, within=5)
-    assert await first.exit_code(within=5) == 0
+    await eventually(lambda: len(ledger.starts()) == 2, within=8)
+    assert await first.exit_code(within=8) == 0
     ledger.open_gate(f"{asset.name}-1")
     await until_ended(pg, handle.run_id)
 
