@@ -9,6 +9,7 @@ import os
 
 from flowstone import Context, FlowStone, Pipeline
 from flowstone.core.telemetry import Telemetry
+from tests.chaos import approved, branched, gated, scattered
 from tests.chaos.audit import Audit, Made
 from tests.chaos.behavior import Body
 from tests.chaos.children import children
@@ -24,7 +25,17 @@ EVENTS = ["rescue", "settlement.rejected", "worker.start"]
 
 def pipelines(seed: int, audit: Audit) -> list[Pipeline]:
     """Return what the seed stands for."""
-    return [random_dag(seed, audit), probe(audit), children, all_jobs(audit), limited_jobs(audit)]
+    return [
+        random_dag(seed, audit),
+        probe(audit),
+        children,
+        all_jobs(audit),
+        limited_jobs(audit),
+        scattered.scatters(audit),
+        gated.gates(audit),
+        approved.approvals(audit),
+        branched.branches(audit),
+    ]
 
 
 def probe(audit: Audit) -> Pipeline:
@@ -43,12 +54,19 @@ def probe(audit: Audit) -> Pipeline:
 
 
 def fates(app: FlowStone) -> dict[str, str]:
-    """Return by asset how it ends when its upstreams let it run, and by job."""
-    assets = {
+    """
+    Return by asset how it ends when its upstreams let it run, and by job.
+
+    What ends as others like, or as chance has it, is left out.
+    """
+    assets: dict[str, str | None] = {
         name: end_of(name) if name.startswith("dag.") else "succeeded"
         for name in app.definitions.assets
     }
-    return assets | {name: end_of_job(name) for name in app.definitions.jobs}
+    for ends in (scattered.ENDS, gated.ENDS, approved.ENDS, branched.ENDS):
+        assets.update(ends)
+    jobs = {name: end_of_job(name) for name in app.definitions.jobs}
+    return {name: end for name, end in assets.items() if end is not None} | jobs
 
 
 def application(seed: int, audit: Audit, dsn: str | None) -> FlowStone:

@@ -10,8 +10,10 @@ import json
 import os
 import secrets
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +66,18 @@ class Audit:
                 self._handle = os.open(self._file, flags, 0o600)
             os.write(self._handle, line)
 
+    @contextmanager
+    def item(self, materialization_id: int, item: object) -> Iterator[str]:
+        """Write down that an attempt at an item of a scatter begins, and how it ends."""
+        token, outcome = secrets.token_hex(8), "raised"
+        began = {"token": token, "materialization": materialization_id, "item": item}
+        self.write("item", at=time.monotonic(), **began)
+        try:
+            yield token
+            outcome = "value"
+        finally:
+            self.write("end", token=token, at=time.monotonic(), outcome=outcome)
+
     def telemetry(
         self, event: str, measurements: Mapping[str, float], metadata: Mapping[str, object]
     ) -> None:
@@ -76,7 +90,9 @@ class Story:
     """All files of a folder, read."""
 
     starts: list[dict[str, object]] = field(default_factory=list)
+    items: list[dict[str, object]] = field(default_factory=list)
     outcomes: dict[str, str] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
     registrations: Counter[object] = field(default_factory=Counter)
 
@@ -93,8 +109,12 @@ def read(folder: Path) -> Story:
         match line["what"]:
             case "start":
                 story.starts.append(line)
+            case "item":
+                story.items.append(line)
             case "end":
-                story.outcomes[str(line["token"])] = str(line["outcome"])
+                token = str(line["token"])
+                story.outcomes[token] = str(line["outcome"])
+                story.ended[token] = float(str(line["at"]))
             case "event":
                 if line["event"] == "flowstone.worker.start":
                     story.registrations[line["pid"]] += 1

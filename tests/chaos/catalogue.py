@@ -25,23 +25,31 @@ from tests.chaos.faults import (
     wrong_clock,
 )
 from tests.chaos.invariants import (
+    barriers,
     claims,
     counters,
+    deciding,
     endings,
     fates,
     job_fates,
+    joining,
     limits,
     pointers,
     requests,
     scheduled,
+    signaling,
     unique_jobs,
     values,
 )
 from tests.chaos.invariants.invariant import Invariant
 from tests.chaos.loads import (
+    approvals,
+    branches,
     cancels,
     children,
     dags,
+    decisions,
+    gates,
     here,
     invalidations,
     job_cancels,
@@ -54,6 +62,8 @@ from tests.chaos.loads import (
     queue_orders,
     repeats,
     retries,
+    scatters,
+    signals,
     ticks,
     transactions,
     wakes,
@@ -99,6 +109,12 @@ LOADS: dict[str, Drive] = {
     "job_repeats": job_repeats.drive,
     "limited_jobs": limited_jobs.drive,
     "queue_orders": queue_orders.drive,
+    "scatters": scatters.drive,
+    "gates": gates.drive,
+    "signals": signals.drive,
+    "approvals": approvals.drive,
+    "decisions": decisions.drive,
+    "branches": branches.drive,
 }
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -113,4 +129,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     *unique_jobs.INVARIANTS,
     *scheduled.INVARIANTS,
     *limits.INVARIANTS,
+    *barriers.INVARIANTS,
+    *signaling.INVARIANTS,
+    *deciding.INVARIANTS,
+    *joining.INVARIANTS,
 )

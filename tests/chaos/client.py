@@ -16,8 +16,8 @@ from tests.chaos.server import Server
 T = TypeVar("T")
 
 MOST_OPEN = 1500
-ALWAYS = {"wakes", "ticks"}
-"""Loads that go on whatever is open: one lets it end, by the other the rate is measured."""
+ALWAYS = {"wakes", "signals", "decisions", "ticks"}
+"""Loads that go on whatever is open: some let it end, by the last one the rate is measured."""
 
 
 @dataclass(slots=True)
@@ -35,6 +35,9 @@ class Asked:
         job_transactions: As ``transactions``, of jobs.
         cancelled_jobs: Jobs that somebody tried to cancel, and whether that was acknowledged.
         same_jobs: Answers to requests for a job with the same ``dedupe``, by its argument.
+        signals: By payload: the token that it was sent for, and the answer.
+        decisions: By who has decided: about which approval, as what status it is to have, and
+            whether that counts.
         heard: What those were told who waited for a job: how it ended, or its result's token.
     """
 
@@ -47,6 +50,8 @@ class Asked:
     job_transactions: dict[str, str] = field(default_factory=dict)
     cancelled_jobs: dict[int, bool] = field(default_factory=dict)
     same_jobs: dict[str, set[int]] = field(default_factory=dict)
+    signals: dict[str, tuple[str, str]] = field(default_factory=dict)
+    decisions: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     heard: dict[int, str] = field(default_factory=dict)
     refused: int = 0
 

@@ -24,6 +24,8 @@ from tests.chaos.client import Asked, Client
 from tests.chaos.crew import Crew
 from tests.chaos.jobs import SCHEDULE
 from tests.chaos.journal import Journal
+from tests.chaos.loads.decisions import decide_some
+from tests.chaos.loads.signals import signal_some
 from tests.chaos.loads.transactions import LOST
 from tests.chaos.loads.wakes import waiters, wake
 from tests.chaos.processes import with_environment
@@ -71,7 +73,8 @@ class Course:
     async def run(self) -> dict[str, object]:
         """Return the report, as JSON can say it."""
         self._audit.begin_measuring()
-        with Server(self._folder).running() as server:
+        tables = application(self._seed, self._audit, None).tables
+        with Server(self._folder, tables).running() as server:
             async with server.connected() as pg:
                 await pg.execute(evidence.TABLES)
             async with self._world(server) as world:
@@ -152,6 +155,8 @@ class Course:
         while time.monotonic() < until:
             for id_ in await waiters(client, 1.0):
                 await wake(client, id_)
+            await signal_some(client, 1.0)
+            await decide_some(client, 1.0)
             left = await self._asked_server(world, OPEN)
             if left == 0:
                 return

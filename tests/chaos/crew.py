@@ -14,12 +14,14 @@ from tests.chaos.children import CHILDREN_QUEUE
 from tests.chaos.jobs import JOBS_QUEUE
 from tests.chaos.journal import Journal
 from tests.chaos.limited import NARROW_QUEUE, PACED_QUEUE
+from tests.chaos.scattered import ITEMS_QUEUE
 
 ROOT = Path(__file__).parents[2]
 LEASE_SECONDS = 2.0
 SHUTDOWN_SECONDS = 2.0
 SLOTS = (
-    f"default:6,{PROBE_QUEUE}:4,{CHILDREN_QUEUE}:2,{JOBS_QUEUE}:6,{NARROW_QUEUE}:4,{PACED_QUEUE}:4"
+    f"default:6,{PROBE_QUEUE}:4,{CHILDREN_QUEUE}:2,{JOBS_QUEUE}:6,{NARROW_QUEUE}:4,{PACED_QUEUE}:4,"
+    f"{ITEMS_QUEUE}:4"
 )
 STOP_SECONDS = SHUTDOWN_SECONDS + 30.0
 """How long a worker that was asked to stop may take, the database being away or not."""

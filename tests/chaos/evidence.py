@@ -45,6 +45,24 @@ CREATE TABLE chaos.job_transactions (note text PRIMARY KEY, ended text NOT NULL)
 CREATE TABLE chaos.cancelled_jobs (job_id bigint PRIMARY KEY, is_acknowledged boolean NOT NULL);
 CREATE TABLE chaos.same_jobs (note text PRIMARY KEY, job_ids bigint[] NOT NULL);
 CREATE TABLE chaos.heard (job_id bigint PRIMARY KEY, what text NOT NULL);
+CREATE TABLE chaos.items (
+    token text PRIMARY KEY,
+    at double precision NOT NULL,
+    ended double precision,
+    pid integer NOT NULL,
+    materialization_id bigint NOT NULL,
+    item integer NOT NULL,
+    outcome text
+);
+COMMENT ON TABLE chaos.items IS 'Attempts at items of scatters, by one clock for all processes.';
+CREATE INDEX ON chaos.items (materialization_id);
+CREATE TABLE chaos.signals (payload text PRIMARY KEY, token text NOT NULL, answer text NOT NULL);
+CREATE TABLE chaos.decisions (
+    by text PRIMARY KEY,
+    approval_id bigint NOT NULL,
+    status text NOT NULL,
+    answer text NOT NULL
+);
 CREATE TABLE chaos.written (job_id bigint NOT NULL, token text NOT NULL);
 COMMENT ON TABLE chaos.written IS 'By jobs, in the transactions that they settle in.';
 """
@@ -68,8 +86,23 @@ async def bring(
         )
         for it in story.starts
     ]
+    items = [
+        (
+            it["token"],
+            it["at"],
+            story.ended.get(str(it["token"])),
+            it["pid"],
+            it["materialization"],
+            it["item"],
+            story.outcomes.get(str(it["token"])),
+        )
+        for it in story.items
+    ]
     records: dict[str, list[tuple[object, ...]]] = {
         "starts": starts,
+        "items": items,
+        "signals": [(payload, *facts) for payload, facts in asked.signals.items()],
+        "decisions": [(by, *facts) for by, facts in asked.decisions.items()],
         "fates": list(fates.items()),
         "requests": list(asked.runs.items()),
         "folded": [(text, sorted(ids)) for text, ids in asked.folded.items()],

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import asyncpg
 
+from flowstone.core.contracts.tables import Tables
 from flowstone.engine.dsn import for_asyncpg
 from flowstone.engine.embedded import EmbeddedPostgres
 from flowstone.engine.embedded_cluster import Cluster
@@ -28,9 +29,11 @@ class Server:
 
     Args:
         folder: Where its log is kept.
+        tables: What the application's plugins bring.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tables: Mapping[str, Tables]) -> None:
+        self._tables = tables
         self._embedded = EmbeddedPostgres(settings=SETTINGS)
         self._log = folder / "postgres.log"
         self._restarting = asyncio.Lock()
@@ -38,7 +41,7 @@ class Server:
     @contextmanager
     def running(self) -> Iterator["Server"]:
         with self._embedded:
-            migrate(self.dsn)
+            migrate(self.dsn, tables=self._tables)
             try:
                 yield self
             finally:

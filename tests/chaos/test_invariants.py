@@ -1,6 +1,7 @@
 """Every invariant holds where nothing went wrong, and is violated by what it speaks of."""
 
 import asyncio
+import random
 from pathlib import Path
 
 import asyncpg
@@ -10,14 +11,21 @@ from flowstone import FlowStone, RunFailedError, RunWaiting
 from flowstone.core.handle import RunHandle
 from flowstone.core.job_handle import JobHandle
 from flowstone.core.worker_options import WorkerOptions
-from tests.chaos import evidence, verdict
+from flowstone.engine.schema import migrate
+from tests.chaos import approved, evidence, gated, verdict
 from tests.chaos.app import application, fates
 from tests.chaos.audit import Audit
+from tests.chaos.branched import JOINED, MERGED, STRICT
 from tests.chaos.catalogue import INVARIANTS
-from tests.chaos.client import Asked
+from tests.chaos.client import Asked, Client
 from tests.chaos.jobs import JOBS_QUEUE, SCHEDULE, takes_key
 from tests.chaos.journal import Journal
 from tests.chaos.limited import NAMES, NARROW_QUEUE, PACED_QUEUE
+from tests.chaos.loads.decisions import decide_some
+from tests.chaos.loads.runs import begin
+from tests.chaos.loads.signals import signal_some
+from tests.chaos.scattered import ITEMS_QUEUE, SIZES
+from tests.chaos.server import Server
 from tests.scenarios.eventually import eventually
 
 # What each statement does to the rows of a good run, by the claim that it makes untrue.
@@ -166,12 +174,76 @@ HARM = {
     "a job that is asked for again with the same dedupe is one job": """
         UPDATE chaos.same_jobs SET job_ids = '{1,2}'
     """,
+    "a scatter's counters equal its items": "UPDATE scatter_items SET status = 2",
+    "a scatter ends as its items did, and its asset as the scatter": """
+        UPDATE scatter_barriers SET status = 'failed'
+    """,
+    "an item's result is what an attempt at it returned, once": """
+        UPDATE chaos.items SET item = item + 1
+    """,
+    "what was gathered is what the items gave": """
+        UPDATE scatter_barriers SET completed = completed - 1
+    """,
+    "a scatter that has ended hands nothing out, and nobody works for it": """
+        INSERT INTO scatter_pumps SELECT materialization_id, 1, 1, 1, false FROM scatter_barriers
+    """,
+    "no more items of a scatter run at once than it permits": """
+        UPDATE chaos.items SET at = 1, ended = 2
+    """,
+    "no more items of a scatter start within a second than its rate says": """
+        UPDATE chaos.items SET at = 1
+    """,
+    "every gate has ended": "UPDATE signal_gate_gates SET status = 'waiting'",
+    "a gate was signaled with what somebody sent": "DELETE FROM chaos.signals",
+    "who was told that his signal counts is the one whose signal does": """
+        UPDATE signal_gate_gates SET payload = '"another"'
+    """,
+    "who waited goes on with the signal, or because his time was up": """
+        UPDATE signal_gate_gates SET status = 'timeout' WHERE status = 'signaled'
+    """,
+    "a gate takes the signal that came before it": """
+        INSERT INTO signal_gate_early
+        SELECT token_hash, token, now(), '1' FROM signal_gate_gates WHERE is_current
+    """,
+    "every approval is closed": """
+        UPDATE checkpoints_approvals SET decided_at = NULL, status = 'pending'
+    """,
+    "a decision is what somebody said, or what the deadline says": """
+        UPDATE checkpoints_approvals SET decided_by = 'another'
+    """,
+    "who was told that he has decided is the one who has": """
+        UPDATE checkpoints_approvals SET decided_by = 'another'
+    """,
+    "an asset ends as was decided about it, with the value that was approved": """
+        UPDATE checkpoints_approvals SET status = 'rejected' WHERE status = 'approved'
+    """,
+    "what was to be told about an approval was told within a minute": """
+        INSERT INTO checkpoints_notices (materialization_id, event, due_at)
+        VALUES (1, 'requested', now() - interval '2 min')
+    """,
+    "what a router selected is recorded once, and is its value": "DELETE FROM routing_decisions",
+    "the branch that was selected runs, and no other": """
+        UPDATE chaos.starts SET materialization_id = (
+            SELECT id FROM flowstone_materializations
+            WHERE status = 'skipped' AND asset LIKE 'branched.by%'
+        )
+    """,
+    "who has joined branches knows how each has ended": """
+        UPDATE parallel_executions SET ended = NULL
+    """,
+    "a branch has ended as its asset did, or was too late": """
+        UPDATE parallel_branches SET status = 'skipped' WHERE status = 'success'
+    """,
+    "a join was told of its branches what is known of them": """
+        UPDATE parallel_branches SET status = 'skipped' WHERE status = 'success'
+    """,
     "what a job wrote is there once if that attempt counts, and not otherwise": """
         INSERT INTO chaos.written SELECT * FROM chaos.written
     """,
 }
 
 
+WAITING = [*SIZES, *gated.ENDS, *approved.ENDS, JOINED, STRICT, MERGED]
 TICKED_TWICE = """
 SELECT count(*) >= 2 FROM flowstone_materializations WHERE schedule = $1 AND tick_at IS NOT NULL
 """
@@ -185,13 +257,16 @@ async def test_what_holds_of_a_good_run_is_violated_by_its_opposite(
     await pg.execute(evidence.TABLES)
     await pg.execute("SET search_path TO flowstone")
     audit, asked, journal = Audit(tmp_path), Asked(), Journal(tmp_path / "journal.jsonl")
-    async with application(3, audit, dsn) as app:
+    app = application(3, audit, dsn)
+    migrate(dsn, tables=app.tables)
+    async with app:
         names = [name for name in app.definitions.assets if name.startswith("dag.")]
         handle = await app.enqueue_many(names, partition="a", dedupe="all")
         asked.runs[handle.run_id] = "test"
         asked.folded["all"] = {handle.run_id}
         await finish(app, handle, pg, asked)
-        await finish_jobs(app, pg, asked)
+        client = Client([app], Server(tmp_path, {}), journal, asked, random.Random(3))
+        await finish_jobs(client, pg)
         ends = fates(app)
     await evidence.bring(pg, tmp_path, asked, ends)
 
@@ -209,8 +284,11 @@ async def test_what_holds_of_a_good_run_is_violated_by_its_opposite(
     assert unseen == []
 
 
-async def finish_jobs(app: FlowStone, pg: asyncpg.Connection, asked: Asked) -> None:
-    """Enqueue one job of each kind, and work until all have ended."""
+async def finish_jobs(client: Client, pg: asyncpg.Connection) -> None:
+    """Enqueue one job of each kind, and each asset that waits, and work until all have ended."""
+    app, asked = client.app, client.asked
+    for name in WAITING:
+        await begin(client, "test", name)
     jobs = {name: it for name, it in app.definitions.jobs.items() if name.startswith("jobs.")}
     names = list(jobs)
     calls = [
@@ -229,7 +307,7 @@ async def finish_jobs(app: FlowStone, pg: asyncpg.Connection, asked: Asked) -> N
     limited = await app.enqueue_many(
         [app.definitions.jobs[name].with_(note=f"{name} {n}") for n in range(10) for name in NAMES]
     )
-    queues = {JOBS_QUEUE: 20, NARROW_QUEUE: 20, PACED_QUEUE: 20}
+    queues = {JOBS_QUEUE: 20, NARROW_QUEUE: 20, PACED_QUEUE: 20, ITEMS_QUEUE: 5, "default": 20}
     worker = app.worker(WorkerOptions(queues=queues))
     working = asyncio.create_task(worker.run())
     for handle in [*handles, committed, once, *limited]:
@@ -238,7 +316,13 @@ async def finish_jobs(app: FlowStone, pg: asyncpg.Connection, asked: Asked) -> N
             asked.heard[handle.job_id] = "failed"
     await eventually(lambda: pg.fetchval(TICKED_TWICE, SCHEDULE))
     await app.schedules.pause(SCHEDULE)
-    await eventually(lambda: pg.fetchval(ALL_ENDED))
+
+    async def all_ended() -> object:
+        await signal_some(client, 1.0)
+        await decide_some(client, 1.0)
+        return await pg.fetchval(ALL_ENDED)
+
+    await eventually(all_ended, every=0.1)
     worker.stop()
     await working
 

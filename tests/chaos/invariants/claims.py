@@ -17,6 +17,9 @@ INVARIANTS = (
             WHERE e.job_id = m.id AND e.type IN ('succeeded', 'failed', 'cancelled', 'aborted')
         ) e
         WHERE m.finished_at IS NOT NULL AND NOT CASE
+            -- An assistant that nobody has claimed is dismissed when its work is done.
+            WHEN m.assists IS NOT NULL
+                THEN m.status <> 'succeeded' AND e.ends = ARRAY[j.status::text]
             WHEN m.status IN ('succeeded', 'skipped') AND m.claim IS NOT NULL
                 THEN j.status = 'succeeded' AND e.ends = '{succeeded}'
             WHEN m.status = 'failed' THEN j.status = 'failed' AND e.ends = '{failed}'

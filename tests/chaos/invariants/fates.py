@@ -20,6 +20,7 @@ WITH it AS (
     FROM flowstone.flowstone_materializations m
     JOIN flowstone.flowstone_runs r ON r.id = m.run_id
     LEFT JOIN chaos.fates f ON f.asset = m.asset
+    WHERE m.assists IS NULL
 )
 """
 MOST_RESCUES = 5

@@ -22,8 +22,13 @@ INVARIANTS = (
         FROM flowstone.flowstone_materializations m
         JOIN flowstone.flowstone_values v ON v.materialization_id = m.id
         LEFT JOIN chaos.starts s ON s.token = v.value ->> 'token'
-        WHERE (s.materialization_id, s.outcome, s.attempt, (v.value ->> 'attempt')::integer)
-            IS DISTINCT FROM (m.id, 'value', m.attempt, m.attempt)
+        -- A router's value is its decision.
+        WHERE m.asset <> 'branched.kind' AND (
+            (s.materialization_id, s.outcome, s.attempt)
+                IS DISTINCT FROM (m.id, 'value', (v.value ->> 'attempt')::integer)
+            -- What was held for approval may be stored by a later attempt.
+            OR m.asset NOT LIKE 'approved.%' AND s.attempt <> m.attempt
+        )
         """,
     ),
     Invariant(
@@ -38,11 +43,12 @@ INVARIANTS = (
             FROM json_array_elements_text(v.value -> 'inputs') AS token
         ) said
         CROSS JOIN LATERAL (
-            SELECT array_agg(u.value ->> 'token' ORDER BY u.value ->> 'token') AS tokens
+            SELECT array_agg(u.value ->> 'token' ORDER BY u.value ->> 'token')
+                FILTER (WHERE u.value -> 'selected_branch' IS NULL) AS tokens
             FROM unnest(m.inputs) AS input(id)
             LEFT JOIN flowstone.flowstone_values u ON u.materialization_id = input.id
         ) stored
-        WHERE said.tokens IS DISTINCT FROM stored.tokens
+        WHERE m.asset <> 'branched.kind' AND said.tokens IS DISTINCT FROM stored.tokens
         """,
     ),
     Invariant(
