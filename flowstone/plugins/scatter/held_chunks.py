@@ -1,5 +1,6 @@
 """What a pump still has of the chunks that were handed out to it."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from flowstone.plugins.scatter.records import ItemOutcome
@@ -19,17 +20,17 @@ class HeldChunks:
 
     def add(self, chunk_ids: Iterable[int]) -> None:
         """Count items that were handed out, one for each time that their chunk is named."""
-        for chunk_id in chunk_ids:
-            self._left[chunk_id] = self._left.get(chunk_id, 0) + 1
+        for chunk_id, count in Counter(chunk_ids).items():
+            self._left[chunk_id] = self._left.get(chunk_id, 0) + count
 
     def settle(self, outcomes: Iterable[ItemOutcome]) -> None:
         """Count items that a turn has settled."""
-        for outcome in outcomes:
-            left = self._left.get(outcome.chunk_id, 0) - 1
+        for chunk_id, count in Counter([it.chunk_id for it in outcomes]).items():
+            left = self._left.get(chunk_id, 0) - count
             if left > 0:
-                self._left[outcome.chunk_id] = left
-            elif self._left.pop(outcome.chunk_id, None) is not None:
-                self._finished.append(outcome.chunk_id)
+                self._left[chunk_id] = left
+            elif self._left.pop(chunk_id, None) is not None:
+                self._finished.append(chunk_id)
 
     def take_finished(self) -> list[int]:
         """Return the chunks that are finished, and forget them."""

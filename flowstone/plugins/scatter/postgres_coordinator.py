@@ -36,12 +36,11 @@ CREATE_TYPES = (
     "text", "boolean", "text", "text", "integer",
 )  # fmt: skip
 INSERT_TYPES = (
-    "bigint", "integer", "bytea[]", "text[]", "text[]", "text", "bigint", "boolean", "bytea[]",
+    "bigint", "integer", "bytea", "text[]", "text", "text", "bigint", "boolean", "bytea[]",
 )  # fmt: skip
 TURN_TYPES = (
     "bigint", "bigint", "integer", "bigint[]", "text::integer[]", "smallint[]", "smallint[]",
-    "text[]",
-    "text[]", "text[]", "bigint[]", "bigint[]", "integer", "integer", "integer", "integer",
+    "text", "text[]", "text[]", "bigint[]", "bigint[]", "integer", "integer", "integer", "integer",
     "boolean", "boolean", "boolean",
 )  # fmt: skip
 SETTLE_TYPES = ("bigint", "bytea[]", "smallint[]", "text[]", "text[]")
@@ -113,9 +112,9 @@ class PostgresScatter(ScatterCoordinator):
             INSERT_TYPES,
             barrier_id,
             claim,
-            [item.key_hash for item in items],
+            b"".join([item.key_hash for item in items]),
             None if all(item.key is None for item in items) else [item.key for item in items],
-            [item.item for item in items],
+            _listed([item.item for item in items]),
             progress,
             expected_total,
             closes,
@@ -248,7 +247,7 @@ def _outcome_arrays(outcomes: Sequence[ItemOutcome]) -> tuple[Sequence[object] |
         _literal([it.index for it in outcomes]),
         _shortened([it.attempts for it in outcomes]),
         _shortened([it.event for it in outcomes]),
-        [it.result for it in outcomes],
+        _listed([it.result or "null" for it in outcomes]),
         None if is_plain else [it.error for it in outcomes],
         None if is_plain else [it.errors for it in outcomes],
         None if is_plain else [milliseconds(it.delay) for it in outcomes],
@@ -258,6 +257,11 @@ def _outcome_arrays(outcomes: Sequence[ItemOutcome]) -> tuple[Sequence[object] |
 def _literal(values: list[int]) -> str:
     """Return the text of an array, which costs a tenth of what the driver does to each element."""
     return f"{{{str(values)[1:-1]}}}"
+
+
+def _listed(texts: list[JsonText]) -> JsonText:
+    """Return a JSON array of JSON texts; the server takes it apart for less than the driver."""
+    return f"[{','.join(texts)}]"
 
 
 def _shortened(values: Sequence[int]) -> Sequence[int]:

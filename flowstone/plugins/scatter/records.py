@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 from flowstone.core.json_value import JsonText, JsonValue
 from flowstone.plugins.scatter import item_key
@@ -97,8 +98,7 @@ class NewBarrier:
     input: JsonText | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NewItem:
+class NewItem(NamedTuple):
     """
     An item to insert.
 

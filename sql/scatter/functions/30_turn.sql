@@ -5,8 +5,9 @@
 
 -- The turn itself. Arrays run in parallel, one entry for each item that has had an attempt:
 --   p_events: 1 completed, 2 failed, 3 failed and to be tried again after p_delays milliseconds, 4 not begun.
--- p_results, p_errors, p_partial: JSON; an array may be null where none has any. p_chunks, p_attempts and p_events
--- may have one value that stands for all. p_finished: chunks of which nothing is left.
+-- p_results: a JSON array; what has no result has any value there. p_errors, p_partial: JSON, null where none has
+-- any. p_chunks, p_attempts and p_events may have one value that stands for all. p_finished: chunks of which
+-- nothing is left.
 --
 -- The fence is (chunk, pump, claim): what comes from a chunk that has gone to others is refused, as is what was
 -- settled before. With p_ends the pump gives back all it has. p_held items are with it; p_running of them run, or
@@ -21,7 +22,7 @@ CREATE FUNCTION scatter_turn_v1(
     p_indexes integer[],
     p_attempts smallint[],
     p_events smallint[],
-    p_results text[],
+    p_results text,
     p_errors text[],
     p_partial text[],
     p_delays bigint[],
@@ -95,7 +96,7 @@ BEGIN
             UPDATE scatter_items i
             SET status = CASE WHEN o.event < 3 THEN o.event ELSE 0 END,
                 attempts = i.attempts + (o.event < 4)::integer,
-                result = o.result::json,
+                result = CASE WHEN o.event = 1 THEN o.result END,
                 error = CASE WHEN o.event < 4 THEN o.error::json ELSE i.error END,
                 errors = o.partial::json,
                 finished_at = CASE WHEN o.event < 3 THEN v_now END
@@ -106,8 +107,10 @@ BEGIN
                     p_barrier AS barrier, coalesce(o.chunk, p_chunks[1]) AS chunk, o.index,
                     coalesce(o.attempts, p_attempts[1]) AS attempts, coalesce(o.event, p_events[1]) AS event,
                     o.result, o.error, o.partial
-                FROM unnest(p_chunks, p_indexes, p_attempts, p_events, p_results, p_errors, p_partial)
-                    AS o(chunk, index, attempts, event, result, error, partial)
+                FROM ROWS FROM (
+                    unnest(p_chunks), unnest(p_indexes), unnest(p_attempts), unnest(p_events),
+                    json_array_elements(p_results::json), unnest(p_errors), unnest(p_partial)
+                ) AS o(chunk, index, attempts, event, result, error, partial)
                 OFFSET 0
             ) o
             WHERE i.materialization_id = o.barrier

@@ -76,8 +76,8 @@ CREATE TABLE scatter_items (
     finished_at timestamptz,
     PRIMARY KEY (materialization_id, index)
 ) WITH (
-    -- Each row is updated once, with its result; the space keeps that HOT.
-    fillfactor = 50,
+    -- Each row is updated once, and is longer then: with its result. The space keeps that HOT.
+    fillfactor = 40,
     autovacuum_vacuum_insert_scale_factor = 0.5
 );
 COMMENT ON TABLE scatter_items IS 'The items of scatters, with what became of them.';
