@@ -127,7 +127,12 @@ class Spawner:
         given = {**place, "pipelines": pipelines, "slots": slots, "options": options}
         if queues:
             given["queues"] = queues
-        return self.start("worker", given, code=code)
+        # It takes a wish to stop that comes before its handler does once it has that.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            return self.start("worker", given, code=code)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def close(self) -> None:
         """

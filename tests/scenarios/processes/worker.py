@@ -38,6 +38,7 @@ async def work(dsn: str, schema: str, pipelines: list[str], chosen: WorkerOption
             print("asked to stop", flush=True)
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         await worker.run()
 
 
