@@ -104,6 +104,7 @@ async def test_of_signals_a_deadline_and_a_cancel_one_wins(
     assert await app.coordinator(GateCoordinator).waiting() == []
 
 
+@pytest.mark.timeout(120)
 async def test_whoever_dies_at_whatever_step_nothing_is_stuck_and_nothing_is_twice(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
@@ -112,7 +113,8 @@ async def test_whoever_dies_at_whatever_step_nothing_is_stuck_and_nothing_is_twi
     handles = {it: await app.enqueue(f"dying.{it}", partition=it) for it in STEPS}
     killers = [spawn.start("gate_worker", {"dsn": dsn, "step": step}) for step in STEPS]
     for step in ("before_go_on", "after_go_on"):
-        await eventually(lambda step=step: coordinator.find(step))
+        # Six processes start at once.
+        await eventually(lambda step=step: coordinator.find(step), within=60)
         assert (await signal(app, step, 7)).answer is Answer.ACCEPTED
     await asyncio.gather(*(killer.killed_itself() for killer in killers))
     # One that was lost after opening its gate can be signaled, and is not begun again for it.
