@@ -9,9 +9,10 @@ import asyncio
 import json
 import random
 from collections.abc import Mapping
+from datetime import timedelta
 
 from flowstone import FlowStone
-from flowstone.plugins.signal_gate import Answer, GateCoordinator, SignalRefusedError, signal
+from flowstone.plugins.signal_gate import Answer, Gate, GateCoordinator, SignalRefusedError, signal
 from tests.scenarios.pipelines.gates import gates
 from tests.scenarios.processes.life import argument, end_with_the_test
 
@@ -22,6 +23,12 @@ async def rival(dsn: str, tokens: Mapping[str, int | None], name: str, seed: int
     accepted: list[str] = []
     async with FlowStone(gates, dsn=dsn) as app:
 
+        def is_too_soon(gate: Gate) -> bool:
+            """Whether its deadline is too far away to be a rival."""
+            if tokens[gate.token] is not None or not gate.is_open or gate.remaining is None:
+                return False
+            return gate.remaining > timedelta(milliseconds=chance.uniform(0, 40))
+
         async def touch(token: str) -> bool:
             """Return whether the token is done with."""
             run_id = tokens[token]
@@ -31,7 +38,8 @@ async def rival(dsn: str, tokens: Mapping[str, int | None], name: str, seed: int
                     await handle.cancel()
                 if (await handle.status()).status.is_terminal:
                     return True
-            if await app.coordinator(GateCoordinator).find(token) is None:
+            gate = await app.coordinator(GateCoordinator).find(token)
+            if gate is None or is_too_soon(gate):
                 return False
             try:
                 answered = await signal(app, token, name)
