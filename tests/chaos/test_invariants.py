@@ -190,8 +190,8 @@ HARM = {
     "no more items of a scatter run at once than it permits": """
         UPDATE chaos.items SET at = 1, ended = 2
     """,
-    "no more items of a scatter start within a second than its rate says": """
-        UPDATE chaos.items SET at = 1
+    "no more items of a scatter have started than its rate has let through": """
+        UPDATE scatter_barriers SET next_start_at = created_at
     """,
     "every gate has ended": "UPDATE signal_gate_gates SET status = 'waiting'",
     "a gate was signaled with what somebody sent": "DELETE FROM chaos.signals",
