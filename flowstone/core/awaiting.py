@@ -50,7 +50,7 @@ def hold(
     for step in steps:
         owner = owners[step.id]
         if owner is not None and step.id not in begun_by:
-            by_id[owner].starts.append(step.id)
+            by_id[owner].add("starts", step.id)
             step.unmet += 1
 
 

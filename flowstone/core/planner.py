@@ -141,11 +141,12 @@ class Planner:
             running: set[str] = set()
             left_out: set[str] = set()
             for name in names:
-                skip = self._skip(Key(name, partition), needed, left_out, running, foreseen or {})
+                key = Key(name, partition)
+                skip = self._skip(key, needed, left_out, running, foreseen) if foreseen else None
                 if skip is not None:
                     left_out.add(name)
                     stored.pop(name, None)  # of an earlier time, when it was not skipped
-                    decisions.append(Decision(Key(name, partition), Action.SKIP, skip, None))
+                    decisions.append(Decision(key, Action.SKIP, skip, None))
                     continue
                 current = stored.get(name)
                 reason = self._stale(request, name, current, stored, running, holders)
@@ -154,10 +155,10 @@ class Planner:
                 if reason is None:
                     assert current is not None
                     reason = f"materialized {_ago(current.materialized_at)}, code unchanged"
-                    decisions.append(Decision(Key(name, partition), Action.REUSE, reason, current))
+                    decisions.append(Decision(key, Action.REUSE, reason, current))
                 else:
                     running.add(name)
-                    decisions.append(Decision(Key(name, partition), Action.RUN, reason, current))
+                    decisions.append(Decision(key, Action.RUN, reason, current))
         return decisions
 
     def build(
@@ -168,19 +169,18 @@ class Planner:
         ids: Sequence[int],
     ) -> NewRun:
         """Return the run that carries the decisions out; ``ids`` has one for each of its steps."""
-        running = [it.key for it in decisions if it.action is Action.RUN]
+        running = [(it.key, it.reason) for it in decisions if it.action is Action.RUN]
         steps: dict[Key, PlannedStep] = {}
-        reasons = {it.key: it.reason for it in decisions}
         current = {it.key: it.current for it in decisions}
         left_out = {it.key for it in decisions if it.action is Action.SKIP}
-        for key, id_ in zip(running, ids, strict=False):
+        for (key, reason), id_ in zip(running, ids, strict=False):
             options = self._assets[key.asset].options
             step = PlannedStep(
                 id_,
                 key,
                 request.options.queue or options.queue or DEFAULT_QUEUE,
                 options.priority if request.options.priority is None else request.options.priority,
-                reasons[key],
+                reason,
             )
             for name, kind in self._dag.upstream[key.asset].items():
                 upstream = Key(name, key.partition)
@@ -248,7 +248,7 @@ class Planner:
         foreseen: Mapping[Key, Foreseen],
     ) -> str | None:
         """Say why the asset would be skipped; None where that is not known, or it is forced."""
-        if not foreseen or key.asset in needed:
+        if key.asset in needed:
             return None
         for upstream, kind in self._dag.upstream[key.asset].items():
             if kind is not EdgeKind.OPTIONAL and upstream in left_out:
@@ -332,17 +332,17 @@ class Planner:
                 return
             id_ = current.materialization_id
             if kind.is_awaited:
-                step.awaits.append(id_)
+                step.add("awaits", id_)
         elif kind.is_awaited:
-            step.awaits.append(before.id)
-            before.awaited_by.append(step.id)
+            step.add("awaits", before.id)
+            before.add("awaited_by", step.id)
             return
         else:
             id_ = before.id
             step.unmet += 1
             optional = kind is EdgeKind.OPTIONAL
-            (before.optional_dependents if optional else before.dependents).append(step.id)
-        (step.follows if kind is EdgeKind.ORDER else step.inputs).append(id_)
+            before.add("optional_dependents" if optional else "dependents", step.id)
+        step.add("follows" if kind is EdgeKind.ORDER else "inputs", id_)
 
     def _hold(self, steps: Mapping[Key, PlannedStep], targets: Sequence[Key]) -> None:
         """Hold what is to begin only when another step has."""

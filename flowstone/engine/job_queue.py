@@ -20,7 +20,7 @@ from flowstone.core.errors import JobExistsError
 from flowstone.core.status import Status
 from flowstone.core.unique_key import JobState, UniqueKey
 from flowstone.engine.activity import activity_from
-from flowstone.engine.rows import Row, milliseconds
+from flowstone.engine.rows import Row, column, milliseconds
 from flowstone.engine.store_calls import StoreCalls
 
 ENQUEUE_TYPES = (
@@ -40,12 +40,12 @@ class PostgresJobQueue(StoreCalls, JobQueue):
         found = await self.call(
             "flowstone_enqueue_jobs_v1",
             ENQUEUE_TYPES,
-            [it.name for it in jobs],
+            column([it.name for it in jobs]),
             [it.arguments for it in jobs],
-            [it.queue for it in jobs],
-            [it.priority for it in jobs],
-            [it.at for it in jobs],
-            [milliseconds(it.delay) for it in jobs],
+            column([it.queue for it in jobs]),
+            column([it.priority for it in jobs]),
+            [it.at for it in jobs] if any(it.at for it in jobs) else None,
+            [milliseconds(it.delay) for it in jobs] if any(it.delay for it in jobs) else None,
             *unique_arrays([it.unique for it in jobs]),
             [it.limit_key for it in jobs] if any(it.limit_key for it in jobs) else None,
             [it.lane for it in jobs] if any(it.lane for it in jobs) else None,
@@ -143,9 +143,11 @@ def unique_arrays(uniques: Sequence[UniqueKey | None]) -> tuple[Sequence[object]
         return (None,) * 4
     return (
         [it and it.key for it in uniques],
-        [it and _bits_of(it.states) for it in uniques],
-        [it and milliseconds(it.within) for it in uniques],
-        [it and it.on_conflict.value for it in uniques],
+        column([it and _bits_of(it.states) for it in uniques]),
+        [it and milliseconds(it.within) for it in uniques]
+        if any(it and it.within for it in uniques)
+        else None,
+        column([it and it.on_conflict.value for it in uniques]),
     )
 
 

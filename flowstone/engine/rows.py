@@ -1,9 +1,9 @@
 """Between the records of the store contract and the rows and arrays of the SQL functions."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -27,6 +27,7 @@ from flowstone.core.status import RunStatus, Status
 
 # Any: what a column holds is said by the SQL function, and by the record that it becomes.
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 SETTLEMENT_TYPES = (
     "bigint[]", "integer[]", "smallint[]", "text[]", "text[]", "text[]", "text[]", "text[]",
@@ -50,6 +51,16 @@ def job_periods(retention: Retention) -> tuple[Sequence[object], ...]:
     """Return the periods of jobs as the arrays of ``flowstone_prune_v1``."""
     queues, jobs, failed = zip(*retention.of_jobs, strict=True)
     return list(queues), [*map(milliseconds, jobs)], [*map(milliseconds, failed)]
+
+
+def column(values: Sequence[T]) -> Sequence[T]:
+    """
+    Return what is the same for all of them once, and anything else as it is.
+
+    For what is never null: the functions that write many rows take the first one for those that
+    have none, as an array is not free to encode.
+    """
+    return values[:1] if values.count(values[0] if values else None) == len(values) else values
 
 
 def settlement_arrays(settlements: Sequence[Settlement]) -> tuple[Sequence[object] | None, ...]:
@@ -100,14 +111,14 @@ def run_arrays(run: NewRun) -> tuple[object, ...]:
         [step.id for step in steps],
         [step.key.asset for step in steps],
         [step.key.partition for step in steps],
-        [step.queue for step in steps],
-        [step.priority for step in steps],
-        [step.reason for step in steps],
-        [step.unmet for step in steps],
-        [_literal(step.inputs) for step in steps],
-        [_literal(step.follows) for step in steps],
-        [_literal(step.dependents) for step in steps],
-        [_literal(step.optional_dependents) for step in steps],
+        column([step.queue for step in steps]),
+        column([step.priority for step in steps]),
+        column([step.reason for step in steps]),
+        column([step.unmet for step in steps]),
+        _literals([step.inputs for step in steps]),
+        _literals([step.follows for step in steps]),
+        _literals([step.dependents for step in steps]),
+        _literals([step.optional_dependents for step in steps]),
         *_awaiting(steps),
         [reused.materialization_id for reused in run.reused],
         [reused.reason for reused in run.reused],
@@ -119,11 +130,16 @@ def _awaiting(steps: Sequence[PlannedStep]) -> tuple[Sequence[object] | None, ..
     if not any(step.awaits for step in steps):
         return (None,) * 4
     return (
-        [_literal(step.awaits) if step.awaits else None for step in steps],
-        [_literal(step.awaited_by) if step.awaited_by else None for step in steps],
-        [_literal(step.starts) if step.starts else None for step in steps],
+        _literals([step.awaits for step in steps]),
+        _literals([step.awaited_by for step in steps]),
+        _literals([step.starts for step in steps]),
         [step.is_tolerated for step in steps],
     )
+
+
+def _literals(lists: Sequence[Collection[int]]) -> Sequence[str | None] | None:
+    """Return the lists as array literals, None for an empty one; None when all are."""
+    return [_literal(ids) if ids else None for ids in lists] if any(lists) else None
 
 
 def _literal(ids: Iterable[int]) -> str:

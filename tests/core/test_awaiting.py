@@ -34,14 +34,15 @@ def held(edges: Edges, targets: set[int]) -> Sequence[PlannedStep]:
     for number, upstreams in edges.items():
         for upstream, kind in upstreams.items():
             if kind in (AWAITED, AWAITED_OPTIONAL):
-                steps[number].awaits.append(upstream)
-                steps[upstream].awaited_by.append(number)
+                steps[number].add("awaits", upstream)
+                steps[upstream].add("awaited_by", number)
                 if kind == AWAITED_OPTIONAL:
                     optional.add((number, upstream))
             else:
                 steps[number].unmet += 1
-                own = steps[upstream]
-                (own.optional_dependents if kind == OPTIONAL else own.dependents).append(number)
+                steps[upstream].add(
+                    "optional_dependents" if kind == OPTIONAL else "dependents", number
+                )
     hold(steps, {Key("p", str(it)) for it in targets}, optional)
     return steps
 

@@ -8,12 +8,16 @@ in.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from flowstone.core.contracts.queue_records import QueueLimits
 from flowstone.core.json_value import JsonText
 from flowstone.core.outcome import Until, Wake
 from flowstone.core.status import Event, RunStatus, Status
+
+StepEdges: TypeAlias = Literal[
+    "inputs", "follows", "dependents", "optional_dependents", "awaits", "awaited_by", "starts"
+]
 
 SUSPECT_AFTER = 2
 """Deaths; a first one is held against everything that the worker was at."""
@@ -75,14 +79,27 @@ class PlannedStep:
     priority: int
     reason: str
     unmet: int = 0
-    inputs: list[int] = field(default_factory=list)
-    follows: list[int] = field(default_factory=list)
-    dependents: list[int] = field(default_factory=list)
-    optional_dependents: list[int] = field(default_factory=list)
-    awaits: list[int] = field(default_factory=list)
-    awaited_by: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
+    inputs: list[int] | tuple[()] = ()
+    follows: list[int] | tuple[()] = ()
+    dependents: list[int] | tuple[()] = ()
+    optional_dependents: list[int] | tuple[()] = ()
+    awaits: list[int] | tuple[()] = ()
+    awaited_by: list[int] | tuple[()] = ()
+    starts: list[int] | tuple[()] = ()
     is_tolerated: bool = False
+
+    def add(self, edges: StepEdges, id_: int) -> None:
+        """
+        Add to one of the lists, which is made then.
+
+        A run has thousands of steps and each has few edges: lists that stay empty would be most of
+        what planning makes, and of what the garbage collector looks at.
+        """
+        known = getattr(self, edges)
+        if known:
+            known.append(id_)
+        else:
+            setattr(self, edges, [id_])
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from flowstone.core.contracts.store import (
     Wait,
     WorkerInfo,
 )
+from flowstone.core.contracts.store_records import StepEdges
 from flowstone.core.outcome import Until
 from flowstone.core.status import Event, RunStatus, Status
 
@@ -88,20 +89,21 @@ async def planned(
         for upstream in upstreams:
             source = upstream.strip(">?&")
             if upstream.startswith("&"):
-                steps[name].awaits.append(steps[source].id)
-                steps[source].awaited_by.append(steps[name].id)
+                steps[name].add("awaits", steps[source].id)
+                steps[source].add("awaited_by", steps[name].id)
                 if upstream.endswith("?"):
                     optional.add((steps[name].id, steps[source].id))
                 continue
-            edges = steps[name].follows if upstream.startswith(">") else steps[name].inputs
+            edges: StepEdges = "follows" if upstream.startswith(">") else "inputs"
             if source in stored:
-                edges.append(stored[source])
+                steps[name].add(edges, stored[source])
                 continue
-            edges.append(steps[source].id)
+            steps[name].add(edges, steps[source].id)
             steps[name].unmet += 1
             is_optional = upstream.endswith("?")
-            owner = steps[source]
-            (owner.optional_dependents if is_optional else owner.dependents).append(steps[name].id)
+            steps[source].add(
+                "optional_dependents" if is_optional else "dependents", steps[name].id
+            )
     targets = [it.key for it in steps.values() if not (it.dependents or it.awaited_by)]
     asked_for = [
         it.key for it in steps.values() if not it.optional_dependents and it.key in targets

@@ -17,6 +17,8 @@ CREATE FUNCTION flowstone_current_v1(p_assets text[], p_partitions text[], p_res
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
+DECLARE
+    v_sequence regclass := pg_get_serial_sequence('procrastinate_jobs', 'id');
 BEGIN
     RETURN QUERY
     SELECT
@@ -36,7 +38,7 @@ BEGIN
         SELECT
             0::bigint, NULL::bigint, NULL, NULL, NULL, NULL::bigint[], NULL::timestamptz, NULL::boolean,
             ARRAY(
-                SELECT nextval(pg_get_serial_sequence('procrastinate_jobs', 'id'))
+                SELECT nextval(v_sequence)
                 FROM generate_series(1, p_reserve)
             );
     END IF;
@@ -45,9 +47,9 @@ $$;
 
 -- Write a planned run: its row, its materializations, and the jobs of those that are ready.
 --
--- Arrays run in parallel, one entry per materialization; lists of ids are array literals, of what a run does not
--- use the whole array is null. Runs in the
--- caller's transaction. Returns the run's id, and false when p_dedupe found an earlier run.
+-- Arrays run in parallel, one entry per materialization; lists of ids are array literals, null for an empty one.
+-- A queue, priority, reason or unmet that is the same for all may be given once, and of what a run does not use
+-- the whole array is null. Runs in the caller's transaction. Returns the run's id, and false when p_dedupe found an earlier run.
 CREATE FUNCTION flowstone_create_run_v1(
     p_targets text,
     p_options text,
@@ -81,6 +83,10 @@ DECLARE
     v_run bigint;
     v_now timestamptz := clock_timestamp();
     v_is_open boolean := cardinality(p_ids) > 0;
+    v_queue text := p_queues[1];
+    v_priority integer := p_priorities[1];
+    v_reason text := p_reasons[1];
+    v_unmet integer := p_unmet[1];
 BEGIN
     LOOP
         INSERT INTO flowstone_runs
@@ -106,11 +112,12 @@ BEGIN
         optional_dependents, awaits, awaited_by, starts, is_tolerated, reason
     )
     SELECT
-        s.id, v_run, s.asset, s.partition, s.queue, s.priority,
-        CASE WHEN s.unmet = 0 THEN 'ready'::flowstone_status ELSE 'pending' END,
-        s.unmet, s.inputs::bigint[], s.follows::bigint[], s.dependents::bigint[],
-        s.optional_dependents::bigint[], s.awaits::bigint[], s.awaited_by::bigint[], s.starts::bigint[],
-        coalesce(s.is_tolerated, false), s.reason
+        s.id, v_run, s.asset, s.partition, coalesce(s.queue, v_queue), coalesce(s.priority, v_priority),
+        CASE WHEN coalesce(s.unmet, v_unmet) = 0 THEN 'ready'::flowstone_status ELSE 'pending' END,
+        coalesce(s.unmet, v_unmet), coalesce(s.inputs::bigint[], '{}'), coalesce(s.follows::bigint[], '{}'),
+        coalesce(s.dependents::bigint[], '{}'), coalesce(s.optional_dependents::bigint[], '{}'),
+        s.awaits::bigint[], s.awaited_by::bigint[], s.starts::bigint[],
+        coalesce(s.is_tolerated, false), coalesce(s.reason, v_reason)
     FROM unnest(
         p_ids, p_assets, p_partitions, p_queues, p_priorities, p_reasons, p_unmet, p_inputs, p_follows,
         p_dependents, p_optional_dependents, p_awaits, p_awaited_by, p_starts, p_tolerated
@@ -125,11 +132,11 @@ BEGIN
 
     INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args, scheduled_at)
     SELECT
-        s.id, s.queue, 'flowstone:materialize', s.priority,
+        s.id, coalesce(s.queue, v_queue), 'flowstone:materialize', coalesce(s.priority, v_priority),
         jsonb_build_object('run_id', v_run, 'asset', s.asset, 'partition', s.partition), p_at
     FROM unnest(p_ids, p_assets, p_partitions, p_queues, p_priorities, p_unmet)
         AS s(id, asset, partition, queue, priority, unmet)
-    WHERE s.unmet = 0;
+    WHERE coalesce(s.unmet, v_unmet) = 0;
 
     RETURN QUERY SELECT v_run, true;
 END;

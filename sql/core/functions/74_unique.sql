@@ -157,7 +157,8 @@ $$;
 CREATE TYPE flowstone_unique_fate AS (entered bigint[], ids bigint[], outcomes text[]);
 
 -- Take the keys of jobs that are to be enqueued, or find who holds them. Arrays run in parallel; a job
--- without a key is always entered. Several of one key are as if enqueued one after the other.
+-- without a key is always entered. Several of one key are as if enqueued one after the other. What is the same for
+-- all may be given once, as in flowstone_enqueue_jobs_v1.
 --
 -- p_conflicts: existing, replace, raise. With raise, a holder is told as FS004: DETAIL is its id and the key.
 CREATE FUNCTION flowstone_resolve_unique(
@@ -182,6 +183,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_fate flowstone_unique_fate;
+    v_sequence regclass := pg_get_serial_sequence('procrastinate_jobs', 'id');
     v_ids bigint[];
     v_keys text[];
     v_takers bigint[];
@@ -196,7 +198,7 @@ DECLARE
     v_conflict text;
 BEGIN
     v_ids := ARRAY(
-        SELECT nextval(pg_get_serial_sequence('procrastinate_jobs', 'id'))
+        SELECT nextval(v_sequence)
         FROM generate_series(1, cardinality(p_keys))
     );
     -- A key is taken for the first that has it; the last one says what is done if each replaces the other.
@@ -207,7 +209,7 @@ BEGIN
         array_agg(one.key) FILTER (WHERE one.replaces)
     INTO v_keys, v_takers, v_places, v_replacing
     FROM (
-        SELECT s.key, min(s.place) AS first, max(s.place) AS last, bool_or(s.conflict = 'replace') AS replaces
+        SELECT s.key, min(s.place) AS first, max(s.place) AS last, bool_or(coalesce(s.conflict, p_conflicts[1]) = 'replace') AS replaces
         FROM unnest(p_keys, p_conflicts) WITH ORDINALITY AS s(key, conflict, place)
         WHERE s.key IS NOT NULL
         GROUP BY s.key
@@ -219,8 +221,9 @@ BEGIN
             INTO v_replaced_keys, v_replaced
             FROM (
                 SELECT
-                    array_agg(own.key) AS keys, array_agg(s.arguments) AS arguments, array_agg(s.queue) AS queues,
-                    array_agg(s.priority) AS priorities, array_agg(s.due) AS due,
+                    array_agg(own.key) AS keys, array_agg(s.arguments) AS arguments,
+                    array_agg(coalesce(s.queue, p_queues[1])) AS queues,
+                    array_agg(coalesce(s.priority, p_priorities[1])) AS priorities, array_agg(s.due) AS due,
                     array_agg(s.limit_key) AS limit_keys, array_agg(s.lane) AS lanes
                 FROM unnest(v_keys, v_places) AS own(key, place)
                 JOIN unnest(p_arguments, p_queues, p_priorities, p_due, p_limit_keys, p_lanes)
@@ -272,7 +275,7 @@ BEGIN
     SELECT lost.holder || ' ' || lost.key INTO v_conflict
     FROM unnest(p_keys, p_conflicts) WITH ORDINALITY AS s(key, conflict, place)
     JOIN unnest(v_lost, v_holders) AS lost(key, holder) ON lost.key = s.key
-    WHERE s.conflict = 'raise'
+    WHERE coalesce(s.conflict, p_conflicts[1]) = 'raise'
     ORDER BY s.place
     LIMIT 1;
     IF FOUND THEN
@@ -288,7 +291,7 @@ BEGIN
         array_agg(
             CASE
                 WHEN other.key IS NULL AND (s.key IS NULL OR own.taker = v_ids[s.place]) THEN 'created'
-                WHEN other.was_replaced OR other.key IS NULL AND s.conflict = 'replace' THEN 'replaced'
+                WHEN other.was_replaced OR other.key IS NULL AND coalesce(s.conflict, p_conflicts[1]) = 'replace' THEN 'replaced'
                 ELSE 'existing'
             END
             ORDER BY s.place

@@ -20,7 +20,8 @@ AS $$
     END;
 $$;
 
--- Enqueue jobs, all in one statement, in the caller's transaction. Arrays run in parallel.
+-- Enqueue jobs, all in one statement, in the caller's transaction. Arrays run in parallel; a name, queue, priority,
+-- state or conflict that is the same for all may be given once.
 --
 -- p_arguments: JSON texts. p_at, p_delays (milliseconds): not before; of the two the later, null is at once.
 -- p_keys, p_states, p_windows (milliseconds), p_conflicts: of unique jobs, see 74_unique.sql; null when none is.
@@ -50,6 +51,10 @@ AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_sequence regclass := pg_get_serial_sequence('procrastinate_jobs', 'id');
+    v_name text := p_names[1];
+    v_queue text := p_queues[1];
+    v_priority integer := p_priorities[1];
+    v_states smallint := p_states[1];
     v_due timestamptz[];
     v_fate flowstone_unique_fate;
     v_conflict text;
@@ -89,9 +94,11 @@ BEGIN
     WITH job AS MATERIALIZED (
         SELECT
             CASE WHEN p_keys IS NULL THEN nextval(v_sequence) ELSE s.id END AS id,
-            s.name, s.arguments, s.queue, s.priority,
+            coalesce(s.name, v_name) AS name, s.arguments, coalesce(s.queue, v_queue) AS queue,
+            coalesce(s.priority, v_priority) AS priority,
             greatest(s.at, v_now + s.delay_ms * interval '1 ms') AS scheduled_at,
-            s.key, s.states, v_now + s.window_ms * interval '1 ms' AS unique_until, s.limit_key, s.lane
+            s.key, CASE WHEN s.key IS NOT NULL THEN coalesce(s.states, v_states) END AS states,
+            v_now + s.window_ms * interval '1 ms' AS unique_until, s.limit_key, s.lane
         FROM unnest(
             p_names, p_arguments, p_queues, p_priorities, p_at, p_delays, p_keys, p_states, p_windows,
             v_fate.entered, p_limit_keys, p_lanes
@@ -127,11 +134,12 @@ CREATE FUNCTION flowstone_expect_keys(p_queues text[], p_limit_keys text[], p_la
     LANGUAGE sql
 AS $$
     INSERT INTO flowstone_queues AS q (name, has_keys)
-    SELECT DISTINCT s.queue, true
+    SELECT DISTINCT given.queue, true
     FROM unnest(p_queues, p_limit_keys, p_lanes) AS s(queue, limit_key, lane)
+    CROSS JOIN LATERAL (SELECT coalesce(s.queue, p_queues[1]) AS queue) given
     WHERE (s.limit_key IS NOT NULL OR s.lane IS NOT NULL)
-        AND NOT EXISTS (SELECT FROM flowstone_queues known WHERE known.name = s.queue AND known.has_keys)
-    ORDER BY s.queue
+        AND NOT EXISTS (SELECT FROM flowstone_queues known WHERE known.name = given.queue AND known.has_keys)
+    ORDER BY given.queue
     ON CONFLICT (name) DO UPDATE SET has_keys = true;
 $$;
 
