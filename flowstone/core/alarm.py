@@ -8,6 +8,9 @@ from flowstone.core.contracts.store import Settlement, Turn
 
 LONGEST_SECONDS = 3600.0
 
+UNTOLD = timedelta(milliseconds=250)
+"""How soon a worker looks again when a turn brought work: it does not say then what is due next."""
+
 
 class Alarm:
     """
@@ -39,7 +42,9 @@ class Alarm:
             self.set(min(delays))
 
     def set_after(self, turn: Turn) -> None:
-        """Ring when the next timed job falls due, and when a limit may let go of something."""
+        """Ring when the next timed job falls due, or to hear when; when a limit may let go, too."""
+        if turn.claims:
+            self.set(UNTOLD)
         for delay in (turn.next_due, turn.held):
             if delay is not None:
                 self.set(delay)
