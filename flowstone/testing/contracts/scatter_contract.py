@@ -6,6 +6,7 @@ the contract is called.
 """
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -220,6 +221,23 @@ class ScatterContract(PumpsContract):
         [it] = await coordinator.gather(barrier_id)
 
         assert (json.loads(it.key), json.loads(it.result or "")) == ("c", {"n": [1, None]})
+
+    @answers(224)
+    async def test_results_come_back_as_they_were_however_large(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        nested = {"rows": [{"n": number, "text": "é" * 20} for number in range(5000)], "none": None}
+        barrier_id = await begun(coordinator, "a", "b", "c")
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=1, begins=True))
+        [outcome] = outcomes_of(turned)
+
+        large = replace(outcome, result=json.dumps(nested))
+        await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, [large], held=1))
+        await coordinator.complete(barrier_id, "b", "null")
+        await coordinator.complete(barrier_id, "c", json.dumps(nested))
+
+        found = await coordinator.gather(barrier_id)
+        assert [json.loads(it.result or "") for it in found] == [nested, None, nested]
 
     async def test_gathering_goes_page_by_page(self, coordinator: ScatterCoordinator) -> None:
         barrier_id = await begun(coordinator, *range(5))

@@ -85,6 +85,7 @@ COMMENT ON COLUMN scatter_items.status IS '0 pending, 1 completed, 2 failed.';
 COMMENT ON COLUMN scatter_items.attempts IS 'Attempts that have ended.';
 COMMENT ON COLUMN scatter_items.key_hash IS 'The first 16 bytes of SHA-256 of the canonical JSON of its key.';
 COMMENT ON COLUMN scatter_items.key IS 'What tells it from the others; null: the item itself.';
+COMMENT ON COLUMN scatter_items.result IS 'JSON. The server keeps it compressed where a row is larger than about 2 kB.';
 COMMENT ON COLUMN scatter_items.errors IS 'Of a batch: errors of single items in it, which did not fail it.';
 -- Serves inserting, which folds duplicates, and settling by key.
 CREATE UNIQUE INDEX scatter_items_by_key ON scatter_items (materialization_id, key_hash);
