@@ -91,7 +91,8 @@ class PostgresReader(ItemReader[Position]):
     Configuration:
         query: A SELECT, without ORDER BY; it may have parameters, ``$1`` ….
         cursor_field: A column of its result, or several, which tell rows apart and have no NULL.
-        dsn: The database; or ``pool``, an open asyncpg pool.
+        dsn: The database; or ``pool``, an open asyncpg pool, which behind a PgBouncer has
+            ``statement_cache_size=0``.
         arguments: Of the query's parameters.
         order: ``asc`` or ``desc``.
         start_after: Begin after this key: a value, or one for each column.
