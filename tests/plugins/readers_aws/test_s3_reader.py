@@ -7,11 +7,14 @@ from typing import Any
 import boto3
 import pytest
 
+from flowstone import Dep, FlowStone, Pipeline, reader
 from flowstone.core.contracts.item_reader import ItemReader
+from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.plugin import Plugin
 from flowstone.core.errors import InvalidOptionError, MissingExtraError, ReaderError
 from flowstone.plugins.readers_aws import DynamoDBReader, S3Reader, client
 from flowstone.plugins.readers_aws.plugin import AwsReadersPlugin
+from flowstone.plugins.scatter import Results, scatter
 from flowstone.testing.contracts.item_reader_contract import ResumableReaderContract
 from flowstone.testing.contracts.plugin_contract import PluginContract
 from tests.plugins.reading import crashing_after_each_page, pages_of
@@ -150,3 +153,45 @@ async def test_without_its_library_it_says_what_to_install(
 
     with pytest.raises(MissingExtraError, match=r"pip install 'flowstone\[aws\]'"):
         await pages_of(reader, config)
+
+
+@pytest.mark.conformance(41)
+async def test_functions_that_a_scatter_is_given_are_called_when_it_reads(
+    docs: dict[str, Any],
+) -> None:
+    p = Pipeline("p")
+
+    @p.asset
+    def folder() -> str:
+        return "docs"
+
+    def bucket() -> str:
+        return str(docs["bucket"])
+
+    def prefix(inputs: Mapping[str, object]) -> str:
+        return f"{inputs['folder']}/"
+
+    said = {
+        "bucket": bucket,
+        "prefix": prefix,
+        "max_items": 250,
+        "page_size": 1000,
+        "start_after": "docs/3.pdf",
+    }
+
+    def listing(folder: str = Dep(folder)) -> ItemSource[dict[str, Any]]:
+        return reader("s3", **{**docs, **said})
+
+    async def gathered(results: Results[str, str]) -> list[str]:
+        return [it.value async for it in results]
+
+    @p.asset
+    @scatter(listing, select=lambda it: str(it["key"]), gather=gathered)
+    async def each(key: str) -> str:
+        return key
+
+    source = each.phases["items"].function("docs")
+    assert isinstance(source, ItemSource)
+    assert (source.reader, source.config) == ("s3", {**docs, **said})
+    async with FlowStone(p, plugins=[AwsReadersPlugin()]) as app:
+        assert await app.run(each) == KEYS[3:]
