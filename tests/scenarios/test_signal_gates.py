@@ -58,7 +58,8 @@ async def test_of_signals_a_deadline_and_a_cancel_one_wins(
     tokens: dict[str, int | None] = {}
     runs = []
     for number in range(ROUNDS):
-        for kind, asset in (("signals", "patient"), ("times", "hasty"), ("cancels", "hasty")):
+        cancelled = "patient" if number % 2 else "hasty"
+        for kind, asset in (("signals", "patient"), ("times", "hasty"), ("cancels", cancelled)):
             token = f"{kind}-{number}"
             handle = await app.enqueue(f"gates.{asset}", partition=token)
             runs.append(handle.run_id)

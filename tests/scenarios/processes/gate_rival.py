@@ -9,10 +9,11 @@ import asyncio
 import json
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from flowstone import FlowStone
-from flowstone.plugins.signal_gate import Answer, Gate, GateCoordinator, SignalRefusedError, signal
+from flowstone.plugins.signal_gate import Answer, GateCoordinator, SignalRefusedError, signal
 from tests.scenarios.pipelines.gates import gates
 from tests.scenarios.processes.life import argument, end_with_the_test
 
@@ -23,38 +24,38 @@ async def rival(dsn: str, tokens: Mapping[str, int | None], name: str, seed: int
     accepted: list[str] = []
     async with FlowStone(gates, dsn=dsn) as app:
 
-        def is_too_soon(gate: Gate) -> bool:
-            """Whether its deadline is too far away to be a rival."""
-            if tokens[gate.token] is not None or not gate.is_open or gate.remaining is None:
-                return False
-            return gate.remaining > timedelta(milliseconds=chance.uniform(0, 40))
-
         async def touch(token: str) -> bool:
             """Return whether the token is done with."""
             run_id = tokens[token]
             if run_id is not None:
-                handle = app.handle(run_id)
-                if chance.random() < 0.3:
-                    await handle.cancel()
-                if (await handle.status()).status.is_terminal:
+                if chance.random() < 0.05:
+                    await app.handle(run_id).cancel()
+                if (await app.handle(run_id).status()).status.is_terminal:
                     return True
             gate = await app.coordinator(GateCoordinator).find(token)
-            if gate is None or is_too_soon(gate):
+            if gate is None:
                 return False
-            try:
-                answered = await signal(app, token, name)
-            except SignalRefusedError:
+            if run_id is not None and chance.random() < 0.6:
+                await asyncio.gather(send(token), app.handle(run_id).cancel())
                 return True
-            if answered.answer is Answer.ACCEPTED:
-                accepted.append(token)
+            if gate.is_open and gate.remaining is not None and run_id is None:
+                # About when its deadline wants it too: a signal may take long on a busy machine.
+                ahead = timedelta(milliseconds=chance.uniform(-10, 150))
+                await asyncio.sleep(max(0.0, (gate.remaining - ahead).total_seconds()))
+            await send(token)
             return True
 
-        left = list(tokens)
-        while left:
-            chosen = [token for token in left if chance.random() < 0.03]
-            done = await asyncio.gather(*map(touch, chosen))
-            over = {token for token, is_done in zip(chosen, done, strict=True) if is_done}
-            left = [token for token in left if token not in over]
+        async def send(token: str) -> None:
+            with suppress(SignalRefusedError):
+                answered = await signal(app, token, name)
+                if answered.answer is Answer.ACCEPTED:
+                    accepted.append(token)
+
+        async def touch_until_done(token: str) -> None:
+            while not await touch(token):
+                await asyncio.sleep(chance.uniform(0, 0.05))
+
+        await asyncio.gather(*map(touch_until_done, chance.sample([*tokens], len(tokens))))
     print(json.dumps(accepted), flush=True)
 
 
