@@ -57,19 +57,21 @@ class Housekeeping:
     async def hear_wakeups(self) -> None:
         """Look again when told to, and now and then, as what was said may be lost."""
         poll = self._options.poll_interval.total_seconds()
-        topics = [*self._options.topics, "abort", "intervention", "queues"]
+        topics = [*self._options.topics, "abort", "begun", "intervention", "queues"]
         with self._store.wakeups.watch(topics) as watch:
             await self.scale()
             while True:
                 heard = await watch.wait(poll * random.uniform(0.8, 1.0))
                 if "abort" in heard or EVERYTHING in heard:
                     await self._abort_requested()
+                elif "begun" in heard:
+                    await self._stop_who_is_asked_to()
                 if "intervention" in heard:
                     await self._reconcile()
                     self._doubt()
                 if "queues" in heard or EVERYTHING in heard:
                     await self.scale()
-                if not heard or heard - {"abort", "intervention"}:
+                if not heard or heard - {"abort", "begun", "intervention"}:
                     self._look_again()
 
     async def keep(self) -> None:
@@ -138,6 +140,9 @@ class Housekeeping:
 
     async def _abort_requested(self) -> None:
         self._running.wishes += 1
+        await self._stop_who_is_asked_to()
+
+    async def _stop_who_is_asked_to(self) -> None:
         if not self._running:
             return
         try:

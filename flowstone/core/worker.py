@@ -198,7 +198,7 @@ class Worker:
             self._take(turn, offered)
             if turn.claims and wishes != self._running.wishes:
                 # What somebody asked to stop meanwhile may be what has only just begun here.
-                self._store.wakeups.publish("abort")
+                self._store.wakeups.publish("begun")
             self._alarm.set_for(settlements)
             self._is_held = turn.held is not None if offered else self._is_held
             # Less came than there was room for: no more is there, unless somebody said so since.

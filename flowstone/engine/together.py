@@ -3,12 +3,13 @@ Calls that many make at once, answered together: one statement, and one commit, 
 
 ::
 
-    call ──▶ a flight is free ──▶ goes at once, alone
+    call ──▶ a flight is free ──▶ goes at once
          └─▶ none is ──▶ waits ──▶ the next flight takes all who wait
 
 So a call that comes alone waits for nobody, and under load as many share a commit as have come
-while the one before was on its way; there is no timer. What a flight leaves open, because somebody
-has a lock on it or because it is not the plain case, is asked again alone, and holds up nobody.
+while the one before was on its way; there is no timer. A flight waits for no lock. What it leaves
+open, because somebody has one or because it is not the plain case, is asked again alone, and holds
+up nobody.
 """
 
 import asyncio
@@ -76,13 +77,9 @@ class Together(Generic[Asked, Answer]):
         """Never raises: who is aboard gets what goes wrong."""
         asked = [it for it, _ in aboard]
         try:
-            found: Sequence[Answer | None]
-            if len(asked) == 1:
-                found = [await self._alone(asked[0])]
-            else:
-                found = await self._many(asked)
+            found = await self._many(asked)
         except Exception as error:
-            if len(asked) > 1 and _is_somebodys(error):
+            if _is_somebodys(error):
                 found = [None] * len(asked)
             else:
                 for _, answer in aboard:

@@ -57,14 +57,13 @@ async def test_killed_at_every_step_each_result_is_there_once(
 
 
 @pytest.mark.parametrize("name", ["limited", "rated"])
-async def test_a_limit_holds_over_processes_and_is_made_use_of(
+async def test_a_limit_holds_over_processes(
     name: str, dsn: str, spawn: Spawner, ledger: Ledger
 ) -> None:
     use = await measured(name, dsn, ledger, spawn, 2)
 
+    # How much of it is used, `python -m tests.scatters limits` measures, on a machine of its own.
     assert use.most <= use.allowed
-    # How much can be used `python -m tests.scatters limits` measures; here others load the machine.
-    assert use.used > 0.5
 
 
 @pytest.mark.parametrize("asset", ["one_is_long", "one_is_long_in_a_thread"])

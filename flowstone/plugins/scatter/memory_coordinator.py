@@ -221,21 +221,22 @@ class MemoryScatter(ScatterCoordinator):
 
     def _settle(self, it: Barrier, turn: PumpTurn) -> int:
         refused = 0
-        again: dict[int, list[ItemOutcome]] = {}
+        again: dict[tuple[int, ItemEvent], list[ItemOutcome]] = {}
         for outcome in turn.outcomes:
             chunk, item = it.chunks.get(outcome.chunk_id), it.items[outcome.index]
-            is_own = chunk is not None and chunk.pump == (turn.pump_id, turn.claim)
             is_open = item.status is ItemStatus.PENDING and item.attempts == outcome.attempts
-            if not (is_own and is_open):
+            if chunk is None or chunk.pump != (turn.pump_id, turn.claim) or not is_open:
                 refused += 1
                 continue
-            if outcome.event is not ItemEvent.RETURNED:
+            if outcome.event is ItemEvent.RETURNED:
+                chunk.indexes = [index for index in chunk.indexes if index != item.index]
+            else:
                 self._end_item(
                     it, item, outcome.event, outcome.result, outcome.error, outcome.errors
                 )
             if outcome.event in (ItemEvent.RETRIED, ItemEvent.RETURNED):
-                again.setdefault(item.attempts, []).append(outcome)
-        for attempts, outcomes in again.items():
+                again.setdefault((item.attempts, outcome.event), []).append(outcome)
+        for (attempts, _), outcomes in again.items():
             chunk = it.add_chunk(sorted(outcome.index for outcome in outcomes), attempts)
             delay = max(outcome.delay or timedelta() for outcome in outcomes)
             chunk.due = self._store.clock.now() + delay
@@ -308,7 +309,8 @@ class MemoryScatter(ScatterCoordinator):
         start = now
         if options.rate_limit is not None and room > 0:
             turned.spacing = options.rate_limit.per * (1 + MARGIN) / options.rate_limit.count
-            turned.slack = options.rate_limit.per * SLACK
+            if options.rate_limit.per >= timedelta(seconds=1):
+                turned.slack = options.rate_limit.per * SLACK
             start = max(it.next_start or now, now)
             if options.max_concurrent is not None:
                 room = min(room, turned.permits - turn.held)

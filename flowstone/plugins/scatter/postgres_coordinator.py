@@ -284,6 +284,6 @@ def _turned(row: Mapping[str, Any]) -> Turned:
         has_rivals,
         None if start_ms is None else timedelta(milliseconds=start_ms),
         timedelta(milliseconds=spacing_ms or 0),
-        timedelta(milliseconds=slack_ms or 0),
+        None if slack_ms is None else timedelta(milliseconds=slack_ms),
         Handed(chunks, indexes, attempts, keys, items) if indexes else Handed(),
     )

@@ -239,7 +239,7 @@ class Turned:
         has_rivals: Something else waits for the pump's place.
         start_in: When the first of the items may start, the others ``spacing`` apart; None: any
             time.
-        slack: How much later than that each may start.
+        slack: How much later than that each may start; None: none is too late.
     """
 
     state: BarrierState
@@ -253,7 +253,7 @@ class Turned:
     has_rivals: bool = False
     start_in: timedelta | None = None
     spacing: timedelta = timedelta(0)
-    slack: timedelta = timedelta(0)
+    slack: timedelta | None = None
     handed: Handed = field(default_factory=Handed)
 
 

@@ -40,7 +40,11 @@ class Slots:
         self._seconds.append(took)
         first = answered_at + turned.start_in.total_seconds()
         spacing = turned.spacing.total_seconds()
-        slack = turned.slack.total_seconds() - (took - min(self._seconds))
+        slack = NEVER
+        if turned.slack is not None:
+            # Of one answer alone, or two, nobody knows whether that is what it always takes.
+            always = min(self._seconds) if len(self._seconds) > 2 else 0.0
+            slack = turned.slack.total_seconds() - (took - always)
         return (
             Piece(*column, first + place * spacing, first + place * spacing + slack)
             for place, column in enumerate(columns)

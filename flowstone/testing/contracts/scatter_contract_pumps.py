@@ -242,6 +242,35 @@ class PumpsContract:
         assert sorted(handed) == [(0, 0), (1, 1)]
         assert (await coordinator.status(barrier_id)).retried == 1
 
+    async def test_what_went_back_is_no_more_in_the_chunk_it_came_from(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(3))
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=3, begins=True))
+        returned = outcomes_of(turned, ItemEvent.RETURNED)[:1]
+
+        await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, returned, ends=True))
+        other = await coordinator.turn(PumpTurn(barrier_id, OTHER, 1, want=9, begins=True))
+
+        assert sorted(other.handed.indexes) == [0, 1, 2]
+
+    async def test_what_went_back_does_not_wait_with_what_is_tried_again(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(2))
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=1, begins=True))
+        first = outcomes_of(turned, ItemEvent.RETRIED)
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, first, want=9))
+        outcomes = {it.index: it for it in outcomes_of(turned, ItemEvent.RETRIED)}
+        outcomes[0].event = ItemEvent.RETURNED
+        outcomes[1].delay = timedelta(hours=1)
+
+        again = await coordinator.turn(
+            PumpTurn(barrier_id, PUMP, 1, [outcomes[0], outcomes[1]], want=9)
+        )
+
+        assert list(again.handed.indexes) == [0]
+
     async def test_starts_are_as_far_apart_as_the_rate_says(
         self, coordinator: ScatterCoordinator
     ) -> None:

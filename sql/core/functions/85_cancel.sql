@@ -7,15 +7,21 @@ CREATE FUNCTION flowstone_stop_jobs(p_ids bigint[])
     LANGUAGE plpgsql
 AS $$
 DECLARE
+    v_held bigint[];
     v_todo bigint[];
 BEGIN
-    PERFORM FROM procrastinate_jobs j WHERE j.id = ANY (p_ids) AND j.status IN ('todo', 'doing') ORDER BY j.id FOR UPDATE;
+    v_held := ARRAY(
+        SELECT j.id FROM procrastinate_jobs j
+        WHERE j.id = ANY (p_ids) AND j.status IN ('todo', 'doing')
+        ORDER BY j.id
+        FOR UPDATE
+    );
+    -- No others: one that a turn has inserted since may be claimed between two statements.
     UPDATE procrastinate_jobs j SET abort_requested = true
-    WHERE j.id = ANY (p_ids) AND j.status = 'doing' AND NOT j.abort_requested;
-    -- In one statement: a job that a turn has inserted since may be claimed between two.
+    WHERE j.id = ANY (v_held) AND j.status = 'doing' AND NOT j.abort_requested;
     WITH stopped AS (
         UPDATE procrastinate_jobs j SET status = 'cancelled'
-        WHERE j.id = ANY (p_ids) AND j.status::text = 'todo'
+        WHERE j.id = ANY (v_held) AND j.status::text = 'todo'
         RETURNING j.id
     )
     SELECT coalesce(array_agg(stopped.id), '{}') INTO v_todo FROM stopped;

@@ -51,7 +51,7 @@ CREATE FUNCTION scatter_turn_v1(
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_now timestamptz := clock_timestamp();
+    v_now timestamptz;
     v_b scatter_barriers;
     v_owned bigint[];
     v_done record;
@@ -68,6 +68,8 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
+    -- As others may have held the barrier until now.
+    v_now := clock_timestamp();
     refused := coalesce(cardinality(p_indexes), 0);
     has_rivals := false;
     permits := coalesce(p_wanted_permits, 0);
@@ -124,6 +126,7 @@ BEGIN
             count(*) FILTER (WHERE s.event = 1)::integer AS completed,
             count(*) FILTER (WHERE s.event = 2)::integer AS failed,
             array_agg(s.index) FILTER (WHERE s.event >= 3) AS again,
+            array_agg(s.index) FILTER (WHERE s.event = 4) AS returned,
             count(*) FILTER (WHERE s.event = 3)::integer AS retried,
             count(*)::integer AS all_of_them
         INTO v_done
@@ -133,18 +136,28 @@ BEGIN
         v_b.failed := v_b.failed + v_done.failed;
         IF v_done.again IS NOT NULL THEN
             v_b.retried := v_b.retried + v_done.retried;
+            -- What goes back as it was would still count as left of the chunk that it comes from.
+            UPDATE scatter_chunks c
+            SET first_index = NULL,
+                last_index = NULL,
+                indexes = ARRAY(
+                    SELECT left_.index FROM unnest(scatter_left(c)) AS left_(index)
+                    WHERE left_.index <> ALL (v_done.returned)
+                    ORDER BY left_.index
+                )
+            WHERE v_done.returned IS NOT NULL AND c.id = ANY (p_chunks) AND c.id = ANY (v_owned);
             INSERT INTO scatter_chunks (materialization_id, indexes, attempts, due_at)
             SELECT
                 p_barrier, array_agg(o.index ORDER BY o.index), o.attempts,
                 v_now + max(o.delay_ms) * interval '1 ms'
             FROM (
                 SELECT
-                    o.index, o.delay_ms,
+                    o.index, o.delay_ms, o.index = ANY (v_done.returned) AS is_returned,
                     coalesce(o.attempts, p_attempts[1]) + (coalesce(o.event, p_events[1]) = 3)::integer AS attempts
                 FROM unnest(p_indexes, p_attempts, p_events, p_delays) AS o(index, attempts, event, delay_ms)
                 WHERE o.index = ANY (v_done.again)
             ) o
-            GROUP BY o.attempts;
+            GROUP BY o.attempts, o.is_returned;
         END IF;
         IF p_finished <> '{}' THEN
             DELETE FROM scatter_chunks c WHERE c.id = ANY (p_finished) AND c.id = ANY (v_owned);
@@ -173,7 +186,8 @@ BEGIN
         IF v_b.rate_count IS NOT NULL AND v_room > 0 THEN
             -- So far apart that starts which come a little late stay within the rate, in every window.
             spacing_ms := v_b.rate_ms * 1.06 / v_b.rate_count;
-            slack_ms := v_b.rate_ms * 0.055;
+            -- The answers to turns alone take more than that of a shorter period.
+            slack_ms := CASE WHEN v_b.rate_ms >= 1000 THEN v_b.rate_ms * 0.055 END;
             v_start := greatest(v_b.next_start_at, v_now);
             IF v_b.max_concurrent IS NOT NULL THEN
                 v_room := least(v_room, permits - p_held);

@@ -36,7 +36,7 @@ BEGIN
         JOIN flowstone_materializations m ON m.id = g.materialization_id
         WHERE g.status = 'waiting'
             AND m.status = 'waiting'
-            AND j.status = 'todo'
+            AND j.status::text = 'todo'
             AND (
                 g.timeout_at IS NULL
                 OR g.timeout_at > clock_timestamp()
