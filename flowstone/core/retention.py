@@ -35,7 +35,7 @@ class Retention:
             ended; at the latest it goes with its run. What an IO manager holds is then swept as an
             orphan.
         items: What plugins keep of the many small things that a value was made from, from the end
-            of the run: the items of a scatter with their results. At the latest they go with it.
+            of the run: the items of a fan-out with their results. At the latest they go with it.
         jobs: A job, from its end, with its arguments, result and failed attempts.
         failed_jobs: The same, of a job that failed.
         queues: Other periods for the jobs of some queues: one for all that have ended, or a pair,

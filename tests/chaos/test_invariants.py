@@ -231,7 +231,7 @@ HARM = {
     "who has joined branches knows how each has ended": """
         UPDATE parallel_executions SET ended = NULL
     """,
-    "a branch has ended as its asset did, or was too late": """
+    "a branch has ended as its asset did, unless nobody waited for it": """
         UPDATE parallel_branches SET status = 'skipped' WHERE status = 'success'
     """,
     "a join was told of its branches what is known of them": """
