@@ -37,6 +37,9 @@ async def test_an_asset_that_this_code_does_not_know_is_left_to_newer_workers(
     assert tuple(row) == ("ready", 0, True)
     assert not old.has_ended
 
+    # It would look at it once more, and hand it back for as long as before.
+    old.ask_to_stop()
+    assert await old.exit_code() == 0
     await pg.execute("UPDATE flowstone.procrastinate_jobs SET scheduled_at = now()")
     spawn.worker(dsn, "batch", slots=1)
     assert await unknown.result(timeout=20) == {"slice": "a"}

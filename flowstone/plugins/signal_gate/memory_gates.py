@@ -97,7 +97,9 @@ class MemoryGates(GateCoordinator):
         if known is not None:
             is_same = known.new.materialization_id == gate.materialization_id
             status = self._status(known)
-            if is_same and status is GateStatus.WAITING:
+            # Signaled before it was waited for: this is a repeat of what opened it.
+            is_kept = status is GateStatus.SIGNALED and of_asset.early_wake is not None
+            if is_same and (status is GateStatus.WAITING or is_kept):
                 return self._shown(known)
             if status is GateStatus.WAITING or (is_same and status is GateStatus.SIGNALED):
                 raise TokenTakenError(gate.token)

@@ -132,14 +132,26 @@ class GateCoordinatorContract(GateTimeContract, GateCrowdContract):
 
         assert (await gates.get(gate.id)).is_open
 
-    async def test_the_token_that_it_was_signaled_by_is_taken_for_it_alone(
+    async def test_opening_it_again_after_an_early_signal_is_once(
         self, gates: GateCoordinator, run: SmallRun
     ) -> None:
-        await gates.create(self.new())
+        first = await gates.create(self.new())
         await gates.signal("t", "1")
 
+        again = await gates.create(self.new())
+
+        assert (again.id, again.status, again.payload) == (first.id, GateStatus.SIGNALED, "1")
+
+    async def test_the_token_that_it_was_signaled_by_is_taken_for_it_alone(
+        self, gates: GateCoordinator, run: SmallRun, worker: Worker
+    ) -> None:
+        await gates.create(self.new())
+        await worker.settle(waited(self.claims["a"], "signal"))
+        await gates.signal("t", "1")
+        woken = (await worker.claim())["a"]
+
         with pytest.raises(TokenTakenError):
-            await gates.create(self.new())
+            await gates.create(NewGate(woken.id, woken.claim, "t"))
         other = await gates.create(self.new("x"))
 
         assert other.is_open

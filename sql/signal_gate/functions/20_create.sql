@@ -1,8 +1,8 @@
 -- Open a gate for a materialization that runs under a claim.
 --
--- Returns the gate: of a repeat the one that is open already, and signaled at once if its signal came
+-- Returns the gate: of a repeat the one that is there already, and signaled at once if its signal came
 -- early. No row: the claim is no longer the materialization's. A token that belongs to another open gate, or
--- that this materialization was signaled by, is refused (FS100, DETAIL is that gate's id). Another open
+-- that this materialization has gone on with, is refused (FS100, DETAIL is that gate's id). Another open
 -- gate of the same materialization is cancelled: the attempt that opened it was lost.
 -- Locks: the token, the job, the materialization, its gates and the token's.
 CREATE FUNCTION signal_gate_create_v1(
@@ -44,7 +44,14 @@ BEGIN
     FOR UPDATE;
 
     SELECT * INTO v_gate FROM signal_gate_gates g WHERE g.token_hash = v_hash AND g.is_current;
-    IF v_gate.materialization_id = p_materialization AND v_gate.status = 'waiting' THEN
+    IF v_gate.materialization_id = p_materialization AND (
+        v_gate.status = 'waiting'
+        -- Signaled before it was waited for: this is a repeat of what opened it, whose answer was lost.
+        OR v_gate.status = 'signaled' AND EXISTS (
+            SELECT FROM flowstone_waits w WHERE w.materialization_id = p_materialization AND w.early_at IS NOT NULL
+        )
+    )
+    THEN
         RETURN NEXT signal_gate_read(v_gate);
         RETURN;
     END IF;
