@@ -267,7 +267,12 @@ BEGIN
         FROM (
             SELECT * FROM flowstone_errors newest ORDER BY newest.failed_at DESC LIMIT p_most
         ) e
-        JOIN flowstone_materializations m ON m.id = e.materialization_id AND m.assists IS NULL
+        -- One by one: a join may begin with all materializations there are.
+        CROSS JOIN LATERAL (
+            SELECT m.* FROM flowstone_materializations m
+            WHERE m.id = e.materialization_id AND m.assists IS NULL
+            OFFSET 0
+        ) m
     ) f;
     RETURN NEXT;
 END;
