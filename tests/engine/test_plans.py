@@ -302,7 +302,7 @@ def test_a_step_reads_no_more_for_what_is_in_the_way(blocks: Blocks, step: str, 
     few, many = blocks["few"][step], blocks[state][step]
 
     # Trees are one level deeper, and a plan that is made anew reads the statistics.
-    assert many <= few * 1.2 + 60
+    assert many <= few * 1.3 + 60
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True], ids=["never analyzed", "analyzed"])
@@ -333,5 +333,5 @@ def test_limits_of_other_queues_cost_a_queue_without_them_nothing(
     beside = blocks[state]["claim beside a limited queue"]
     within = blocks[state]["claim within limits"]
 
-    assert beside <= alone + 30
+    assert beside <= alone * 1.2 + 60
     assert within <= alone * 1.3 + 60
