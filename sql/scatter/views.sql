@@ -7,7 +7,7 @@ SELECT
     b.run_id,
     f.asset,
     f.partition,
-    b.status,
+    e.status,
     b.total,
     b.total - b.completed - b.failed AS pending,
     b.completed,
@@ -15,7 +15,7 @@ SELECT
     b.retried,
     -- All that there will be; null while nobody knows.
     CASE
-        WHEN b.is_closed OR b.finished_at IS NOT NULL THEN b.total
+        WHEN b.is_closed OR e.finished_at IS NOT NULL THEN b.total
         WHEN f.expected_total IS NOT NULL THEN greatest(f.expected_total, b.total)
     END AS expected_total,
     b.is_closed,
@@ -26,7 +26,7 @@ SELECT
     t.seconds,
     r.items_per_s,
     CASE
-        WHEN b.finished_at IS NOT NULL THEN 0
+        WHEN e.finished_at IS NOT NULL THEN 0
         WHEN r.items_per_s > 0 AND (b.is_closed OR f.expected_total IS NOT NULL)
             THEN (greatest(f.expected_total, b.total) - b.completed - b.failed) / r.items_per_s
     END AS seconds_left,
@@ -38,12 +38,19 @@ SELECT
     b.error ->> 'type' AS error_type,
     b.error ->> 'message' AS error_message,
     b.created_at,
-    b.finished_at,
+    e.finished_at,
     b.items_pruned_at
 FROM scatter_barriers b
 JOIN scatter_feeds f USING (materialization_id)
+LEFT JOIN flowstone_materializations m ON m.id = b.materialization_id
 CROSS JOIN LATERAL (
-    SELECT extract(epoch FROM coalesce(b.finished_at, clock_timestamp()) - b.created_at)::double precision AS seconds
+    -- One whose asset has ended before it is over, though no pump may be there to write it.
+    SELECT
+        CASE WHEN b.status = 'executing' AND flowstone_is_terminal(m.status) THEN 'cancelled' ELSE b.status END AS status,
+        CASE WHEN b.status = 'executing' THEN m.finished_at ELSE b.finished_at END AS finished_at
+) e
+CROSS JOIN LATERAL (
+    SELECT extract(epoch FROM coalesce(e.finished_at, clock_timestamp()) - b.created_at)::double precision AS seconds
 ) t
 CROSS JOIN LATERAL (
     SELECT CASE WHEN t.seconds > 0 THEN (b.completed + b.failed) / t.seconds END AS items_per_s

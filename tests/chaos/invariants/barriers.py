@@ -38,9 +38,9 @@ INVARIANTS = (
         f"""
         SELECT b.materialization_id, m.asset, m.status::text, b.status AS barrier, b.total,
             b.completed, b.failed, b.is_closed, m.finished_at AS at
-        FROM flowstone.scatter_barriers b
+        FROM flowstone.scatter_progress b
         JOIN flowstone.flowstone_materializations m ON m.id = b.materialization_id
-        LEFT JOIN (VALUES {_SIZES}) AS size(asset, items) USING (asset)
+        LEFT JOIN (VALUES {_SIZES}) AS size(asset, items) ON size.asset = m.asset
         WHERE b.finished_at IS NULL OR NOT CASE b.status
             WHEN 'completed' THEN b.is_closed AND b.completed = b.total
             WHEN 'partial_failure' THEN b.is_closed AND b.completed + b.failed = b.total
