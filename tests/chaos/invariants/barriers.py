@@ -14,6 +14,13 @@ WITH item AS (
         SELECT FROM flowstone.flowstone_materializations a
         WHERE a.assists = m.id AND a.rescues > 0
     )
+    -- Or has lost his claim in another way: then an item of his is run a second time beside it.
+    AND m.id <> ALL (ARRAY(
+        SELECT one.materialization_id FROM chaos.items one
+        JOIN chaos.items other
+            ON (other.materialization_id, other.item) = (one.materialization_id, one.item)
+            AND one.at < other.at AND other.at < one.ended
+    ))
 )
 """
 
