@@ -49,7 +49,8 @@ $$;
 --
 -- Arrays run in parallel, one entry per materialization; lists of ids are array literals, null for an empty one.
 -- A queue, priority, reason or unmet that is the same for all may be given once, and of what a run does not use
--- the whole array is null. Runs in the caller's transaction. Returns the run's id, and false when p_dedupe found an earlier run.
+-- the whole array is null. Runs in the caller's transaction. Returns the run's id, and false when p_dedupe found
+-- an earlier run.
 CREATE FUNCTION flowstone_create_run_v1(
     p_targets text,
     p_options text,

@@ -149,7 +149,8 @@ $$;
 -- Delete one batch of what is kept no longer; call it until it says that it is done.
 --
 -- Periods count from the end of a run, or a job, or (p_values_ms) from when a value was replaced; null keeps
--- for ever; items go before their run at the latest. Those of jobs are arrays in parallel, by queue: the one that is null stands for all the others.
+-- for ever; items go before their run at the latest. Those of jobs are arrays in parallel, by queue: the one that
+-- is null stands for all the others.
 CREATE FUNCTION flowstone_prune_v1(
     p_runs_ms bigint,
     p_failed_ms bigint,

@@ -1,8 +1,9 @@
 -- Scatters: one barrier for each, its items, and what of them is handed out.
 --
 -- A barrier has the id of the materialization that waits for it, and goes with it when that is pruned; its items
--- go before, some time after the end of the run (70_forget.sql). Its row is small and changes with every turn of a pump; what is written with each page of items is in a row of
--- its own, so that reading and computing do not wait for one another.
+-- go before, some time after the end of the run (70_forget.sql). Its row is small and changes with every turn of a
+-- pump; what is written with each page of items is in a row of its own, so that reading and computing do not wait
+-- for one another.
 --
 -- Lock order: scatter_feeds, scatter_barriers (each one row, by the barrier), then the rows of the engine in
 -- the order that its tables state. Items, chunks and pumps belong to who holds their barrier. No transaction
