@@ -18,6 +18,7 @@ from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.dying_gates import STEPS, TIMED, dying_gates
 from tests.scenarios.pipelines.gates import gates
+from tests.scenarios.processes.gate_rival import is_left_alone
 from tests.scenarios.spawned import Spawner
 
 __all__ = ["template_database"]
@@ -98,6 +99,7 @@ async def test_of_signals_a_deadline_and_a_cancel_one_wins(
             assert winners == []
     assert max(happened.values()) == 1
     assert {row["status"] for row in found} == {"signaled", "timeout", "cancelled"}
+    assert not any(row["status"] == "signaled" for row in found if is_left_alone(row["token"]))
     assert all(row["status"] == "signaled" for row in found if row["token"].startswith("signals"))
     # What was cancelled before its gate opened leaves a signal that nobody takes; no gate is open.
     (left,) = await pg.fetch(LEFT_OVER)
