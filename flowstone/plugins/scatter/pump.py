@@ -146,7 +146,8 @@ class Pump:
         held = len(self._queue) + len(self._running) + self._asked
         # One that may run nothing looks for items all the same: it may be permitted with them.
         room = min(CHUNK_ITEMS, max(self._permits.count + self._ahead, 1) - held)
-        return max(0, min(room, self._place.max_concurrent or room))
+        # Permits say more than the limit that it began with where that has been raised since.
+        return max(0, min(room, max(self._place.max_concurrent or room, self._permits.count)))
 
     async def _turn(self, *, begins: bool = False) -> None:
         now = time.monotonic()

@@ -18,6 +18,7 @@ from flowstone.core.rate import Rate
 from flowstone.core.retry import Retry
 from flowstone.plugins.scatter.body import Body
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
+from flowstone.plugins.scatter.operations import ScatterChange, ScatterOperations
 from flowstone.plugins.scatter.options import ScatterOptions
 from flowstone.plugins.scatter.pump import Pump
 from flowstone.plugins.scatter.pump_place import PumpPlace
@@ -169,3 +170,31 @@ async def test_an_item_that_is_too_late_for_its_time_is_not_begun_but_has_anothe
     assert sum(gap < 0.02 for gap in gaps) <= 4
     status = await coordinator.status(barrier_id)
     assert (status.state, status.retried) == (BarrierState.COMPLETED, 0)
+
+
+async def test_a_pump_asks_for_more_at_once_when_the_limit_that_it_began_with_is_raised(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await stage.app(plugins=["scatter"])
+    coordinator = app.coordinator(ScatterCoordinator)
+    barrier_id = await begun(
+        coordinator, *range(200), options=ScatterOptions(max_concurrent=1, max_attempts=1)
+    )
+    wants: list[int] = []
+    turn_of = coordinator.turn
+
+    async def turn(turn: PumpTurn) -> Turned:
+        wants.append(turn.want)
+        return await turn_of(turn)
+
+    async def raising(number: int) -> int:
+        if number == 3:
+            operations = app.coordinator(ScatterOperations)
+            await operations.change(barrier_id, ScatterChange(max_concurrent=50))
+        return number
+
+    monkeypatch.setattr(coordinator, "turn", turn)
+    assert await pumped(coordinator, barrier_id, raising, most_at_once=50, max_concurrent=1)
+
+    assert (await coordinator.status(barrier_id)).state is BarrierState.COMPLETED
+    assert max(wants) > 1
