@@ -45,9 +45,7 @@ class MemoryScatterOperations(ScatterOperations):
         return [await self.progress(id_) for id_ in sorted(wanted, reverse=True)[:limit]]
 
     async def progress(self, materialization_id: int) -> ScatterProgress:
-        # Asked first: one whose run was cancelled has ended.
-        await self._app.coordinator(ScatterCoordinator).status(materialization_id)
-        it = self._barrier(materialization_id)
+        it = await self._looked_at(materialization_id)
         options, total = it.new.options, it.total
         is_all = it.is_closed or it.finished_at is not None
         expected = total if is_all else it.expected_total and max(it.expected_total, total)
@@ -94,7 +92,7 @@ class MemoryScatterOperations(ScatterOperations):
         return [FailureGroup(*kind, *found) for kind, found in ordered[:limit]]
 
     async def change(self, materialization_id: int, change: ScatterChange) -> ScatterProgress:
-        it = self._executing(materialization_id)
+        it = await self._executing(materialization_id)
         given = {
             "max_concurrent": change.max_concurrent,
             "rate_limit": change.rate,
@@ -109,7 +107,7 @@ class MemoryScatterOperations(ScatterOperations):
         return await self.progress(materialization_id)
 
     async def retry_failed(self, materialization_id: int) -> int:
-        it = self._executing(materialization_id)
+        it = await self._executing(materialization_id)
         again: dict[int, list[int]] = {}
         for item in it.items:
             if item.status is ItemStatus.FAILED:
@@ -139,8 +137,13 @@ class MemoryScatterOperations(ScatterOperations):
             raise BarrierNotFoundError(materialization_id)
         return it
 
-    def _executing(self, materialization_id: int) -> Barrier:
-        it = self._barrier(materialization_id)
+    async def _looked_at(self, materialization_id: int) -> Barrier:
+        # To be asked how it stands ends one whose run was cancelled.
+        await self._app.coordinator(ScatterCoordinator).status(materialization_id)
+        return self._barrier(materialization_id)
+
+    async def _executing(self, materialization_id: int) -> Barrier:
+        it = await self._looked_at(materialization_id)
         if it.state.is_terminal:
             raise ScatterEndedError(materialization_id, it.new.run_id, it.state.value)
         return it

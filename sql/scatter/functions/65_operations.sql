@@ -64,6 +64,10 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
+    IF v_barrier.status = 'executing' AND scatter_is_abandoned(p_barrier) THEN
+        PERFORM scatter_end_v1(p_barrier, 'cancelled', NULL);
+        v_barrier.status := 'cancelled';
+    END IF;
     RETURN QUERY SELECT v_barrier.run_id, v_barrier.status;
     IF v_barrier.status <> 'executing' THEN
         RETURN;
@@ -113,6 +117,10 @@ BEGIN
     SELECT b.* INTO v_barrier FROM scatter_barriers b WHERE b.materialization_id = p_barrier FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
+    END IF;
+    IF v_barrier.status = 'executing' AND scatter_is_abandoned(p_barrier) THEN
+        PERFORM scatter_end_v1(p_barrier, 'cancelled', NULL);
+        v_barrier.status := 'cancelled';
     END IF;
     items := 0;
     IF v_barrier.status = 'executing' AND v_barrier.failed > 0 THEN

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
-from flowstone import FlowStone, Pipeline
+from flowstone import FlowStone, Pipeline, Retry
 from flowstone.core import rate
 from flowstone.core.errors import InvalidOptionError, RunFailedError
 from flowstone.plugins.scatter import scatter
@@ -224,6 +224,39 @@ class TestFailures:
                 await it.operations.retry_failed(it.id)
             with pytest.raises(ScatterEndedError):
                 await it.operations.change(it.id, ScatterChange(failure_threshold=1.0))
+
+
+async def test_one_whose_run_was_cancelled_while_nobody_pumped_is_cancelled(stage: Stage) -> None:
+    pipeline = Pipeline("p")
+
+    @pipeline.asset
+    @scatter([1, 2], retry_strategy=Retry(2, base="1h"), failure_mode="partial")
+    async def each(number: int) -> int:
+        raise ConnectionError(str(number))
+
+    app = await stage.app(pipeline)
+    handle = await app.enqueue(each)
+    working = asyncio.create_task(app.finish(handle))
+    [row] = await app.store.materializations(handle.run_id)
+    operations = app.coordinator(ScatterOperations)
+
+    async def both_wait() -> bool:
+        found = await operations.scatters()
+        return bool(found) and found[0].retried == 2
+
+    await eventually(both_wait)
+    working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
+    await handle.cancel()
+
+    found = await operations.progress(row.id)
+    assert found.status == "cancelled"
+    assert found.finished_at is not None
+    with pytest.raises(ScatterEndedError, match="cancelled"):
+        await operations.retry_failed(row.id)
+    with pytest.raises(ScatterEndedError, match="cancelled"):
+        await operations.change(row.id, ScatterChange(max_concurrent=3))
 
 
 class TestChanges:
