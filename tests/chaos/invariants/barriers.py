@@ -87,7 +87,12 @@ INVARIANTS = (
     Invariant(
         "a scatter that has ended hands nothing out, and nobody works for it",
         """
-        SELECT materialization_id, 'a chunk' AS what FROM flowstone.scatter_chunks
+        SELECT c.materialization_id, 'a chunk' AS what
+        FROM flowstone.scatter_chunks c
+        JOIN flowstone.scatter_barriers b USING (materialization_id)
+        JOIN flowstone.flowstone_materializations m ON m.id = c.materialization_id
+        -- One that was cancelled while nobody pumped keeps its chunks until it is pruned.
+        WHERE NOT (b.status = 'executing' AND m.status = 'cancelled')
         UNION ALL
         SELECT materialization_id, 'a pump' FROM flowstone.scatter_pumps
         UNION ALL

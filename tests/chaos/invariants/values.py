@@ -48,10 +48,10 @@ INVARIANTS = (
             FROM unnest(m.inputs) AS input(id)
             LEFT JOIN flowstone.flowstone_values u ON u.materialization_id = input.id
             WHERE NOT EXISTS (
-                -- It was given up, and may have ended all the same.
+                -- It was given up, or too late, and has succeeded all the same.
                 SELECT FROM flowstone.parallel_branches b
                 WHERE b.materialization_id = m.id AND b.branch_materialization_id = input.id
-                    AND b.status = 'skipped'
+                    AND (b.status = 'skipped' OR b.error ->> 'code' = 'timeout')
             )
         ) stored
         WHERE m.asset <> 'branched.kind' AND said.tokens IS DISTINCT FROM stored.tokens
