@@ -1,10 +1,11 @@
 """
 Signal gates: opened, left open, signaled, and how soon after its signal an asset goes on.
 
-Approvals likewise. All gates are of one run, which goes on with all of them in the end.
+Approvals likewise. All gates are of one run and all approvals of another; a part of them is
+signaled and decided, and the deadlines of the rest pass at one moment while no worker is there.
 
 Ours alone: what the peers offer for it is another thing. The load of an idle worker is measured
-with nothing in the tables, and with all the gates open.
+with nothing in the tables, and with all gates and approvals open.
 """
 
 from bench.report import Ratio
@@ -31,12 +32,14 @@ def contestants(*, quick: bool) -> tuple[Contestant, ...]:
                 (
                     Phase("idle-empty", 0),
                     Phase("open", opened, seconds=SECONDS),
+                    Phase("ask", opened, seconds=SECONDS),
                     Phase("idle-open", 0),
                     Phase("signal", signaled),
                     Phase("start", started),
-                    Phase("finish", opened, seconds=SECONDS),
+                    Phase("finish", signaled, seconds=SECONDS),
                     Phase("decide", decided, seconds=SECONDS),
                     Phase("decide-one-by-one", started),
+                    Phase("sweep", 2 * opened - signaled - decided, seconds=SECONDS),
                 ),
             ),
         ),

@@ -1,7 +1,7 @@
 """
 Gates of ours: one run opens them, a client signals them, a worker goes on with them.
 
-Approvals likewise: asked for, decided, gone on with.
+Approvals likewise: asked for, decided, gone on with. What is left of both is due at one moment.
 
 Every figure is checked in the public views.
 """
@@ -10,6 +10,7 @@ import asyncio
 import resource
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from statistics import median
 from time import perf_counter
 
 import asyncpg
@@ -29,6 +30,7 @@ from flowstone.plugins.checkpoints import (
     list_approvals,
 )
 from flowstone.plugins.signal_gate import Wait, signal, signal_gate
+from flowstone.testing import advance, mark_as_test
 
 SLOTS = 500
 SENDERS = 32
@@ -39,7 +41,21 @@ IDLE_SECONDS = 20.0
 SETTLING_SECONDS = 3.0
 """A worker that has just begun looks after this and that, and backends tell their counts late."""
 
+BESIDE_SECONDS = 0.5
+"""While all deadlines are minded, other work of the same queue comes so often."""
+
 STATUS = "SELECT count(*) FROM flowstone.signal_gates WHERE status = $1"
+APPROVALS = "SELECT count(*) FROM flowstone.approvals WHERE status = $1"
+EXPIRED = (
+    "SELECT count(*) FROM flowstone.approvals WHERE status = 'approved' AND decided_by IS NULL"
+)
+IN_ONE_COMMIT = """
+SELECT max(rows) FROM (
+    SELECT count(*) AS rows FROM flowstone.signal_gate_gates WHERE status = 'timeout' GROUP BY xmin
+    UNION ALL
+    SELECT count(*) FROM flowstone.checkpoints_approvals WHERE decided_by IS NULL GROUP BY xmin
+) commits
+"""
 ENDED = """
 SELECT count(*) FROM flowstone.materializations WHERE status = 'succeeded' AND asset = $1
 """
@@ -48,8 +64,17 @@ COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_data
 pipeline = Pipeline("bench")
 
 
+timed_out: set[int] = set()
+began_beside: list[int] = []
+
+
 async def keep(payload: int) -> int:
     return payload
+
+
+async def late(ctx: Context[int]) -> int:
+    timed_out.add(ctx.partition)
+    return -1
 
 
 async def tell(payload: int) -> None:
@@ -57,7 +82,7 @@ async def tell(payload: int) -> None:
 
 
 @pipeline.asset
-@signal_gate(on_signal=keep, timeout="30d")
+@signal_gate(on_signal=keep, timeout="2h", on_timeout=late)
 async def open_for_long(ctx: Context[int]) -> Wait:
     return Wait(f"open-{ctx.partition}")
 
@@ -69,7 +94,7 @@ async def timed(ctx: Context[int]) -> Wait:
 
 
 @pipeline.asset
-@approval(timeout="30d")
+@approval(timeout="2h", on_timeout="approve")
 async def trade(ctx: Context[int]) -> NeedsApproval[int]:
     return NeedsApproval(ctx.partition)
 
@@ -77,6 +102,11 @@ async def trade(ctx: Context[int]) -> NeedsApproval[int]:
 @pipeline.asset
 async def booked(ctx: Context[int], trade: int = Dep(trade)) -> None:
     tell_start(trade - ONE_BY_ONE)
+
+
+@pipeline.job
+async def beside(number: int) -> None:
+    began_beside[number] = time.time_ns()
 
 
 async def open_gates(dsn: str, count: int) -> list[Measurement]:
@@ -151,10 +181,9 @@ async def start(dsn: str, count: int) -> list[Measurement]:
 
 
 async def finish(dsn: str, count: int) -> list[Measurement]:
-    """Signal the first so many of the gates, unless they are, and let a worker go on with them."""
+    """Let a worker go on with so many, which were signaled."""
     connection = await asyncpg.connect(**for_asyncpg(dsn))
     async with FlowStone(pipeline, dsn=dsn) as app:
-        await _by_senders(lambda number: signal(app, f"open-{number}", number), range(count))
         started = perf_counter()
         await app.worker(WorkerOptions(queues={"default": SLOTS}, drain=True)).run()
         seconds = perf_counter() - started
@@ -164,28 +193,32 @@ async def finish(dsn: str, count: int) -> list[Measurement]:
     return [Measurement("continued_per_s", count / seconds, "gates/s")]
 
 
-async def decide(dsn: str, count: int) -> list[Measurement]:
-    """Ask for so many approvals in one run, decide them from one process, and let all go on."""
+async def ask(dsn: str, count: int) -> list[Measurement]:
+    """Ask for so many approvals in one run, with one worker."""
     connection = await asyncpg.connect(**for_asyncpg(dsn))
     async with FlowStone(pipeline, dsn=dsn) as app:
-        worker = WorkerOptions(queues={"default": SLOTS}, drain=True)
         await app.enqueue_many([trade], over=range(count))
         started = perf_counter()
-        await app.worker(worker).run()
-        asked = perf_counter() - started
+        await app.worker(WorkerOptions(queues={"default": SLOTS}, drain=True)).run()
+        seconds = perf_counter() - started
+    require_count(await connection.fetchval(APPROVALS, "pending"), count, "asked for")
+    await connection.close()
+    return [Measurement("approvals_asked_per_s", count / seconds, "approvals/s")]
+
+
+async def decide(dsn: str, count: int) -> list[Measurement]:
+    """Decide so many from one process, a few at once, and let all of them go on."""
+    connection = await asyncpg.connect(**for_asyncpg(dsn))
+    async with FlowStone(pipeline, dsn=dsn) as app:
         waiting = await list_approvals(app, limit=count)
-        require_count(len(waiting), count, "asked for")
         started = perf_counter()
         await _by_senders(lambda it: approve(app, it, by="ann"), [it.id for it in waiting])
-        decided = perf_counter() - started
-        await app.worker(worker).run()
+        seconds = perf_counter() - started
+        await app.worker(WorkerOptions(queues={"default": SLOTS}, drain=True)).run()
     ended = await connection.fetchval(ENDED, trade.full_name)
     require_count(ended, count, "approved")
     await connection.close()
-    return [
-        Measurement("approvals_asked_per_s", count / asked, "approvals/s"),
-        Measurement("decisions_per_s", count / decided, "decisions/s"),
-    ]
+    return [Measurement("decisions_per_s", count / seconds, "decisions/s")]
 
 
 async def decide_one_by_one(dsn: str, count: int) -> list[Measurement]:
@@ -210,6 +243,44 @@ async def decide_one_by_one(dsn: str, count: int) -> list[Measurement]:
         measured = await measure_starts("bench.ours.gates", dsn, count, approve_one, succeeded)
     await connection.close()
     return [Measurement(f"decision_to_{it.metric}", it.value, it.unit) for it in measured]
+
+
+async def sweep(dsn: str, count: int) -> list[Measurement]:
+    """Let the deadlines of all that is open pass, so many, and a worker come only then."""
+    connection = await asyncpg.connect(**for_asyncpg(dsn))
+    gates = await connection.fetchval(STATUS, "waiting")
+    ended = await connection.fetchval(ENDED, trade.full_name)
+    async with FlowStone(pipeline, dsn=dsn) as app:
+        await mark_as_test(dsn)
+        await advance(app, "3h")
+        enqueued = []
+        working = asyncio.create_task(
+            app.worker(WorkerOptions(queues={"default": SLOTS}, drain=True)).run()
+        )
+        started = perf_counter()
+        while not working.done():
+            began_beside.append(0)
+            enqueued.append(time.time_ns())
+            await app.enqueue(beside.with_(number=len(enqueued) - 1))
+            await asyncio.wait([working], timeout=BESIDE_SECONDS)
+        await working
+        seconds = perf_counter() - started
+        await app.worker(WorkerOptions(queues={"default": SLOTS}, drain=True)).run()
+    expired = await connection.fetchval(EXPIRED)
+    require_count(await connection.fetchval(STATUS, "timeout"), gates, "timed out")
+    require_count(gates + expired, count, "swept")
+    require_count(len(timed_out), gates, "told that they are late")
+    gone_on = await connection.fetchval(ENDED, trade.full_name) - ended
+    require_count(gone_on, expired, "gone on with")
+    in_one = await connection.fetchval(IN_ONE_COMMIT)
+    await connection.close()
+    waits = [(began - at) / 1e6 for at, began in zip(enqueued, began_beside, strict=True)]
+    return [
+        Measurement("swept_per_s", count / seconds, "deadlines/s"),
+        Measurement("swept_in_one_commit", in_one, "rows"),
+        Measurement("beside_sweep_start_ms_p50", median(waits), "ms"),
+        Measurement("beside_sweep_start_ms_max", max(waits), "ms"),
+    ]
 
 
 async def work(dsn: str) -> list[Measurement]:
@@ -241,6 +312,8 @@ async def run_phase(phase: str, dsn: str, count: int) -> list[Measurement]:
             return await idle(dsn, "idle_empty")
         case "open":
             return await open_gates(dsn, count)
+        case "ask":
+            return await ask(dsn, count)
         case "idle-open":
             return await idle(dsn, "idle_open")
         case "signal":
@@ -253,6 +326,8 @@ async def run_phase(phase: str, dsn: str, count: int) -> list[Measurement]:
             return await decide(dsn, count)
         case "decide-one-by-one":
             return await decide_one_by_one(dsn, count)
+        case "sweep":
+            return await sweep(dsn, count)
         case "work":
             return await work(dsn)
         case _:
@@ -260,8 +335,8 @@ async def run_phase(phase: str, dsn: str, count: int) -> list[Measurement]:
 
 
 PHASES = (
-    *("idle-empty", "open", "idle-open", "signal", "start", "finish"),
-    *("decide", "decide-one-by-one", "work"),
+    *("idle-empty", "open", "ask", "idle-open", "signal", "start", "finish"),
+    *("decide", "decide-one-by-one", "sweep", "work"),
 )
 
 

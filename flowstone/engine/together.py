@@ -7,9 +7,8 @@ Calls that many make at once, answered together: one statement, and one commit, 
          └─▶ none is ──▶ waits ──▶ the next flight takes all who wait
 
 So a call that comes alone waits for nobody, and under load as many share a commit as have come
-while the one before was on its way; there is no timer. A flight waits for no lock. What it leaves
-open, because somebody has one or because it is not the plain case, is asked again alone, and holds
-up nobody.
+while the one before was on its way; there is no timer. A flight waits for no lock: what it leaves
+open, because somebody has one, is asked again alone, and holds up nobody.
 """
 
 import asyncio
@@ -29,24 +28,27 @@ IN_FLIGHT = 2
 MOST = 100
 """In one statement: what a client waits for is then still short."""
 
+MOST_BYTES = 4 * 1024 * 1024
+"""In one statement; one call that is larger goes alone."""
+
 
 class Together(Generic[Asked, Answer]):
     """
     Answers one call each, and sends many of them at once.
 
     Args:
-        alone: Answers one, whatever it takes.
-        many: Answers those that are plain, in the order asked; None: to be asked alone. It waits
-            for no lock.
+        ask: Answers all that it is given, in their order. It is told whether to wait for locks; if
+            not, None is the answer to what somebody holds up.
+        size: How large a call is, in bytes.
     """
 
     def __init__(
         self,
-        alone: Callable[[Asked], Awaitable[Answer]],
-        many: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer | None]]],
+        ask: Callable[[Sequence[Asked], bool], Awaitable[Sequence[Answer | None]]],
+        size: Callable[[Asked], int] = lambda _: 0,
     ) -> None:
-        self._alone = alone
-        self._many = many
+        self._ask = ask
+        self._size = size
         self._waiting: deque[tuple[Asked, asyncio.Future[Answer | None]]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
 
@@ -56,18 +58,31 @@ class Together(Generic[Asked, Answer]):
         self._waiting.append((asked, answer))
         self._depart()
         found = await answer
-        return await self._alone(asked) if found is None else found
+        if found is None:
+            (found,) = await self._ask([asked], True)
+            assert found is not None, "it has waited"
+        return found
 
     def _depart(self) -> None:
-        while self._waiting and len(self._flights) < IN_FLIGHT:
-            aboard = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-            # Who has been cancelled asks for nothing any more.
-            aboard = [(asked, answer) for asked, answer in aboard if not answer.done()]
-            if not aboard:
-                continue
+        while len(self._flights) < IN_FLIGHT and (aboard := self._boarded()):
             flight = asyncio.create_task(self._fly(aboard))
             self._flights.add(flight)
             flight.add_done_callback(self._land)
+
+    def _boarded(self) -> list[tuple[Asked, asyncio.Future[Answer | None]]]:
+        """Take those who wait off the queue, as many as go together."""
+        aboard: list[tuple[Asked, asyncio.Future[Answer | None]]] = []
+        left = MOST_BYTES
+        while self._waiting and len(aboard) < MOST:
+            asked, answer = self._waiting[0]
+            left -= self._size(asked)
+            if aboard and left < 0:
+                break
+            self._waiting.popleft()
+            # Who has been cancelled asks for nothing any more.
+            if not answer.done():
+                aboard.append((asked, answer))
+        return aboard
 
     def _land(self, flight: asyncio.Task[None]) -> None:
         self._flights.discard(flight)
@@ -77,7 +92,7 @@ class Together(Generic[Asked, Answer]):
         """Never raises: who is aboard gets what goes wrong."""
         asked = [it for it, _ in aboard]
         try:
-            found = await self._many(asked)
+            found = await self._ask(asked, False)
         except Exception as error:
             if _is_somebodys(error):
                 found = [None] * len(asked)

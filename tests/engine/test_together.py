@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from flowstone.core.errors import DatabaseError, DatabaseUnreachableError
-from flowstone.engine.together import IN_FLIGHT, MOST, Together
+from flowstone.engine.together import IN_FLIGHT, MOST, MOST_BYTES, Together
 
 
 class Desk:
@@ -17,16 +17,15 @@ class Desk:
         self.many: list[list[int]] = []
         self.gate = asyncio.Event()
         self.error: Exception | None = None
-        self.ask = Together(self._answer, self._answer_many)
+        self.ask = Together(self._answer, size=lambda it: it if it > MOST_BYTES // 4 else 0)
 
-    async def _answer(self, number: int) -> int:
-        self.alone.append(number)
-        await self.gate.wait()
-        if number < 0:
-            raise ValueError(number)
-        return number * 10
-
-    async def _answer_many(self, numbers: Sequence[int]) -> Sequence[int | None]:
+    async def _answer(self, numbers: Sequence[int], waits: bool) -> Sequence[int | None]:
+        if waits:
+            self.alone += numbers
+            await self.gate.wait()
+            if numbers[0] < 0:
+                raise ValueError(numbers[0])
+            return [it * 10 for it in numbers]
         self.many.append([*numbers])
         await self.gate.wait()
         if self.error is not None:
@@ -72,6 +71,16 @@ async def test_who_comes_while_all_are_away_goes_together(desk: Desk) -> None:
 
     assert found[IN_FLIGHT:] == [it * 10 for it in range(2, 2 * MOST + 4, 2)]
     assert [len(it) for it in desk.many[IN_FLIGHT:]] == [MOST, 1]
+
+
+async def test_what_is_large_goes_with_few_others(desk: Desk) -> None:
+    third, whole = MOST_BYTES // 3, 2 * MOST_BYTES
+    tasks = await begun(desk, 2, third, third, third, third, whole, 4)
+    desk.gate.set()
+
+    await asyncio.gather(*tasks)
+
+    assert desk.many[IN_FLIGHT:] == [[2, third, third, third], [third], [whole], [4]]
 
 
 async def test_who_got_no_answer_asks_again_alone(desk: Desk) -> None:

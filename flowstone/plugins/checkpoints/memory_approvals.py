@@ -1,6 +1,5 @@
 """Approvals of an application without a database, beside the runs of its store in memory."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -308,7 +307,7 @@ class MemoryApprovals(CheckpointCoordinator):
         self._note(row, event)
         self._set_reminders(row)
         approval = row.approval
-        await self._store.wake(approval.id, json.dumps({"status": approval.status}))
+        await self._store.wake(approval.id, "null")
         return self._seen(row)
 
     def _note(self, row: _Row, event: ApprovalEvent, due_at: datetime | None = None) -> None:

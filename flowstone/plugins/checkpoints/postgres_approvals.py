@@ -1,8 +1,15 @@
-"""Approvals in the application's database: each step is an SQL function of ``sql/checkpoints``."""
+"""
+Approvals in the application's database: each step is an SQL function of ``sql/checkpoints``.
 
-from collections.abc import Iterable, Mapping, Sequence
+What many do at once (a worker with hundreds of claims, a desk where everybody decides) shares
+statements and commits: see `flowstone.engine.together`.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from flowstone.core.contracts.host import Host
 from flowstone.core.errors import RegistrationError
@@ -25,11 +32,27 @@ from flowstone.plugins.checkpoints.records import (
 
 if TYPE_CHECKING:
     from flowstone.engine.store import PostgresStore
+    from flowstone.engine.together import Together
 
 # Any: what a column holds is said by the SQL function, and by the record that it becomes.
 Row = Mapping[str, Any]
 
+Asked = TypeVar("Asked")
+
 LARGEST_ID = 2**63 - 1
+ABSENT: Row = {"outcome": "absent"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A decision; the SQL function reads it by these names."""
+
+    id: int
+    verdict: str
+    by_whom: str
+    of_groups: Sequence[str]
+    reason: str
+    value: JsonText | None
 
 
 class PostgresApprovals(CheckpointCoordinator):
@@ -38,35 +61,34 @@ class PostgresApprovals(CheckpointCoordinator):
     contract_version: ClassVar[str] = "1.0.0"
 
     _store: "PostgresStore"
+    _request: "Together[NewApproval, Row]"
+    _decide: "Together[_Said, Row]"
+    _expire: "Together[int, Row]"
 
     async def open(self, app: Host) -> None:
         from flowstone.engine.store import PostgresStore
+        from flowstone.engine.together import Together
 
         if not isinstance(app.store, PostgresStore):
             kind = type(app.store).__qualname__
             raise RegistrationError(f"approvals are kept in Postgres, not beside a {kind}")
         self._store = app.store
+        self._request = Together(
+            self._asks("checkpoints_request_v1", "json", _asked_for), size=lambda it: len(it.value)
+        )
+        self._decide = Together(
+            self._asks("checkpoints_decide_v1", "json", _said),
+            size=lambda it: len(it.value or ""),
+        )
+        self._expire = Together(self._asks("checkpoints_expire_v1", "bigint[]", list))
 
     async def request(self, new: NewApproval) -> Approval:
-        rules = new.rules
-        found = await self._store.call(
-            "checkpoints_request_v1",
-            ("bigint", "integer", "text", "text", "text[]", "text", "text[]", "bigint", "bigint[]"),
-            new.materialization_id,
-            new.claim,
-            new.message,
-            new.value,
-            list(rules.approvers),
-            rules.on_timeout.value,
-            list(rules.escalate_to),
-            _milliseconds(rules.timeout),
-            [_milliseconds(it) for it in rules.reminders],
-        )
-        if not found:
+        found = await self._request(new)
+        if found["outcome"] == "lost":
             raise ApprovalLostError(
                 asset=new.asset, partition=new.partition, run_id=new.run_id, retryable=True
             )
-        return _approval(found[0])
+        return _approval(found)
 
     async def find(self, approval_id: int) -> Approval | None:
         found = await self._store.call("checkpoints_get_v1", ("bigint",), approval_id)
@@ -102,16 +124,7 @@ class PostgresApprovals(CheckpointCoordinator):
         reason: str = "",
         value: JsonText | None = None,
     ) -> Approval:
-        found = await self._store.call(
-            "checkpoints_decide_v1",
-            ("bigint", "text", "text", "text[]", "text", "text"),
-            approval_id,
-            verdict.value,
-            by,
-            [*groups],
-            reason,
-            value,
-        )
+        found = await self._decide(_Said(approval_id, verdict.value, by, groups, reason, value))
         return _decided(approval_id, found, by, groups)
 
     async def escalate(
@@ -134,13 +147,13 @@ class PostgresApprovals(CheckpointCoordinator):
             reason,
             _milliseconds(timeout),
         )
-        return _decided(approval_id, found, by, groups)
+        return _decided(approval_id, found[0] if found else ABSENT, by, groups)
 
     async def expire(self, approval_id: int) -> Approval:
-        found = await self._store.call("checkpoints_expire_v1", ("bigint",), approval_id)
-        if not found:
+        found = await self._expire(approval_id)
+        if found["outcome"] == "absent":
             raise ApprovalNotFoundError(approval_id)
-        return _approval(found[0])
+        return _approval(found)
 
     async def of_run(self, run_id: int) -> Sequence[Approval]:
         found = await self._store.call("checkpoints_of_run_v1", ("bigint",), run_id)
@@ -172,18 +185,49 @@ class PostgresApprovals(CheckpointCoordinator):
         milliseconds = await self._store.call_value("checkpoints_next_notice_v1", ())
         return None if milliseconds is None else timedelta(milliseconds=milliseconds)
 
+    def _asks(
+        self, function: str, type_: str, encode: Callable[[Sequence[Asked]], object]
+    ) -> Callable[[Sequence[Asked], bool], Awaitable[Sequence[Row | None]]]:
+        async def ask(asked: Sequence[Asked], waits: bool) -> Sequence[Row | None]:
+            found = await self._store.call(function, (type_, "boolean"), encode(asked), waits)
+            return [None if row["outcome"] == "busy" else row for row in found]
 
-def _decided(approval_id: int, found: Sequence[Row], by: str, groups: Sequence[str]) -> Approval:
-    if not found:
-        raise ApprovalNotFoundError(approval_id)
-    approval = _approval(found[0])
-    match found[0]["outcome"]:
+        return ask
+
+
+def _asked_for(new: Sequence[NewApproval]) -> str:
+    return json.dumps(
+        [
+            {
+                "id": it.materialization_id,
+                "claim": it.claim,
+                "message": it.message,
+                "value": it.value,
+                "approvers": it.rules.approvers,
+                "on_timeout": it.rules.on_timeout,
+                "escalate_to": it.rules.escalate_to,
+                "timeout_ms": _milliseconds(it.rules.timeout),
+                "reminders_ms": [_milliseconds(before) for before in it.rules.reminders],
+            }
+            for it in new
+        ]
+    )
+
+
+def _said(said: Sequence[_Said]) -> str:
+    return json.dumps([asdict(it) for it in said])
+
+
+def _decided(approval_id: int, found: Row, by: str, groups: Sequence[str]) -> Approval:
+    match found["outcome"]:
+        case "absent":
+            raise ApprovalNotFoundError(approval_id)
         case "closed":
-            raise ApprovalClosedError(approval)
+            raise ApprovalClosedError(_approval(found))
         case "forbidden":
-            raise NotAnApproverError(approval, by, groups)
+            raise NotAnApproverError(_approval(found), by, groups)
         case _:
-            return approval
+            return _approval(found)
 
 
 def _approval(row: Row) -> Approval:

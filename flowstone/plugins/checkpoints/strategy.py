@@ -63,7 +63,8 @@ class ApprovalStrategy(Strategy):
 
     async def start(self, execution: Execution) -> Outcome:
         approvals = execution.coordinator(CheckpointCoordinator)
-        approval = await approvals.find(execution.materialization_id)
+        # A first claim has none before it that could have asked.
+        approval = await approvals.find(execution.materialization_id) if execution.claim else None
         if approval is None:
             returned = await execution.call()
             if not isinstance(returned, NeedsApproval):

@@ -1,17 +1,16 @@
 """
 Gates in tables beside the engine's: one SQL function a verb, in ``sql/signal_gate``.
 
-Of the verbs that many call at once (a worker with hundreds of claims, a server with as many
-requests) there is a second function each, for as many at once.
+What many do at once (a worker with hundreds of claims, a server with as many requests) shares
+statements and commits: see `flowstone.engine.together`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from flowstone.core.contracts.host import Host
-from flowstone.core.errors import DatabaseError
 from flowstone.core.json_value import JsonText
 from flowstone.engine.rows import Row, milliseconds
 from flowstone.engine.store import PostgresStore
@@ -32,12 +31,11 @@ from flowstone.plugins.signal_gate.errors import (
     TokenTakenError,
 )
 
-_TAKEN = "FS100"
-_NEW = ("bigint", "integer", "integer", "text", "bigint", "text", "integer", "text")
-
 
 @dataclass(frozen=True, slots=True)
 class _Signal:
+    """A signal; the SQL function reads it by these names."""
+
     token: str
     payload: JsonText
     sender: JsonText | None
@@ -52,12 +50,18 @@ class PostgresGates(GateCoordinator):
         await super().open(app)
         assert isinstance(app.store, PostgresStore), "chosen for a durable store"
         self._store = app.store
-        self._create = Together(self._create_one, self._create_many)
-        self._signal = Together(self._signal_one, self._signal_many)
-        self._get = Together(self._get_one, self._get_many)
+        self._create = Together(self._create_many, size=lambda it: len(it.metadata))
+        self._signal = Together(self._signal_many, size=lambda it: len(it.payload))
+        self._time_out = Together(self._time_out_many)
+        self._get = Together(self._get_many)
 
     async def create(self, gate: NewGate) -> Gate:
-        return await self._create(gate)
+        opened = await self._create(gate)
+        if opened["answer"] == "lost":
+            raise ClaimLostError(gate.materialization_id)
+        if opened["answer"] == "taken":
+            raise TokenTakenError(gate.token)
+        return _gate(opened)
 
     async def signal(
         self,
@@ -67,10 +71,11 @@ class PostgresGates(GateCoordinator):
         sender: JsonText | None = None,
         fits: Mapping[str, bool] = NOT_CHECKED,
     ) -> Answered:
-        return await self._signal(_Signal(token, payload, sender, fits))
+        row = await self._signal(_Signal(token, payload, sender, {**fits}))
+        return Answered(Answer(row["answer"]), None if row["id"] is None else _gate(row))
 
     async def time_out(self, gate_id: int) -> Gate:
-        return await self._one("signal_gate_time_out_v1", gate_id)
+        return _found(gate_id, await self._time_out(gate_id))
 
     async def reopen(self, gate_id: int, claim: int) -> Gate | None:
         types = ("bigint", "integer")
@@ -78,10 +83,13 @@ class PostgresGates(GateCoordinator):
         return _gate(found[0]) if found else None
 
     async def cancel(self, gate_id: int) -> Gate:
-        return await self._one("signal_gate_cancel_v1", gate_id)
+        found = await self._store.call("signal_gate_cancel_v1", ("bigint",), gate_id)
+        if not found:
+            raise GateNotFoundError(gate_id)
+        return _gate(found[0])
 
     async def get(self, gate_id: int) -> Gate:
-        return await self._get(gate_id)
+        return _found(gate_id, await self._get(gate_id))
 
     async def find(self, token: str) -> Gate | None:
         found = await self._store.call("signal_gate_find_v1", ("text",), token)
@@ -107,81 +115,46 @@ class PostgresGates(GateCoordinator):
         )
         return count
 
-    async def _create_one(self, gate: NewGate) -> Gate:
-        try:
-            found = await self._store.call("signal_gate_create_v1", _NEW, *_arguments(gate))
-        except DatabaseError as error:
-            if error.sqlstate == _TAKEN:
-                raise TokenTakenError(gate.token) from error
-            raise
-        if not found:
-            raise ClaimLostError(gate.materialization_id)
-        return _gate(found[0])
-
-    async def _create_many(self, gates: Sequence[NewGate]) -> Sequence[Gate | None]:
-        found = await self._store.call(
-            "signal_gate_create_many_v1",
-            [f"{it}[]" for it in _NEW],
-            *map(list, zip(*map(_arguments, gates), strict=True)),
+    async def _create_many(self, gates: Sequence[NewGate], waits: bool) -> Sequence[Row | None]:
+        return await self._ask(
+            "signal_gate_create_v1", "json", json.dumps([*map(_new, gates)]), waits
         )
-        opened = {row["materialization_id"]: _gate(row) for row in found}
-        return [opened.get(it.materialization_id) for it in gates]
 
-    async def _signal_one(self, signal: _Signal) -> Answered:
-        (row,) = await self._store.call(
-            "signal_gate_signal_v1",
-            ("text", "text", "text", "text[]", "text[]"),
-            signal.token,
-            signal.payload,
-            signal.sender,
-            [asset for asset, does in signal.fits.items() if does],
-            [asset for asset, does in signal.fits.items() if not does],
-        )
-        gate = None if row["id"] is None else _gate(row)
-        return Answered(Answer(row["answer"]), gate)
+    async def _signal_many(self, signals: Sequence[_Signal], waits: bool) -> Sequence[Row | None]:
+        sent = json.dumps([asdict(it) for it in signals])
+        return await self._ask("signal_gate_signal_v1", "json", sent, waits)
 
-    async def _signal_many(self, signals: Sequence[_Signal]) -> Sequence[Answered | None]:
-        found = await self._store.call(
-            "signal_gate_signal_many_v1",
-            ("text[]", "text[]", "text[]", "text[]"),
-            [it.token for it in signals],
-            [it.payload for it in signals],
-            [it.sender for it in signals],
-            [json.dumps(dict(it.fits)) if it.fits else None for it in signals],
-        )
-        # Of several for one token the first was accepted.
-        accepted = {row["token"]: Answered(Answer(row["answer"]), _gate(row)) for row in found}
-        return [accepted.pop(it.token, None) for it in signals]
+    async def _time_out_many(self, gates: Sequence[int], waits: bool) -> Sequence[Row | None]:
+        return await self._ask("signal_gate_time_out_v1", "bigint[]", [*gates], waits)
 
-    async def _get_one(self, gate_id: int) -> Gate:
-        (gate,) = await self._get_many([gate_id])
-        if gate is None:
-            raise GateNotFoundError(gate_id)
-        return gate
+    async def _get_many(self, gates: Sequence[int], waits: bool) -> Sequence[Row | None]:
+        return await self._store.call("signal_gate_get_v1", ("bigint[]",), [*gates])
 
-    async def _get_many(self, gate_ids: Sequence[int]) -> Sequence[Gate | None]:
-        found = await self._store.call("signal_gate_get_v1", ("bigint[]",), [*gate_ids])
-        gates = {row["id"]: _gate(row) for row in found}
-        return [gates.get(it) for it in gate_ids]
-
-    async def _one(self, function: str, gate_id: int) -> Gate:
-        found = await self._store.call(function, ("bigint",), gate_id)
-        if not found:
-            raise GateNotFoundError(gate_id)
-        return _gate(found[0])
+    async def _ask(
+        self, function: str, type_: str, asked: object, waits: bool
+    ) -> Sequence[Row | None]:
+        found = await self._store.call(function, (type_, "boolean"), asked, waits)
+        return [None if row["answer"] == "busy" else row for row in found]
 
 
-def _arguments(gate: NewGate) -> tuple[object, ...]:
-    return (
-        gate.materialization_id,
-        gate.claim,
-        gate.attempt,
-        gate.token,
-        milliseconds(gate.timeout),
-        gate.timeout_action.value,
-        gate.max_timeout_retries,
-        gate.metadata,
-    )
+def _new(gate: NewGate) -> Mapping[str, object]:
+    """Return a gate by the names that the SQL function reads it by."""
+    return {
+        "materialization": gate.materialization_id,
+        "claim": gate.claim,
+        "attempt": gate.attempt,
+        "token": gate.token,
+        "timeout_ms": milliseconds(gate.timeout),
+        "action": gate.timeout_action,
+        "max_retries": gate.max_timeout_retries,
+        "metadata": gate.metadata,
+    }
+
+
+def _found(gate_id: int, row: Row) -> Gate:
+    if row["answer"] == "absent":
+        raise GateNotFoundError(gate_id)
+    return _gate(row)
 
 
 def _gate(row: Row) -> Gate:

@@ -69,6 +69,21 @@ class GateCrowdContract(GateSuite):
         with pytest.raises(TokenTakenError):
             await gates.create(_new(claims["c"], "f"))
 
+    async def test_who_opens_twice_at_once_has_one_open_gate(
+        self, app: FlowStone, gates: GateCoordinator, worker: Worker
+    ) -> None:
+        claims = await self._claims(app, worker)
+        # The first go at once, and what comes meanwhile goes together.
+        first = [_new(claims[it], it) for it in "cdef"]
+        asked = [_new(claims[name], token) for name, token in ("ax", "ay", "bz", "bz")]
+
+        found = await asyncio.gather(*map(gates.create, [*first, *asked]))
+
+        assert found[-1].id == found[-2].id
+        of_a = await gates.of_materialization(claims["a"].id)
+        assert sorted(it.status for it in of_a) == [GateStatus.CANCELLED, GateStatus.WAITING]
+        assert {it.token for it in await gates.waiting()} - {"x", "y"} == set("cdefz")
+
     async def test_of_many_signals_at_once_each_has_its_own_answer(
         self,
         app: FlowStone,

@@ -22,42 +22,37 @@ AS $$
         p_approval.decided_at, p_approval.reason;
 $$;
 
--- Note that something has happened to an approval, for notifiers, and wake who tells them.
-CREATE FUNCTION checkpoints_note(p_approval checkpoints_approvals, p_event text)
+-- Note for notifiers what approvals have come to, and when to remind of them, in the place of what was noted
+-- before; and wake who tells them.
+CREATE FUNCTION checkpoints_note(p_ids bigint[])
     RETURNS void
     LANGUAGE plpgsql
 AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
 BEGIN
+    DELETE FROM checkpoints_notices n WHERE n.materialization_id = ANY (p_ids) AND n.event = 'reminder';
     INSERT INTO checkpoints_notices (materialization_id, event, due_at)
-    VALUES (p_approval.materialization_id, p_event, clock_timestamp());
+    SELECT a.materialization_id, notice.event, notice.due_at
+    FROM checkpoints_approvals a
+    CROSS JOIN LATERAL (
+        SELECT CASE a.status WHEN 'pending' THEN 'requested' ELSE a.status END AS event, v_now AS due_at
+        UNION ALL
+        SELECT 'reminder', a.deadline_at - before.ms * interval '1 ms'
+        FROM unnest(a.reminders_ms) before(ms)
+        WHERE a.decided_at IS NULL AND a.deadline_at - before.ms * interval '1 ms' > v_now
+    ) notice
+    WHERE a.materialization_id = ANY (p_ids);
     PERFORM pg_notify('flowstone#' || current_schema(), '{"topics": ["checkpoints"]}');
 END;
 $$;
 
--- Note when to remind of an approval, in the place of what was noted before.
-CREATE FUNCTION checkpoints_set_reminders(p_approval checkpoints_approvals)
-    RETURNS void
-    LANGUAGE plpgsql
-AS $$
-BEGIN
-    DELETE FROM checkpoints_notices n
-    WHERE n.materialization_id = p_approval.materialization_id AND n.event = 'reminder';
-    IF p_approval.decided_at IS NULL THEN
-        INSERT INTO checkpoints_notices (materialization_id, event, due_at)
-        SELECT p_approval.materialization_id, 'reminder', reminder.at
-        FROM (SELECT p_approval.deadline_at - unnest(p_approval.reminders_ms) * interval '1 ms') reminder(at)
-        WHERE reminder.at > clock_timestamp();
-    END IF;
-END;
-$$;
-
--- Hold a value until somebody has decided about it; returns the approval, nothing when the claim is over.
+-- Hold values until somebody has decided about them; a row each, in the order asked.
 --
--- A repeat, by another attempt as well, returns the first one as it stands. Locks: materialization.
-CREATE FUNCTION checkpoints_request_v1(
-    p_materialization bigint, p_claim integer, p_message text, p_value text, p_approvers text[],
-    p_on_timeout text, p_escalate_to text[], p_timeout_ms bigint, p_reminders_ms bigint[]
-)
+-- p_asked: objects, with the names of the columns. The outcome is 'requested'; of a repeat, by another attempt as
+-- well, that is the first one as it stands; 'lost' when the claim is over; 'busy' when somebody has its row, and
+-- p_waits does not wait for that. Locks: jobs, materializations.
+CREATE FUNCTION checkpoints_request_v1(p_asked json, p_waits boolean)
     RETURNS SETOF checkpoints_answer
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -69,32 +64,52 @@ CREATE FUNCTION checkpoints_request_v1(
 AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_approval checkpoints_approvals;
+    v_locked bigint[];
+    v_new bigint[];
 BEGIN
-    PERFORM FROM flowstone_materializations m
-    WHERE m.id = p_materialization AND m.claim = p_claim AND m.status = 'running'
-    FOR UPDATE;
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    SELECT * INTO v_approval FROM checkpoints_approvals a WHERE a.materialization_id = p_materialization;
-    IF NOT FOUND THEN
-        INSERT INTO checkpoints_approvals (
+    v_locked := flowstone_lock_waits(
+        ARRAY(SELECT asked.id FROM json_to_recordset(p_asked) AS asked(id bigint)), p_waits
+    );
+    WITH requested AS (
+        INSERT INTO checkpoints_approvals AS a (
             materialization_id, run_id, asset, partition, message, value, approvers, on_timeout, escalate_to,
             timeout_ms, reminders_ms, requested_at, deadline_at
         )
         SELECT
-            m.id, m.run_id, m.asset, m.partition, p_message, p_value::json, p_approvers, p_on_timeout,
-            p_escalate_to, p_timeout_ms, p_reminders_ms, v_now, v_now + p_timeout_ms * interval '1 ms'
-        FROM flowstone_materializations m
-        WHERE m.id = p_materialization
-        RETURNING * INTO v_approval;
+            m.id, m.run_id, m.asset, m.partition, asked.message, asked.value::json, asked.approvers,
+            asked.on_timeout, asked.escalate_to, asked.timeout_ms, asked.reminders_ms, v_now,
+            v_now + asked.timeout_ms * interval '1 ms'
+        FROM json_to_recordset(p_asked) AS asked(
+            id bigint, claim integer, message text, value text, approvers text[], on_timeout text,
+            escalate_to text[], timeout_ms bigint, reminders_ms bigint[]
+        )
+        JOIN flowstone_materializations m ON m.id = asked.id
+        WHERE m.id = ANY (v_locked) AND m.claim = asked.claim AND m.status = 'running'
+        ON CONFLICT (materialization_id) DO NOTHING
+        RETURNING a.materialization_id
+    )
+    SELECT array_agg(requested.materialization_id) INTO v_new FROM requested;
+    IF v_new IS NOT NULL THEN
         -- So that an end without a wait closes it, too.
-        PERFORM flowstone_expect_waits(ARRAY[p_materialization]);
-        PERFORM checkpoints_note(v_approval, 'requested');
-        PERFORM checkpoints_set_reminders(v_approval);
+        PERFORM flowstone_expect_waits(v_new);
+        PERFORM checkpoints_note(v_new);
     END IF;
-    RETURN NEXT checkpoints_answer('requested', v_approval);
+    RETURN QUERY
+    SELECT answer.*
+    FROM ROWS FROM (
+        json_to_recordset(p_asked) AS (id bigint, claim integer)
+    ) WITH ORDINALITY AS asked(id, claim, place)
+    LEFT JOIN flowstone_materializations m ON m.id = asked.id
+    LEFT JOIN checkpoints_approvals a ON a.materialization_id = asked.id
+    CROSS JOIN LATERAL checkpoints_answer(
+        CASE
+            WHEN asked.id <> ALL (v_locked) THEN 'busy'
+            WHEN m.claim = asked.claim AND m.status = 'running' THEN 'requested'
+            ELSE 'lost'
+        END,
+        a
+    ) answer
+    ORDER BY asked.place;
 END;
 $$;
 

@@ -1,44 +1,78 @@
 -- Decisions: each takes effect once, together with the wake-up of what waits for it.
 
--- Do what a deadline says that has passed. The caller holds the approval's row, if it is open.
-CREATE FUNCTION checkpoints_pass_deadline(p_approval checkpoints_approvals)
-    RETURNS checkpoints_approvals
+-- Do what the deadlines say that have passed; the caller has locked these approvals.
+CREATE FUNCTION checkpoints_pass_deadlines(p_ids bigint[])
+    RETURNS void
     LANGUAGE plpgsql
 AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_approval checkpoints_approvals;
+    v_due bigint[] := ARRAY(
+        SELECT a.materialization_id
+        FROM checkpoints_approvals a
+        WHERE a.materialization_id = ANY (p_ids) AND a.decided_at IS NULL AND a.deadline_at <= v_now
+    );
 BEGIN
-    IF p_approval.decided_at IS NOT NULL OR p_approval.deadline_at IS NULL OR p_approval.deadline_at > v_now THEN
-        RETURN p_approval;
+    IF v_due = '{}' THEN
+        RETURN;
     END IF;
-    IF p_approval.on_timeout = 'escalate' AND p_approval.approvers <> p_approval.escalate_to THEN
-        UPDATE checkpoints_approvals a
-        SET status = 'escalated',
-            approvers = a.escalate_to,
-            escalation_count = a.escalation_count + 1,
-            escalated_by = NULL,
-            escalated_at = v_now,
-            deadline_at = v_now + a.timeout_ms * interval '1 ms'
-        WHERE a.materialization_id = p_approval.materialization_id
-        RETURNING a.* INTO v_approval;
-    ELSE
-        -- One that was escalated already and is on nobody's table any more expires.
-        UPDATE checkpoints_approvals a
-        SET status = CASE WHEN a.on_timeout = 'approve' THEN 'approved' ELSE 'expired' END,
-            decided_at = v_now,
-            reason = 'nobody decided in time'
-        WHERE a.materialization_id = p_approval.materialization_id
-        RETURNING a.* INTO v_approval;
-    END IF;
-    PERFORM checkpoints_note(v_approval, v_approval.status);
-    PERFORM checkpoints_set_reminders(v_approval);
-    RETURN v_approval;
+    UPDATE checkpoints_approvals a
+    SET status = 'escalated',
+        approvers = a.escalate_to,
+        escalation_count = a.escalation_count + 1,
+        escalated_by = NULL,
+        escalated_at = v_now,
+        deadline_at = v_now + a.timeout_ms * interval '1 ms'
+    WHERE a.materialization_id = ANY (v_due) AND a.on_timeout = 'escalate' AND a.approvers <> a.escalate_to;
+    -- One that was escalated already and is on nobody's table any more expires.
+    UPDATE checkpoints_approvals a
+    SET status = CASE WHEN a.on_timeout = 'approve' THEN 'approved' ELSE 'expired' END,
+        decided_at = v_now,
+        reason = 'nobody decided in time'
+    WHERE a.materialization_id = ANY (v_due) AND a.deadline_at <= v_now;
+    PERFORM checkpoints_note(v_due);
 END;
 $$;
 
--- Do what the approval's deadline says, if it has passed; returns the approval as it stands then.
-CREATE FUNCTION checkpoints_expire_v1(p_id bigint)
+-- What an approval comes to that is decided so.
+CREATE FUNCTION checkpoints_status(p_verdict text, p_value text)
+    RETURNS text
+    LANGUAGE sql
+    IMMUTABLE
+AS $$
+    SELECT CASE WHEN p_verdict = 'reject' THEN 'rejected' WHEN p_value IS NULL THEN 'approved' ELSE 'modified' END;
+$$;
+
+-- Lock what decisions change, in the order of the whole schema; the deadlines have had their say then.
+--
+-- Returns which are locked: all with p_waits, otherwise those that nobody has.
+CREATE FUNCTION checkpoints_lock(p_ids bigint[], p_waits boolean)
+    RETURNS bigint[]
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_locked bigint[] := flowstone_lock_waits(p_ids, p_waits);
+BEGIN
+    IF p_waits THEN
+        PERFORM FROM checkpoints_approvals a WHERE a.materialization_id = ANY (v_locked)
+        ORDER BY a.materialization_id
+        FOR UPDATE;
+    ELSE
+        v_locked := ARRAY(
+            SELECT a.materialization_id FROM checkpoints_approvals a WHERE a.materialization_id = ANY (v_locked)
+            ORDER BY a.materialization_id
+            FOR UPDATE SKIP LOCKED
+        );
+    END IF;
+    PERFORM checkpoints_pass_deadlines(v_locked);
+    RETURN v_locked;
+END;
+$$;
+
+-- Do what deadlines say, if they have passed; a row each, in the order asked, as the approval stands then.
+--
+-- The outcome is 'found', 'absent', or 'busy' when somebody has its row, and p_waits does not wait for that.
+CREATE FUNCTION checkpoints_expire_v1(p_ids bigint[], p_waits boolean)
     RETURNS SETOF checkpoints_answer
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -49,18 +83,30 @@ CREATE FUNCTION checkpoints_expire_v1(p_id bigint)
     SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    v_approval checkpoints_approvals;
+    -- Mostly none has passed: then nothing is locked, and so nothing has to be written.
+    v_due bigint[] := ARRAY(
+        SELECT a.materialization_id
+        FROM checkpoints_approvals a
+        WHERE a.materialization_id = ANY (p_ids) AND a.decided_at IS NULL AND a.deadline_at <= clock_timestamp()
+    );
+    v_locked bigint[];
 BEGIN
-    SELECT * INTO v_approval FROM checkpoints_approvals a WHERE a.materialization_id = p_id;
-    IF NOT FOUND THEN
-        RETURN;
+    IF v_due <> '{}' THEN
+        v_locked := checkpoints_lock(v_due, p_waits);
     END IF;
-    -- Mostly it has not passed: then nothing is locked, and so nothing has to be written.
-    IF v_approval.decided_at IS NULL AND v_approval.deadline_at <= clock_timestamp() THEN
-        SELECT * INTO v_approval FROM checkpoints_approvals a WHERE a.materialization_id = p_id FOR UPDATE;
-        v_approval := checkpoints_pass_deadline(v_approval);
-    END IF;
-    RETURN NEXT checkpoints_answer('found', v_approval);
+    RETURN QUERY
+    SELECT answer.*
+    FROM unnest(p_ids) WITH ORDINALITY AS asked(id, place)
+    LEFT JOIN checkpoints_approvals a ON a.materialization_id = asked.id
+    CROSS JOIN LATERAL checkpoints_answer(
+        CASE
+            WHEN a.materialization_id IS NULL THEN 'absent'
+            WHEN asked.id = ANY (v_due) AND asked.id <> ALL (v_locked) THEN 'busy'
+            ELSE 'found'
+        END,
+        a
+    ) answer
+    ORDER BY asked.place;
 END;
 $$;
 
@@ -73,29 +119,14 @@ AS $$
     SELECT p_approvers = '{}' OR p_approvers && (p_groups || p_by);
 $$;
 
--- Lock what a decision changes, in the order of the whole schema; the deadline has had its say then.
-CREATE FUNCTION checkpoints_locked(p_id bigint)
-    RETURNS checkpoints_approvals
-    LANGUAGE plpgsql
-AS $$
-DECLARE
-    v_approval checkpoints_approvals;
-BEGIN
-    PERFORM FROM procrastinate_jobs j WHERE j.id = p_id FOR UPDATE;
-    PERFORM FROM flowstone_materializations m WHERE m.id = p_id FOR UPDATE;
-    SELECT * INTO v_approval FROM checkpoints_approvals a WHERE a.materialization_id = p_id FOR UPDATE;
-    RETURN checkpoints_pass_deadline(v_approval);
-END;
-$$;
-
--- Approve, modify (p_value) or reject, once, and let the materialization go on.
+-- Approve, modify (with a value) or reject, each approval once, and let the materializations go on.
 --
--- The outcome is 'decided'; 'repeated' when the same one has said the same before; 'closed' when it is decided
--- otherwise, has expired or was cancelled; 'forbidden' when this one may not decide. There is no row when there
--- is no such approval. p_groups: what the caller vouches that p_by belongs to.
-CREATE FUNCTION checkpoints_decide_v1(
-    p_id bigint, p_verdict text, p_by text, p_groups text[], p_reason text, p_value text
-)
+-- p_said: objects of id, verdict ('approve', 'reject'), by_whom, of_groups (what the caller vouches that this one
+-- belongs to), reason, value. Returns a row each, in the order said, with an outcome: 'decided'; 'repeated' when the
+-- same one has said the same before; 'closed' when it is decided otherwise, has expired or was cancelled; 'forbidden'
+-- when this one may not decide; 'absent' when there is no such approval; 'busy' when somebody has its row, and p_waits
+-- does not wait for that. Of several about one the first that may has decided.
+CREATE FUNCTION checkpoints_decide_v1(p_said json, p_waits boolean)
     RETURNS SETOF checkpoints_answer
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -106,44 +137,63 @@ CREATE FUNCTION checkpoints_decide_v1(
     SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    v_approval checkpoints_approvals := checkpoints_locked(p_id);
-    v_status text := CASE
-        WHEN p_verdict = 'reject' THEN 'rejected'
-        WHEN p_value IS NULL THEN 'approved'
-        ELSE 'modified'
-    END;
+    v_locked bigint[];
+    v_places bigint[];
+    v_decided bigint[];
 BEGIN
-    IF v_approval.materialization_id IS NULL THEN
-        RETURN;
+    v_locked := checkpoints_lock(
+        ARRAY(SELECT DISTINCT said.id FROM json_to_recordset(p_said) AS said(id bigint)), p_waits
+    );
+    v_places := ARRAY(
+        SELECT DISTINCT ON (said.id) said.place
+        FROM ROWS FROM (
+            json_to_recordset(p_said) AS (id bigint, by_whom text, of_groups text[])
+        ) WITH ORDINALITY AS said(id, by_whom, of_groups, place)
+        JOIN checkpoints_approvals a ON a.materialization_id = said.id
+        WHERE a.materialization_id = ANY (v_locked)
+            AND a.decided_at IS NULL
+            AND checkpoints_may_decide(a.approvers, said.by_whom, said.of_groups)
+        ORDER BY said.id, said.place
+    );
+    IF v_places <> '{}' THEN
+        WITH decided AS (
+            UPDATE checkpoints_approvals a
+            SET status = checkpoints_status(said.verdict, said.value),
+                decided_by = said.by_whom,
+                decided_at = clock_timestamp(),
+                reason = said.reason,
+                decided_value = said.value::json
+            FROM ROWS FROM (
+                json_to_recordset(p_said) AS (id bigint, verdict text, by_whom text, reason text, value text)
+            ) WITH ORDINALITY AS said(id, verdict, by_whom, reason, value, place)
+            WHERE a.materialization_id = said.id AND said.place = ANY (v_places)
+            RETURNING a.materialization_id
+        )
+        SELECT array_agg(decided.materialization_id) INTO v_decided FROM decided;
+        PERFORM checkpoints_note(v_decided);
+        PERFORM flowstone_wake(v_decided, 'null');
     END IF;
-    IF v_approval.decided_at IS NOT NULL THEN
-        IF v_approval.status = v_status
-            AND v_approval.decided_by = p_by
-            AND v_approval.decided_value::text IS NOT DISTINCT FROM p_value
-        THEN
-            RETURN NEXT checkpoints_answer('repeated', v_approval);
-        ELSE
-            RETURN NEXT checkpoints_answer('closed', v_approval);
-        END IF;
-        RETURN;
-    END IF;
-    IF NOT checkpoints_may_decide(v_approval.approvers, p_by, p_groups) THEN
-        RETURN NEXT checkpoints_answer('forbidden', v_approval);
-        RETURN;
-    END IF;
-
-    UPDATE checkpoints_approvals a
-    SET status = v_status,
-        decided_by = p_by,
-        decided_at = clock_timestamp(),
-        reason = p_reason,
-        decided_value = p_value::json
-    WHERE a.materialization_id = p_id
-    RETURNING a.* INTO v_approval;
-    PERFORM checkpoints_note(v_approval, v_status);
-    PERFORM checkpoints_set_reminders(v_approval);
-    PERFORM flowstone_wake_v1(p_id, json_build_object('status', v_approval.status)::text);
-    RETURN NEXT checkpoints_answer('decided', v_approval);
+    RETURN QUERY
+    SELECT answer.*
+    FROM ROWS FROM (
+        json_to_recordset(p_said) AS (id bigint, verdict text, by_whom text, value text)
+    ) WITH ORDINALITY AS said(id, verdict, by_whom, value, place)
+    LEFT JOIN checkpoints_approvals a ON a.materialization_id = said.id
+    CROSS JOIN LATERAL checkpoints_answer(
+        CASE
+            WHEN said.place = ANY (v_places) THEN 'decided'
+            WHEN a.materialization_id IS NULL THEN 'absent'
+            WHEN said.id <> ALL (v_locked) THEN 'busy'
+            WHEN a.decided_at IS NULL THEN 'forbidden'
+            WHEN a.status = checkpoints_status(said.verdict, said.value)
+                AND a.decided_by = said.by_whom
+                AND a.decided_value::text IS NOT DISTINCT FROM said.value
+            THEN 'repeated'
+            ELSE 'closed'
+        END,
+        a
+    ) answer
+    ORDER BY said.place;
 END;
 $$;
 
@@ -163,10 +213,12 @@ CREATE FUNCTION checkpoints_escalate_v1(
     SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    v_approval checkpoints_approvals := checkpoints_locked(p_id);
+    v_approval checkpoints_approvals;
     v_now timestamptz := clock_timestamp();
 BEGIN
-    IF v_approval.materialization_id IS NULL THEN
+    PERFORM checkpoints_lock(ARRAY[p_id], true);
+    SELECT * INTO v_approval FROM checkpoints_approvals a WHERE a.materialization_id = p_id;
+    IF NOT FOUND THEN
         RETURN;
     END IF;
     IF v_approval.decided_at IS NOT NULL THEN
@@ -186,10 +238,9 @@ BEGIN
             reason = p_reason
         WHERE a.materialization_id = p_id
         RETURNING a.* INTO v_approval;
-        PERFORM checkpoints_note(v_approval, 'escalated');
-        PERFORM checkpoints_set_reminders(v_approval);
+        PERFORM checkpoints_note(ARRAY[p_id]);
         -- It waits anew then: until another deadline, on somebody else.
-        PERFORM flowstone_wake_v1(p_id, json_build_object('status', v_approval.status)::text);
+        PERFORM flowstone_wake(ARRAY[p_id], 'null');
         RETURN NEXT checkpoints_answer('decided', v_approval);
     END IF;
 END;
@@ -208,18 +259,19 @@ CREATE FUNCTION checkpoints_close_ended()
     SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    v_approval checkpoints_approvals;
+    v_closed bigint[];
 BEGIN
-    FOR v_approval IN
+    WITH closed AS (
         UPDATE checkpoints_approvals a
         SET status = 'cancelled', decided_at = clock_timestamp(), reason = 'its materialization has ended'
         WHERE a.materialization_id = ANY (ARRAY(SELECT gone.materialization_id FROM gone))
             AND a.decided_at IS NULL
-        RETURNING a.*
-    LOOP
-        PERFORM checkpoints_note(v_approval, 'cancelled');
-        PERFORM checkpoints_set_reminders(v_approval);
-    END LOOP;
+        RETURNING a.materialization_id
+    )
+    SELECT array_agg(closed.materialization_id) INTO v_closed FROM closed;
+    IF v_closed IS NOT NULL THEN
+        PERFORM checkpoints_note(v_closed);
+    END IF;
     RETURN NULL;
 END;
 $$;

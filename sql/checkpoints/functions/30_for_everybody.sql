@@ -21,7 +21,7 @@ CREATE FUNCTION checkpoints_told(p_id bigint, p_by text, p_answer checkpoints_an
     LANGUAGE plpgsql
 AS $$
 BEGIN
-    IF p_answer.outcome IS NULL THEN
+    IF coalesce(p_answer.outcome, 'absent') = 'absent' THEN
         RAISE EXCEPTION 'there is no approval %', p_id USING ERRCODE = 'FS042', DETAIL = p_id;
     ELSIF p_answer.outcome = 'closed' THEN
         RAISE EXCEPTION 'approval % was %', p_id,
@@ -38,6 +38,18 @@ BEGIN
 END;
 $$;
 
+CREATE FUNCTION checkpoints_said(
+    p_id bigint, p_verdict text, p_by text, p_groups text[], p_reason text, p_value json
+)
+    RETURNS json
+    LANGUAGE sql
+AS $$
+    SELECT json_build_array(json_build_object(
+        'id', p_id, 'verdict', p_verdict, 'by_whom', p_by, 'of_groups', p_groups, 'reason', p_reason,
+        'value', p_value::text
+    ));
+$$;
+
 -- p_value: takes the place of the value that is held; null leaves that.
 CREATE FUNCTION checkpoints_approve(
     p_id bigint, p_by text, p_reason text DEFAULT '', p_value json DEFAULT NULL, p_groups text[] DEFAULT '{}'
@@ -51,7 +63,7 @@ DECLARE
 BEGIN
     PERFORM checkpoints_check_named(ARRAY[p_by], 'who decides');
     SELECT * INTO v_answer
-    FROM checkpoints_decide_v1(p_id, 'approve', p_by, p_groups, p_reason, p_value::text);
+    FROM checkpoints_decide_v1(checkpoints_said(p_id, 'approve', p_by, p_groups, p_reason, p_value), true);
     RETURN checkpoints_told(p_id, p_by, v_answer);
 END;
 $$;
@@ -65,7 +77,8 @@ DECLARE
     v_answer checkpoints_answer;
 BEGIN
     PERFORM checkpoints_check_named(ARRAY[p_by], 'who decides');
-    SELECT * INTO v_answer FROM checkpoints_decide_v1(p_id, 'reject', p_by, p_groups, p_reason, NULL);
+    SELECT * INTO v_answer
+    FROM checkpoints_decide_v1(checkpoints_said(p_id, 'reject', p_by, p_groups, p_reason, NULL), true);
     RETURN checkpoints_told(p_id, p_by, v_answer);
 END;
 $$;

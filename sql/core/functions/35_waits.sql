@@ -90,62 +90,98 @@ BEGIN
 END;
 $$;
 
--- Let materializations go on that wait; the caller has locked their jobs, and then them, and seen that they do.
-CREATE FUNCTION flowstone_wake_waiting(p_ids bigint[], p_payload text)
-    RETURNS void
+-- Lock materializations and their jobs, for who decides about their waits; returns which are locked.
+--
+-- p_waits: wait for those that somebody has; otherwise they are left out.
+CREATE FUNCTION flowstone_lock_waits(p_ids bigint[], p_waits boolean)
+    RETURNS bigint[]
     LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_runs bigint[];
+    v_jobs bigint[];
 BEGIN
-    UPDATE flowstone_waits w
-    SET woken_at = clock_timestamp(), payload = p_payload::json
-    WHERE w.materialization_id = ANY (p_ids);
-    UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (p_ids) AND j.status::text = 'todo';
-    WITH woken AS (
-        UPDATE flowstone_materializations m SET status = 'ready' WHERE m.id = ANY (p_ids) RETURNING m.run_id
-    )
-    SELECT array_agg(DISTINCT woken.run_id) INTO v_runs FROM woken;
-    PERFORM flowstone_notify_queues(p_ids);
-    PERFORM flowstone_notify_runs(v_runs);
+    IF p_waits THEN
+        PERFORM FROM procrastinate_jobs j WHERE j.id = ANY (p_ids) ORDER BY j.id FOR UPDATE;
+        PERFORM FROM flowstone_materializations m WHERE m.id = ANY (p_ids) ORDER BY m.id FOR UPDATE;
+        RETURN p_ids;
+    END IF;
+    v_jobs := ARRAY(
+        SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (p_ids) ORDER BY j.id FOR UPDATE SKIP LOCKED
+    );
+    RETURN ARRAY(
+        SELECT m.id
+        FROM flowstone_materializations m
+        WHERE m.id = ANY (v_jobs)
+        ORDER BY m.id
+        FOR UPDATE SKIP LOCKED
+    );
 END;
 $$;
 
--- Let a waiting materialization go on; false when it has ended or was woken before.
+-- Let materializations go on that wait; the caller has locked their jobs, and then them. Returns which it does.
 --
 -- p_payload: JSON text. A wake-up of one that is still running (or about to start again) is kept for the
--- wait that follows. Locks: job, materialization.
-CREATE FUNCTION flowstone_wake_v1(p_id bigint, p_payload text)
-    RETURNS boolean
+-- wait that follows. One that has ended, or was woken before, is left as it is.
+CREATE FUNCTION flowstone_wake(p_ids bigint[], p_payload text)
+    RETURNS bigint[]
     LANGUAGE plpgsql
-    SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_status flowstone_status;
-    v_kept bigint;
+    v_now timestamptz := clock_timestamp();
+    v_woken bigint[];
+    v_kept bigint[];
+    v_runs bigint[];
 BEGIN
-    PERFORM FROM procrastinate_jobs j WHERE j.id = p_id FOR UPDATE;
-    SELECT m.status INTO v_status FROM flowstone_materializations m WHERE m.id = p_id FOR UPDATE;
-
-    IF v_status = 'waiting' THEN
-        PERFORM flowstone_wake_waiting(ARRAY[p_id], p_payload);
-        RETURN true;
+    WITH woken AS (
+        UPDATE flowstone_materializations m SET status = 'ready'
+        WHERE m.id = ANY (p_ids) AND m.status = 'waiting'
+        RETURNING m.id, m.run_id
+    )
+    SELECT array_agg(woken.id), array_agg(DISTINCT woken.run_id) INTO v_woken, v_runs FROM woken;
+    IF v_woken IS NOT NULL THEN
+        UPDATE flowstone_waits w SET woken_at = v_now, payload = p_payload::json
+        WHERE w.materialization_id = ANY (v_woken);
+        UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (v_woken) AND j.status::text = 'todo';
+        PERFORM flowstone_notify_queues(v_woken);
+        PERFORM flowstone_notify_runs(v_runs);
+        IF cardinality(v_woken) = cardinality(p_ids) THEN
+            RETURN v_woken;
+        END IF;
     END IF;
 
-    IF v_status IN ('ready', 'running') THEN
+    WITH kept AS (
         INSERT INTO flowstone_waits AS w (materialization_id, early_at, early_payload)
-        VALUES (p_id, clock_timestamp(), p_payload::json)
+        SELECT m.id, v_now, p_payload::json
+        FROM flowstone_materializations m
+        WHERE m.id = ANY (p_ids) AND m.id <> ALL (coalesce(v_woken, '{}')) AND m.status IN ('ready', 'running')
         ON CONFLICT (materialization_id) DO UPDATE
         SET early_at = excluded.early_at, early_payload = excluded.early_payload
         -- One that is ready because it was woken, and has not started since, has its wake-up already.
         WHERE w.early_at IS NULL AND (
             w.woken_at IS NULL
-            OR w.woken_at < (SELECT m.started_at FROM flowstone_materializations m WHERE m.id = p_id)
+            OR w.woken_at < (
+                SELECT m.started_at FROM flowstone_materializations m WHERE m.id = excluded.materialization_id
+            )
         )
-        RETURNING w.materialization_id INTO v_kept;
-        UPDATE flowstone_materializations m SET has_wait = true WHERE m.id = v_kept AND NOT m.has_wait;
-        RETURN v_kept IS NOT NULL;
-    END IF;
-    RETURN false;
+        RETURNING w.materialization_id
+    )
+    SELECT array_agg(kept.materialization_id) INTO v_kept FROM kept;
+    UPDATE flowstone_materializations m SET has_wait = true WHERE m.id = ANY (v_kept) AND NOT m.has_wait;
+    RETURN coalesce(v_woken || v_kept, '{}');
+END;
+$$;
+
+-- Let a waiting materialization go on; false when it has ended or was woken before; see flowstone_wake.
+--
+-- Locks: job, materialization.
+CREATE FUNCTION flowstone_wake_v1(p_id bigint, p_payload text)
+    RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    PERFORM FROM procrastinate_jobs j WHERE j.id = p_id FOR UPDATE;
+    PERFORM FROM flowstone_materializations m WHERE m.id = p_id FOR UPDATE;
+    RETURN cardinality(flowstone_wake(ARRAY[p_id], p_payload)) > 0;
 END;
 $$;

@@ -1,11 +1,5 @@
--- Open a gate for a materialization that runs under a claim.
---
--- Returns the gate: of a repeat the one that is there already, and signaled at once if its signal came
--- early. No row: the claim is no longer the materialization's. A token that belongs to another open gate, or
--- that this materialization has gone on with, is refused (FS100, DETAIL is that gate's id). Another open
--- gate of the same materialization is cancelled: the attempt that opened it was lost.
--- Locks: the token, the job, the materialization, its gates and the token's.
-CREATE FUNCTION signal_gate_create_v1(
+-- Open one gate; see signal_gate_create_v1. The caller says that a gate is waited for.
+CREATE FUNCTION signal_gate_open(
     p_materialization bigint,
     p_claim integer,
     p_attempt integer,
@@ -13,16 +7,11 @@ CREATE FUNCTION signal_gate_create_v1(
     p_timeout_ms bigint,
     p_action text,
     p_max_retries integer,
-    p_metadata text
+    p_metadata text,
+    p_waits boolean
 )
-    RETURNS SETOF signal_gate_record
+    RETURNS signal_gate_record
     LANGUAGE plpgsql
-    SET search_path FROM CURRENT
-    SET enable_seqscan = off
-    SET enable_hashjoin = off
-    SET enable_mergejoin = off
-    SET jit = off
-    SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_hash text := signal_gate_hash(p_token);
@@ -32,18 +21,24 @@ DECLARE
     v_other_status flowstone_status;
     v_early signal_gate_early;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended(v_hash, 0));
-    PERFORM FROM procrastinate_jobs j WHERE j.id = p_materialization FOR UPDATE;
-    SELECT * INTO v_row FROM flowstone_materializations m WHERE m.id = p_materialization FOR UPDATE;
-    IF v_row.id IS NULL OR v_row.status <> 'running' OR v_row.claim <> p_claim THEN
-        RETURN;
+    IF NOT signal_gate_lock_token(v_hash, p_waits)
+        OR flowstone_lock_waits(ARRAY[p_materialization], p_waits) = '{}'
+    THEN
+        RETURN signal_gate_read(NULL, 'busy');
     END IF;
-    PERFORM FROM signal_gate_gates g
-    WHERE g.materialization_id = p_materialization OR g.token_hash = v_hash AND g.is_current
-    ORDER BY g.id
-    FOR UPDATE;
-
+    SELECT * INTO v_row FROM flowstone_materializations m WHERE m.id = p_materialization;
+    IF v_row.id IS NULL OR v_row.status <> 'running' OR v_row.claim <> p_claim THEN
+        RETURN signal_gate_read(NULL, 'lost');
+    END IF;
     SELECT * INTO v_gate FROM signal_gate_gates g WHERE g.token_hash = v_hash AND g.is_current;
+    IF v_gate.materialization_id <> p_materialization THEN
+        IF NOT p_waits THEN
+            -- It may be somebody else's row for now.
+            RETURN signal_gate_read(NULL, 'busy');
+        END IF;
+        SELECT * INTO v_gate FROM signal_gate_gates g WHERE g.id = v_gate.id FOR UPDATE;
+    END IF;
+
     IF v_gate.materialization_id = p_materialization AND (
         v_gate.status = 'waiting'
         -- Signaled before it was waited for: this is a repeat of what opened it, whose answer was lost.
@@ -52,8 +47,7 @@ BEGIN
         )
     )
     THEN
-        RETURN NEXT signal_gate_read(v_gate);
-        RETURN;
+        RETURN signal_gate_read(v_gate, 'opened');
     END IF;
     IF v_gate.status = 'waiting' THEN
         SELECT m.status INTO v_other_status FROM flowstone_materializations m WHERE m.id = v_gate.materialization_id;
@@ -61,7 +55,7 @@ BEGIN
     IF v_gate.materialization_id = p_materialization AND v_gate.status = 'signaled'
         OR v_other_status IN ('ready', 'running', 'waiting')
     THEN
-        RAISE EXCEPTION 'the token is taken' USING ERRCODE = 'FS100', DETAIL = v_gate.id;
+        RETURN signal_gate_read(v_gate, 'taken');
     END IF;
 
     v_now := clock_timestamp();
@@ -82,12 +76,58 @@ BEGIN
         CASE WHEN v_early.token_hash IS NOT NULL THEN v_now END
     )
     RETURNING * INTO v_gate;
-
-    IF v_early.token_hash IS NULL THEN
-        PERFORM flowstone_expect_waits(ARRAY[p_materialization]);
-    ELSE
-        PERFORM flowstone_wake_v1(p_materialization, 'null');
+    IF v_early.token_hash IS NOT NULL THEN
+        PERFORM flowstone_wake(ARRAY[p_materialization], 'null');
     END IF;
-    RETURN NEXT signal_gate_read(v_gate);
+    RETURN signal_gate_read(v_gate, 'opened');
+END;
+$$;
+
+-- Open gates for materializations that run under claims; a row each, in the order asked.
+--
+-- p_gates: objects, with the names of what signal_gate_open takes. The answers:
+--
+--   opened  Of a repeat it is the gate that is there already, and signaled at once if its signal came early. Another
+--           open gate of the same materialization is cancelled: the attempt that opened it was lost.
+--   lost    The claim is no longer the materialization's.
+--   taken   The token belongs to another open gate (which is the row), or this materialization has gone on with it.
+--   busy    Somebody has one of the locks, and p_waits does not wait for that.
+--
+-- Locks: the tokens, the jobs, the materializations, their gates and the tokens'. With p_waits only one at a time, as
+-- these are taken gate by gate.
+CREATE FUNCTION signal_gate_create_v1(p_gates json, p_waits boolean)
+    RETURNS SETOF signal_gate_record
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    v_asked record;
+    v_gate signal_gate_record;
+    v_opened bigint[];
+BEGIN
+    FOR v_asked IN
+        SELECT *
+        FROM json_to_recordset(p_gates) AS asked(
+            materialization bigint, claim integer, attempt integer, token text, timeout_ms bigint, action text,
+            max_retries integer, metadata text
+        )
+    LOOP
+        v_gate := signal_gate_open(
+            v_asked.materialization, v_asked.claim, v_asked.attempt, v_asked.token, v_asked.timeout_ms,
+            v_asked.action, v_asked.max_retries, v_asked.metadata, p_waits
+        );
+        IF v_gate.answer = 'opened' THEN
+            v_opened := v_opened || v_gate.materialization_id;
+        END IF;
+        RETURN NEXT v_gate;
+    END LOOP;
+    IF v_opened IS NOT NULL THEN
+        PERFORM flowstone_expect_waits(ARRAY(SELECT DISTINCT unnest(v_opened)));
+    END IF;
 END;
 $$;

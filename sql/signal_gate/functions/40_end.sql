@@ -1,8 +1,9 @@
--- Let a gate's time be up, if it is: it times out, or, with the action retry, goes on waiting for longer.
+-- Let the time of gates be up, of which it is: they time out, or, with the action retry, go on waiting for longer.
 --
--- Returns the gate as it stands; twice is once, as the next deadline lies ahead by then. The waits of
--- retries are 5, 15, 45 … minutes. Locks: the job, the materialization, the gate.
-CREATE FUNCTION signal_gate_time_out_v1(p_gate bigint)
+-- Returns a row each, in the order asked, as the gate stands; twice is once, as the next deadline lies ahead by then.
+-- The answer is 'found', 'absent', or 'busy' when somebody has one of the locks, and p_waits does not wait for that.
+-- The waits of retries are 5, 15, 45 … minutes. Locks: the jobs, the materializations, the gates.
+CREATE FUNCTION signal_gate_time_out_v1(p_gates bigint[], p_waits boolean)
     RETURNS SETOF signal_gate_record
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -13,27 +14,31 @@ CREATE FUNCTION signal_gate_time_out_v1(p_gate bigint)
     SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    v_gate signal_gate_gates;
+    v_locked bigint[] := signal_gate_lock(p_gates, p_waits);
+    v_now timestamptz := clock_timestamp();
 BEGIN
-    v_gate := signal_gate_locked(p_gate);
-    IF v_gate.status = 'waiting' AND v_gate.timeout_at <= clock_timestamp() THEN
-        UPDATE signal_gate_gates g
-        SET status = CASE WHEN again.is_left THEN 'waiting' ELSE 'timeout' END,
-            timeout_retries = g.timeout_retries + again.is_left::integer,
-            timeout_at = CASE WHEN again.is_left
-                THEN clock_timestamp() + interval '5 minutes' * 3 ^ least(g.timeout_retries, 12)
-                ELSE g.timeout_at
-            END,
-            ended_at = CASE WHEN again.is_left THEN NULL ELSE clock_timestamp() END
-        FROM (
-            SELECT v_gate.timeout_action = 'retry' AND v_gate.timeout_retries < v_gate.max_timeout_retries AS is_left
-        ) again
-        WHERE g.id = p_gate
-        RETURNING g.* INTO v_gate;
-    END IF;
-    IF v_gate.id IS NOT NULL THEN
-        RETURN NEXT signal_gate_read(v_gate);
-    END IF;
+    UPDATE signal_gate_gates g
+    SET status = CASE WHEN due.goes_on THEN 'waiting' ELSE 'timeout' END,
+        timeout_retries = g.timeout_retries + due.goes_on::integer,
+        timeout_at = CASE WHEN due.goes_on
+            THEN v_now + interval '5 minutes' * 3 ^ least(g.timeout_retries, 12)
+            ELSE g.timeout_at
+        END,
+        ended_at = CASE WHEN NOT due.goes_on THEN v_now END
+    FROM (
+        SELECT d.id, d.timeout_action = 'retry' AND d.timeout_retries < d.max_timeout_retries AS goes_on
+        FROM signal_gate_gates d
+        WHERE d.id = ANY (v_locked) AND d.status = 'waiting' AND d.timeout_at <= v_now
+    ) due
+    WHERE g.id = due.id;
+    RETURN QUERY
+    SELECT gate.*
+    FROM unnest(p_gates) WITH ORDINALITY AS asked(id, place)
+    LEFT JOIN signal_gate_gates g ON g.id = asked.id
+    CROSS JOIN LATERAL signal_gate_read(
+        g, CASE WHEN g.id IS NULL THEN 'absent' WHEN g.id = ANY (v_locked) THEN 'found' ELSE 'busy' END
+    ) gate
+    ORDER BY asked.place;
 END;
 $$;
 
@@ -52,11 +57,12 @@ AS $$
 DECLARE
     v_gate signal_gate_gates;
 BEGIN
-    v_gate := signal_gate_locked(p_gate);
+    PERFORM signal_gate_lock(ARRAY[p_gate], true);
+    SELECT * INTO v_gate FROM signal_gate_gates g WHERE g.id = p_gate;
     IF v_gate.status = 'waiting' THEN
         UPDATE signal_gate_gates g SET status = 'cancelled', ended_at = clock_timestamp() WHERE g.id = p_gate
         RETURNING g.* INTO v_gate;
-        PERFORM flowstone_wake_v1(v_gate.materialization_id, 'null');
+        PERFORM flowstone_wake(ARRAY[v_gate.materialization_id], 'null');
     END IF;
     IF v_gate.id IS NOT NULL THEN
         RETURN NEXT signal_gate_read(v_gate);
@@ -80,7 +86,7 @@ AS $$
 DECLARE
     v_gate signal_gate_gates;
 BEGIN
-    v_gate := signal_gate_locked(p_gate);
+    PERFORM signal_gate_lock(ARRAY[p_gate], true);
     UPDATE signal_gate_gates g
     SET status = 'waiting', signaled_at = NULL, ended_at = NULL, payload = NULL, sender = NULL
     FROM flowstone_materializations m

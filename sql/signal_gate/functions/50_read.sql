@@ -1,11 +1,15 @@
--- Gates by their ids.
+-- Gates by their ids; a row each, in the order asked: 'found' or 'absent'.
 CREATE FUNCTION signal_gate_get_v1(p_gates bigint[])
     RETURNS SETOF signal_gate_record
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT gate.* FROM signal_gate_gates g CROSS JOIN LATERAL signal_gate_read(g) gate WHERE g.id = ANY (p_gates);
+    SELECT gate.*
+    FROM unnest(p_gates) WITH ORDINALITY AS asked(id, place)
+    LEFT JOIN signal_gate_gates g ON g.id = asked.id
+    CROSS JOIN LATERAL signal_gate_read(g, CASE WHEN g.id IS NULL THEN 'absent' ELSE 'found' END) gate
+    ORDER BY asked.place;
 $$;
 
 -- The gate that a token means.

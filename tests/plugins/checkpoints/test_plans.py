@@ -10,7 +10,7 @@ MANY, MOST_BLOCKS = 14_000, 115
 
 STEPS = {
     "find": "checkpoints_get_v1({id})",
-    "look whether it is due": "checkpoints_expire_v1({id})",
+    "look whether it is due": "checkpoints_expire_v1('{{{id}}}', true)",
     "list what is open": "checkpoints_list_v1(true, NULL, NULL, 9223372036854775807, 20)",
     "list all": "checkpoints_list_v1(NULL, NULL, NULL, 9223372036854775807, 20)",
     "tell of a run": "checkpoints_of_run_v1({id})",
@@ -18,7 +18,9 @@ STEPS = {
     "look for the next notice": "checkpoints_next_notice_v1()",
     "settle a notice": "checkpoints_settle_notice_v1({id}, '{{}}', false)",
     "pass it on": "checkpoints_escalate_v1({id}, 'ann', '{{}}', '{{cfo}}', '', NULL)",
-    "decide": "checkpoints_decide_v1({id}, 'approve', 'cfo', '{{}}', '', NULL)",
+    "decide": """checkpoints_decide_v1(
+        '[{{"id": {id}, "verdict": "approve", "by_whom": "cfo", "of_groups": []}}]', true
+    )""",
 }
 ROWS = """
 WITH made AS (

@@ -13,9 +13,17 @@ from flowstone.testing.contracts.store_runs import begun, new_run, new_worker, w
 from tests.scenarios.eventually import eventually
 from tests.scenarios.locks import behind_a_lock, connected
 
-SIGNAL = "SELECT answer FROM flowstone.signal_gate_signal_v1('t', $1)"
-CREATE = "SELECT status FROM flowstone.signal_gate_create_v1($1, $2, 1, 't', $3, 'fail', 0, '{}')"
-HOUR_MS = 3_600_000
+SIGNAL = "SELECT flowstone.signal_gate_signal('t', $1)"
+CREATE = """
+SELECT status
+FROM flowstone.signal_gate_create_v1(
+    json_build_array(json_build_object(
+        'materialization', $1::bigint, 'claim', $2::integer, 'attempt', 1, 'token', 't',
+        'timeout_ms', 3600000, 'action', 'fail', 'max_retries', 0, 'metadata', '{}'
+    )),
+    true
+)
+"""
 
 
 @pytest.fixture
@@ -47,7 +55,7 @@ async def test_a_signal_waits_for_a_gate_that_is_about_to_open(
 ) -> None:
     _, _, claim = await begun(app.store)
     async with connected(dsn) as opener, opener.transaction():
-        assert await opener.fetchval(CREATE, claim.id, claim.claim, HOUR_MS) == "waiting"
+        assert await opener.fetchval(CREATE, claim.id, claim.claim) == "waiting"
         signaling = asyncio.create_task(gates.signal("t", "1"))
         await eventually(lambda: behind_a_lock(pg, "signal_gate_signal_v1"))
 
