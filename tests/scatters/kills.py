@@ -3,7 +3,8 @@ Kills the workers of one scatter, each at a step of its work, and says what did 
 
 What a worker is at is held in the database until it was killed there: a page that it inserts waits
 for the row of the feed, a turn for the row of the barrier. What was under way then commits after
-its worker is dead, or is taken back with its connection.
+its worker is dead, or is taken back with its connection. Nobody reads on before the kill that is
+next: there is something to kill, however fast the workers are.
 """
 
 import random
@@ -16,6 +17,7 @@ from flowstone.engine.dsn import for_asyncpg
 from tests.scatters.audit import Look, lines, look
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
+from tests.scenarios.pipelines.scattered import HALTS, PAGE
 from tests.scenarios.spawned import Spawned, Spawner
 
 INSERTING, CHUNK, SETTLING, GATHERING = "inserting", "a chunk", "settling", "gathering"
@@ -74,15 +76,20 @@ class Killing:
 
     async def run(self, steps: Sequence[str], pg: asyncpg.Connection) -> None:
         """Kill at each step, and let the last workers finish."""
+        shares = [place / len(steps) for place in range(1, len(steps))]
+        halts = [(int(self.items * share) // PAGE + 1) * PAGE for share in shares]
+        (self.ledger.folder / HALTS).write_text(" ".join(map(str, halts)))
         self._fill_up()
-        thresholds = iter(range(1, len(steps)))
+        places = iter(zip(shares, halts, strict=True))
         for step in steps:
             if step == GATHERING:
                 await self._kill_gathering(pg)
             else:
-                share = next(thresholds) / len(steps)
-                await self._kill_at(step, int(self.items * share * 0.8), pg)
+                share, halt = next(places)
+                await self._kill_at(step, int(self.items * share * 0.8), halt, pg)
             self._fill_up()
+        for _, halt in places:
+            self.ledger.open_gate(f"read-{halt}")
         self.ledger.open_gate("gather")
 
     def _fill_up(self) -> None:
@@ -92,7 +99,7 @@ class Killing:
             dsn = f"{self.dsn}{'&' if '?' in self.dsn else '?'}application_name={name}"
             self._alive[name] = self.spawner.worker(dsn, "scattered", lease=LEASE)
 
-    async def _kill_at(self, step: str, done: int, pg: asyncpg.Connection) -> None:
+    async def _kill_at(self, step: str, done: int, halt: int, pg: asyncpg.Connection) -> None:
         # Pages are inserted before they are worked on, so this is reached with any share of them.
         counted = "total" if step == INSERTING else "completed"
 
@@ -103,12 +110,14 @@ class Killing:
         await eventually(is_so_far, within=240)
         if step == CHUNK:
             await self._kill(self.chooser.choice([*self._alive]), step, pg)
+            self.ledger.open_gate(f"read-{halt}")
             return
         table, query = HELD[step]
         holder: asyncpg.Connection = await asyncpg.connect(**for_asyncpg(self.dsn))
         try:
             async with holder.transaction():
                 await holder.execute(f"SELECT FROM flowstone.{table} FOR UPDATE")
+                self.ledger.open_gate(f"read-{halt}")
                 waiting = await eventually(lambda: pg.fetch(WAITING, query))
                 row = waiting[0]
                 is_lost = self.chooser.random() < 0.5

@@ -16,7 +16,7 @@ from tests.scenarios.consistency import assert_completed_once, until_ended
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.gated import after_held, held, plain
-from tests.scenarios.pipelines.random_dag import PARTITIONS, random_dag
+from tests.scenarios.pipelines.random_dag import random_dag
 from tests.scenarios.spawned import Spawner
 
 RUNS_KNOWN = """
@@ -51,7 +51,7 @@ async def test_a_stock_worker_that_takes_all_queues_loses_nothing_of_ours(
 ) -> None:
     stock = spawn.start("stock", {"dsn": dsn, "options": {"concurrency": 2}})
     await eventually(lambda: pg.fetchval("SELECT count(*) FROM flowstone.procrastinate_workers"))
-    handle = await app.enqueue_many(random_dag, over=PARTITIONS[:3])
+    handle = await app.enqueue_many(random_dag.assets[:15])
     taken = "SELECT count(*) > 0 FROM flowstone.flowstone_interventions"
     await eventually(lambda: pg.fetchval(taken))
     worker = spawn.worker(dsn, "random_dag", slots=4)
@@ -89,15 +89,15 @@ async def test_what_is_finished_by_hand_leaves_its_slot(
     others: procrastinate.App,
     is_deleted: bool,
 ) -> None:
-    spawn.worker(dsn, "gated", slots=1)
+    spawn.worker(dsn, "gated", slots=1, lease=600, poll_interval=600.0)
     hanging = await app.enqueue(after_held)
     await eventually(partial(ledger.has_starts, 1))
     (start,) = ledger.starts()
     job = Job(id=start.materialization, queue="", lock=None, queueing_lock=None, task_name="")
     await others.job_manager.finish_job(job, Status.FAILED, delete_job=is_deleted)
-    await until_ended(pg, hanging.run_id, within=5)
+    await until_ended(pg, hanging.run_id)
     other = await app.enqueue(plain)
-    await until_ended(pg, other.run_id, within=5)
+    await until_ended(pg, other.run_id)
 
     await assert_completed_once(pg, ledger, other.run_id)
     assert len(ledger.starts(held.full_name)) == 1
@@ -112,12 +112,12 @@ async def test_what_is_retried_by_hand_while_it_hangs_runs_again_on_the_same_slo
     others: procrastinate.App,
 ) -> None:
     ledger.open_gate("held-2")
-    spawn.worker(dsn, "gated", slots=1)
+    spawn.worker(dsn, "gated", slots=1, lease=600, poll_interval=600.0)
     handle = await app.enqueue(after_held)
     await eventually(partial(ledger.has_starts, 1))
     (start,) = ledger.starts()
     await others.job_manager.retry_job_by_id_async(start.materialization, datetime.now(UTC))
-    await until_ended(pg, handle.run_id, within=5)
+    await until_ended(pg, handle.run_id)
 
     await assert_completed_once(pg, ledger, handle.run_id)
     assert [it.attempt for it in ledger.starts(held.full_name)] == [1, 2]
@@ -131,12 +131,12 @@ async def test_what_is_to_be_aborted_is_stopped(
     ledger: Ledger,
     others: procrastinate.App,
 ) -> None:
-    spawn.worker(dsn, "gated", slots=1)
+    spawn.worker(dsn, "gated", slots=1, lease=600, poll_interval=600.0)
     handle = await app.enqueue(after_held)
     await eventually(partial(ledger.has_starts, 1))
     (start,) = ledger.starts()
     assert await others.job_manager.cancel_job_by_id_async(start.materialization, abort=True)
-    await until_ended(pg, handle.run_id, within=5)
+    await until_ended(pg, handle.run_id)
 
     assert await others.job_manager.get_job_status_async(start.materialization) is Status.ABORTED
     found = "SELECT array_agg(status) FROM flowstone.materializations"
@@ -155,8 +155,7 @@ async def test_a_worker_whose_row_was_pruned_keeps_what_it_owns_and_registers_ag
     handle = await app.enqueue(after_held)
     await eventually(partial(ledger.has_starts, 1))
     assert len(await others.job_manager.prune_stalled_workers(-1)) == 1
-    assert await pg.fetchval("SELECT count(*) FROM flowstone.procrastinate_workers") == 0
-    other = await app.enqueue(plain)  # claimed by a worker that procrastinate does not know
+    other = await app.enqueue(plain)  # by then it may still be one that procrastinate does not know
     await until_ended(pg, other.run_id)
     assert await app.store.reconcile() == []
 

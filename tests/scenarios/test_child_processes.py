@@ -13,6 +13,7 @@ from tests.scenarios.consistency import (
     assert_no_worker_is_left,
     until_ended,
 )
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger, Start
 from tests.scenarios.pipelines.heavy import after, beside, counted, stuck_at_first
@@ -63,7 +64,7 @@ async def test_a_killed_child_takes_nothing_with_it_but_its_attempt(
 async def test_a_killed_worker_takes_its_children_along_whatever_they_do(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
-    worker = spawn.worker(dsn, "heavy", lease=1, child_processes=2)
+    worker = spawn.worker(dsn, "heavy", lease=LONG, child_processes=2)
     runs = [await app.enqueue(stuck_at_first), await app.enqueue(after)]
     children = [
         await started(ledger, stuck_at_first.full_name),
@@ -71,10 +72,11 @@ async def test_a_killed_worker_takes_its_children_along_whatever_they_do(
     ]
 
     worker.kill()
+    await give_up(pg, worker)
     for child in children:
         await eventually(partial(is_gone, child.pid))
 
-    second = spawn.worker(dsn, "heavy", lease=1)
+    second = spawn.worker(dsn, "heavy", lease=LONG)
     ledger.open_gate("counted-2")
     for run in runs:
         await until_ended(pg, run.run_id)

@@ -13,9 +13,10 @@ from tests.scenarios.consistency import (
     assert_no_worker_is_left,
     until_ended,
 )
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
-from tests.scenarios.pipelines.gated import deadly, plain
+from tests.scenarios.pipelines.gated import deadly, held, plain
 from tests.scenarios.pipelines.poison import aborting, innocent
 from tests.scenarios.pipelines.random_dag import ASSETS, PARTITIONS, random_dag
 from tests.scenarios.spawned import Spawned, Spawner
@@ -34,12 +35,14 @@ async def test_killed_again_and_again_a_run_completes_everything_once(
     chance = random.Random(2)
 
     def start() -> Spawned:
-        return spawn.worker(dsn, "random_dag", lease=1, max_rescues=1000)
+        return spawn.worker(dsn, "random_dag", "gated", lease=1, max_rescues=1000)
 
     async def busy() -> list[Spawned]:
         pids = await pg.fetchval(BUSY)
         return [worker for worker in alive if worker.pid in pids]
 
+    # Somebody is always at this one, however fast the others are.
+    lasting = await app.enqueue(held)
     handle = await app.enqueue_many(random_dag, over=PARTITIONS)
     alive = [start() for _ in range(3)]
     for killed in range(1, 7):
@@ -53,9 +56,14 @@ async def test_killed_again_and_again_a_run_completes_everything_once(
         worker.kill()
     alive = [start(), start()]
     await until_ended(pg, handle.run_id)
+    # The dead who were at nothing are forgotten, too, if perhaps later than the others.
+    await eventually(lambda: pg.fetchval("SELECT count(*) = 2 FROM flowstone.workers"))
+    for attempt in range(1, 100):
+        ledger.open_gate(f"held-{attempt}")
+    await until_ended(pg, lasting.run_id)
 
-    rows = await assert_completed_once(pg, ledger, handle.run_id)
-    assert len(rows) == ASSETS * len(PARTITIONS)
+    rows = await assert_completed_once(pg, ledger, handle.run_id, lasting.run_id)
+    assert len(rows) == ASSETS * len(PARTITIONS) + 1
     assert len(ledger.starts()) > len(rows), "nobody died at work"
     assert await pg.fetchval("SELECT max(rescues) FROM flowstone.flowstone_materializations") > 0
     for worker in alive:
@@ -74,13 +82,14 @@ async def test_an_asset_that_kills_its_workers_fails_and_the_others_go_on(
     fatal = await app.enqueue(deadly)
     others = []
     for death in (1, 2):
-        worker = spawn.worker(dsn, "gated", lease=1, max_rescues=1)
+        worker = spawn.worker(dsn, "gated", lease=LONG, max_rescues=1)
         others.append(await app.enqueue(plain, force=True))
         await until_ended(pg, others[-1].run_id)
         await eventually(partial(ledger.has_starts, 2 * death))
         ledger.open_gate(f"deadly-{death}")
         await worker.killed_itself()
-    last = spawn.worker(dsn, "gated", lease=1, max_rescues=1)
+        await give_up(pg, worker, max_rescues=1)
+    last = spawn.worker(dsn, "gated", lease=LONG, max_rescues=1)
     with pytest.raises(RunFailedError, match="died 2 times"):
         await fatal.result(timeout=20)
     others.append(await app.enqueue(plain, force=True))
@@ -95,16 +104,21 @@ async def test_what_runs_beside_an_asset_that_kills_its_workers_is_not_harmed(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     def start() -> Spawned:
-        return spawn.worker(dsn, "poison", slots=24, lease=1, max_rescues=3)
+        return spawn.worker(dsn, "poison", slots=24, lease=3, max_rescues=3)
 
     fatal = await app.enqueue(aborting)
     others = await app.enqueue_many([innocent], over=[str(number) for number in range(20)])
+    # The first one takes all of it, and is killed with all of it.
+    alive = [start()]
+    await alive[0].killed_itself()
+    await give_up(pg, alive[0], max_rescues=3)
     alive = [start() for _ in range(3)]
 
     async def has_ended() -> bool:
         for place, worker in enumerate(alive):
             if worker.has_ended:
                 await worker.killed_itself()
+                await give_up(pg, worker, max_rescues=3)
                 alive[place] = start()
         return await pg.fetchval(ENDED, [fatal.run_id, others.run_id]) is True
 

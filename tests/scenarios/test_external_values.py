@@ -8,12 +8,12 @@ import pytest
 
 from flowstone import FlowStone
 from tests.scenarios.consistency import until_ended
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.filed import IO, filed, held, plain
 from tests.scenarios.spawned import Spawned, Spawner
 
-LEASE = 1.0
 AT_ONCE = timedelta()
 
 
@@ -38,7 +38,7 @@ class TestDeath:
     async def test_what_a_worker_wrote_and_never_settled_is_swept_and_only_when_it_is_lost(
         self, app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
     ) -> None:
-        first = spawn.worker(dsn, "filed", lease=LEASE)
+        first = spawn.worker(dsn, "filed", lease=LONG)
         handle = await app.enqueue(held)
         ledger.open_gate("write-0")
         await eventually(lambda: ledger.is_open("written-0"))
@@ -48,7 +48,8 @@ class TestDeath:
         assert claims(ledger) == [0]
 
         first.kill()
-        second = spawn.worker(dsn, "filed", lease=LEASE)
+        await give_up(pg, first)
+        second = spawn.worker(dsn, "filed", lease=LONG)
         await eventually(lambda: ledger.is_open("writing-1"))
         ledger.open_gate("write-1")
         ledger.open_gate("settle-1")
@@ -64,7 +65,7 @@ class TestDeath:
     async def test_a_file_that_was_never_finished_is_swept_too(
         self, app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
     ) -> None:
-        spawn.worker(dsn, "filed", lease=LEASE)
+        spawn.worker(dsn, "filed", lease=LONG)
         made = await (await app.enqueue(plain)).result(timeout=20)
         (file,) = (ledger.folder / "lake").rglob("*.json")
         id_, _, origin = file.stem.split("-")
@@ -82,11 +83,12 @@ class TestLateness:
     async def test_a_late_attempt_writes_beside_the_value_and_not_over_it(
         self, app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
     ) -> None:
-        late = spawn.worker(dsn, "filed", lease=LEASE)
+        late = spawn.worker(dsn, "filed", lease=LONG)
         handle = await app.enqueue(held)
         await eventually(lambda: ledger.is_open("writing-0"))
         late.pause()
-        other = spawn.worker(dsn, "filed", lease=LEASE)
+        await give_up(pg, late)
+        other = spawn.worker(dsn, "filed", lease=LONG)
         for gate in ("write-1", "settle-1"):
             ledger.open_gate(gate)
         await until_ended(pg, handle.run_id)

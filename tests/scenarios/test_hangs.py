@@ -8,6 +8,7 @@ import pytest
 from flowstone import FlowStone
 from flowstone.core.asset import Asset
 from tests.scenarios.consistency import assert_completed_once, until_ended
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.gated import plain
@@ -20,7 +21,7 @@ async def test_a_moment_is_named_and_costs_nothing(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     handle = await app.enqueue(momentary)
-    worker = spawn.worker(dsn, "hanging", lease=1, hang_limit=60)
+    worker = spawn.worker(dsn, "hanging", lease=2, hang_limit=60)
     spawn.worker(dsn, "hanging", lease=1, slots=0)  # would take over what the first had lost
     await until_ended(pg, handle.run_id)
 
@@ -46,12 +47,13 @@ async def test_past_the_limit_the_process_ends_and_another_goes_on(
     ledger: Ledger,
 ) -> None:
     handle = await app.enqueue(asset)
-    worker = spawn.worker(dsn, "hanging", "gated", lease=1, hang_limit=1.5)
+    worker = spawn.worker(dsn, "hanging", "gated", lease=LONG, hang_limit=1.5)
     await eventually(lambda: ledger.starts())
     await worker.killed_itself()
     assert words in worker.output()
     assert "hanging.py" in worker.output(), "where it hung"
-    other = spawn.worker(dsn, "hanging", "gated", lease=1, hang_limit=1.5)
+    await give_up(pg, worker)
+    other = spawn.worker(dsn, "hanging", "gated", lease=LONG, hang_limit=20)
     await until_ended(pg, handle.run_id, (await app.enqueue(plain)).run_id)
 
     (row,) = (await assert_completed_once(pg, ledger, handle.run_id)).values()

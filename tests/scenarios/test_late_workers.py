@@ -6,13 +6,12 @@ import pytest
 from flowstone import FlowStone
 from tests.scenarios import fence
 from tests.scenarios.consistency import assert_completed_once, until_ended
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.locks import behind_a_lock, running_jobs_locked
 from tests.scenarios.pipelines.gated import after_held, held, plain, stubborn
 from tests.scenarios.spawned import Spawned, Spawner
-
-LEASE = 1.0
 
 
 async def given_up(pg: asyncpg.Connection, worker: Spawned) -> None:
@@ -48,12 +47,13 @@ class TestTheFence:
         ledger: Ledger,
     ) -> int:
         """Play it until the first worker's value was refused or taken; return the run's id."""
-        late = spawn.worker(dsn, "gated", lease=LEASE)
+        late = spawn.worker(dsn, "gated", lease=LONG)
         await at_work(pg, late)
         handle = await app.enqueue(after_held)
         await eventually(lambda: len(ledger.starts(held.full_name)) == 1)
         late.pause()
-        other = spawn.worker(dsn, "gated", lease=LEASE)
+        await give_up(pg, late)
+        other = spawn.worker(dsn, "gated", lease=LONG)
         await eventually(lambda: len(ledger.starts(held.full_name)) == 2)
         assert [start.pid for start in ledger.starts(held.full_name)] == [late.pid, other.pid]
 
@@ -116,12 +116,13 @@ class TestAfterwards:
         spawn: Spawner,
         ledger: Ledger,
     ) -> None:
-        late = spawn.worker(dsn, "gated", lease=LEASE, poll_interval=0.2)
+        late = spawn.worker(dsn, "gated", lease=LONG, poll_interval=0.2)
         await at_work(pg, late)
         handle = await app.enqueue(stubborn)
         await eventually(lambda: ledger.starts())
         late.pause()
-        other = spawn.worker(dsn, "gated", lease=LEASE)
+        await give_up(pg, late)
+        other = spawn.worker(dsn, "gated", lease=LONG)
         await eventually(lambda: len(ledger.starts()) == 2)
         late.go_on()
         await at_work(pg, late)
@@ -144,14 +145,12 @@ class TestAfterwards:
         spawn: Spawner,
         ledger: Ledger,
     ) -> None:
-        late = spawn.worker(dsn, "gated", lease=LEASE, poll_interval=0.2)
+        late = spawn.worker(dsn, "gated", lease=LONG, poll_interval=0.2)
         await at_work(pg, late)
         handle = await app.enqueue(stubborn)
         await eventually(lambda: ledger.starts())
         late.pause()
-        other = spawn.worker(dsn, "random_dag", lease=LEASE, slots=0)
-        await given_up(pg, late)
-        other.kill()
+        await give_up(pg, late)
         late.go_on()
         await eventually(
             lambda: pg.fetchval(
@@ -176,8 +175,8 @@ class TestAfterwards:
         spawn: Spawner,
         ledger: Ledger,
     ) -> None:
-        late = spawn.worker(dsn, "gated", slots=1, lease=LEASE, poll_interval=0.2)
-        await at_work(pg, spawn.worker(dsn, "gated", slots=0, lease=LEASE))
+        late = spawn.worker(dsn, "gated", slots=1, lease=LONG, poll_interval=0.2)
+        await at_work(pg, spawn.worker(dsn, "gated", slots=0, lease=1))  # looks often
         first = await app.enqueue(held)
         await eventually(lambda: ledger.starts())
         then = await app.enqueue(plain)

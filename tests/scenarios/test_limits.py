@@ -10,6 +10,7 @@ from functools import partial
 import asyncpg
 
 from flowstone import FlowStone
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.limited import laned, paced, quick, staying
@@ -79,10 +80,11 @@ async def test_a_killed_worker_gives_its_room_back(
 ) -> None:
     await app.queues.limit("narrow", max_running=MOST)
     await app.enqueue_many([staying.with_() for _ in range(2 * MOST)])
-    doomed = start(spawn, dsn, lease=1)
+    doomed = start(spawn, dsn, lease=LONG)
     await eventually(lambda: running_on(pg, doomed.pid, MOST))
-    other = start(spawn, dsn, lease=1)
+    other = start(spawn, dsn, lease=LONG)
     doomed.kill()
+    await give_up(pg, doomed)
 
     await eventually(lambda: running_on(pg, other.pid, MOST))
     ledger.open_gate("go")
@@ -99,14 +101,16 @@ async def test_lanes_keep_their_order_while_workers_are_killed(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner
 ) -> None:
     def begin() -> Spawned:
-        return spawn.worker(dsn, "limited", slots=8, queues=["lanes"], lease=1, max_rescues=1000)
+        return spawn.worker(dsn, "limited", slots=8, queues=["lanes"], lease=3, max_rescues=1000)
 
     workers = [begin() for _ in range(PROCESSES)]
     calls = [laned.with_(lane, number) for number in range(40) for lane in range(8)]
     await app.enqueue_many(calls)
     for killed in range(1, 4):
         await eventually(partial(have_succeeded, pg, 60 * killed))
-        workers.pop(0).kill()
+        dead = workers.pop(0)
+        dead.kill()
+        await give_up(pg, dead, max_rescues=1000)
         workers.append(begin())
     await app.queues.drain("lanes", timeout=60)
 
@@ -133,14 +137,19 @@ async def test_a_paused_queue_is_quiet_on_all_processes(
     await app.enqueue_many([quick.with_(number) for number in range(2000)])
     for _ in range(PROCESSES):
         start(spawn, dsn)
-    await eventually(lambda: pg.fetchval("SELECT count(*) > 0 FROM flowstone.workers"))
+    await workers_are_there(pg)
     await app.queues.limit("narrow", max_running=50)
     await app.queues.pause("narrow")
     paused_at = await pg.fetchval("SELECT clock_timestamp()")
+    # However fast they are: these they find paused, and go by to what is in the other queue.
+    await app.enqueue_many([quick.with_(number) for number in range(200)])
+    for job in await app.enqueue_many([paced.with_(number) for number in range(8 * PROCESSES)]):
+        await job.result(timeout=30)
     await app.queues.drain("narrow", timeout=30)
 
     assert await pg.fetchval(
-        "SELECT count(*) = 0 FROM flowstone.flowstone_materializations WHERE started_at > $1",
+        "SELECT count(*) = 0 FROM flowstone.flowstone_materializations"
+        " WHERE queue = 'narrow' AND started_at > $1",
         paused_at,
     )
-    assert (await app.queues.status("narrow")).due > 0
+    assert (await app.queues.status("narrow")).due >= 200

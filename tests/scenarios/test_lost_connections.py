@@ -26,15 +26,16 @@ async def test_wake_ups_come_back_each_time_the_connections_are_lost(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     spawn.worker(
-        make_conninfo(dsn, application_name="the worker"), "gated", poll_interval=NEVER, lease=25
+        make_conninfo(dsn, application_name="the worker"), "gated", poll_interval=NEVER, lease=600
     )
     runs = [await app.enqueue(plain)]
     await until_ended(pg, runs[0].run_id)
     for _ in range(8):
-        assert await pg.fetchval(f"SELECT bool_and(pg_terminate_backend(pid)) {OF_THE_WORKER}")
+        # One may be gone already: it counts that there are some.
+        assert await pg.fetchval(f"SELECT count(pg_terminate_backend(pid)) > 0 {OF_THE_WORKER}")
         for _ in range(2):  # one that may come before the worker listens again, and one after it
             runs.append(await app.enqueue(plain, force=True))
-            await until_ended(pg, runs[-1].run_id, within=8)
+            await until_ended(pg, runs[-1].run_id)
 
     assert len(ledger.starts()) == len(runs)
 

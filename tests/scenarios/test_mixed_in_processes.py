@@ -9,6 +9,7 @@ from flowstone import FlowStone
 from flowstone.plugins.checkpoints import approve, list_approvals
 from flowstone.plugins.signal_gate import signal
 from tests.plugins.conftest import template_database  # a fixture: with the tables of plugins
+from tests.scenarios.deaths import give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.mixed import TOKEN, Confirmation, booked, mixed
@@ -18,7 +19,7 @@ __all__ = ["template_database"]
 
 pytestmark = pytest.mark.timeout(120)  # seven workers start, one after the other
 
-LEASE = 1.0
+LEASE = 3.0
 STOOD = "SELECT asset, status FROM flowstone.materializations WHERE run_id = $1"
 LEFT = """
 SELECT (SELECT count(*) FROM flowstone.waiting) + (SELECT count(*) FROM flowstone.flowstone_waits)
@@ -43,6 +44,7 @@ async def test_a_worker_that_dies_at_every_step_leaves_nothing_undone_and_nothin
         """Let the worker die in the middle of a step, and another take it over."""
         await eventually(lambda: ledger.is_open(f"in-{step}"))
         worker.kill()
+        await give_up(pg, worker)
         ledger.open_gate(f"out-{step}")
         return spawn.worker(dsn, "mixed", lease=LEASE)
 

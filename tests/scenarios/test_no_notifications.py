@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
 from flowstone import FlowStone
@@ -13,6 +14,12 @@ from tests.scenarios.ledger import Ledger
 from tests.scenarios.lossy_proxy import LossyProxy
 from tests.scenarios.pipelines.gated import held, plain
 from tests.scenarios.spawned import Spawner
+
+LISTENS = """
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'
+)
+"""
 
 
 @pytest.fixture
@@ -30,7 +37,7 @@ async def deaf(proxy: LossyProxy, ledger: Ledger) -> AsyncIterator[FlowStone]:
 
 
 async def test_what_is_enqueued_starts_and_its_end_is_seen(
-    deaf: FlowStone, proxy: LossyProxy, spawn: Spawner, ledger: Ledger
+    deaf: FlowStone, proxy: LossyProxy, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     async def followed() -> list[str]:
         return [event.status.value async for event in deaf.subscribe(run=handle.run_id)]
@@ -38,6 +45,7 @@ async def test_what_is_enqueued_starts_and_its_end_is_seen(
     spawn.worker(proxy.dsn, "gated", poll_interval=0.2, lease=25)
     before = await deaf.enqueue(plain)
     await before.result(timeout=20)
+    await eventually(lambda: pg.fetchval(LISTENS))
 
     handle = await deaf.enqueue(held)
     following = asyncio.create_task(followed())
@@ -47,7 +55,7 @@ async def test_what_is_enqueued_starts_and_its_end_is_seen(
 
     assert (await result).attempt == 1
     assert (await asyncio.wait_for(following, 20))[-1] == "succeeded"
-    assert proxy.swallowed > 0
+    await eventually(lambda: proxy.swallowed)
 
 
 async def test_who_is_asked_to_stop_finds_it_out(

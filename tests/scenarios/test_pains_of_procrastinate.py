@@ -22,6 +22,7 @@ from flowstone.engine.connector import AsyncpgConnector
 from flowstone.engine.schema import migrate
 from flowstone.testing.contracts.store_runs import QUEUE, new_worker, succeeded
 from tests.engine.test_plans import blocks_of, turn
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.errands import (
@@ -57,16 +58,17 @@ async def app(dsn: str, ledger: Ledger) -> AsyncIterator[FlowStone]:
 
 
 async def test_1518_740_the_job_of_a_killed_worker_is_taken_over(
-    app: FlowStone, dsn: str, spawn: Spawner, ledger: Ledger
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     """There it stays in ``doing`` for ever. Here every worker looks for leases that have lapsed."""
-    victim = spawn.worker(dsn, "errands", lease=1)
+    victim = spawn.worker(dsn, "errands", lease=LONG)
     job = await app.enqueue(held.with_(gate="first"))
     await eventually(partial(ledger.has_starts, 1))
     victim.kill()
+    await give_up(pg, victim)
     ledger.open_gate("first")
 
-    spawn.worker(dsn, "errands", lease=1)
+    spawn.worker(dsn, "errands", lease=LONG)
     assert await job.result(timeout=20) == 2
     assert len({start.pid for start in ledger.starts()}) == 2
 

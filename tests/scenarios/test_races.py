@@ -44,12 +44,13 @@ async def test_of_two_workers_that_fight_over_one_job_one_gets_it(
 async def test_two_who_run_the_same_target_both_get_a_value(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
-    ledger.open_gate("held-1")
     wanted = {"dsn": dsn, "pipelines": ["gated"], "target": after_held.full_name}
     runners = [spawn.start("runner", wanted) for _ in range(2)]
     for runner in runners:
         await eventually(partial(ledger.is_open, f"ready-{runner.pid}"))
     ledger.open_gate("go")
+    await eventually(partial(ledger.has_starts, 2))  # neither finds what the other has made
+    ledger.open_gate("held-1")
     assert [await runner.exit_code() for runner in runners] == [0, 0]
 
     run_ids = [row["run_id"] for row in await pg.fetch("SELECT run_id FROM flowstone.runs")]

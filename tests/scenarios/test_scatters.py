@@ -13,15 +13,13 @@ from tests.scatters.audit import lines, violations
 from tests.scatters.kills import CHUNK, GATHERING, INSERTING, SETTLING, Killing
 from tests.scatters.limits import measured
 from tests.scenarios.consistency import until_ended
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.scattered import ITEMS, scattered
 from tests.scenarios.spawned import Spawner
 
 __all__ = ["template_database"]
-
-LONG = 25.0
-"""A lease that is not over before the test is."""
 
 DONE = "SELECT count(*) FROM flowstone.scatter_items WHERE status = 1"
 STANDS = """
@@ -98,10 +96,11 @@ async def test_what_a_paused_worker_had_goes_to_others_and_its_results_are_refus
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     handle = await app.enqueue("scattered.one_is_long")
-    paused = spawn.worker(dsn, "scattered", lease=1)
+    paused = spawn.worker(dsn, "scattered", lease=LONG)
     await eventually(partial(has_done, pg, 1499))
     paused.pause()
-    other = spawn.worker(dsn, "scattered", lease=1)
+    await give_up(pg, paused)
+    other = spawn.worker(dsn, "scattered", lease=LONG)
     await eventually(lambda: f"0\t{other.pid}" in lines(ledger, "begun"))
     ledger.open_gate("long")
     await until_ended(pg, handle.run_id)
@@ -125,9 +124,10 @@ async def test_an_item_that_holds_the_loop_costs_its_process_and_no_other_item(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     handle = await app.enqueue("scattered.one_holds_the_loop")
-    hung = spawn.worker(dsn, "scattered", lease=1, hang_limit=1)
+    hung = spawn.worker(dsn, "scattered", lease=LONG, hang_limit=2)
     await hung.killed_itself()
-    spawn.worker(dsn, "scattered", lease=1, hang_limit=20)
+    await give_up(pg, hung)
+    spawn.worker(dsn, "scattered", lease=LONG, hang_limit=20)
     await until_ended(pg, handle.run_id)
 
     stands = await pg.fetchrow(STANDS)

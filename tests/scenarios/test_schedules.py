@@ -66,7 +66,7 @@ async def test_a_leader_that_is_killed_around_a_tick_loses_none_and_doubles_none
     dsn: str, pg: asyncpg.Connection, other: asyncpg.Connection, spawn: Spawner
 ) -> None:
     workers = [spawn.worker(dsn, "ticking", lease=1) for _ in range(2)]
-    await until_enqueued(pg, 2)
+    await until_enqueued(pg, 1)
 
     for in_the_middle in (True, False, True):
         victim = await eventually(lambda: leader(pg, workers))
@@ -83,7 +83,7 @@ async def test_a_leader_that_is_killed_around_a_tick_loses_none_and_doubles_none
         workers.remove(victim)
         workers.append(spawn.worker(dsn, "ticking", lease=1))
         await pg.execute(LAPSE)  # as it does by itself half a minute later
-        await until_enqueued(pg, 3)
+        await until_enqueued(pg, 2)
 
     for worker in workers:
         worker.ask_to_stop()
@@ -109,7 +109,7 @@ async def test_four_that_all_believe_to_lead_enqueue_each_second_once(
     await synchronize(app.store, app._schedule_rows, ["ticking"], app.definitions.schedules)
     leading = [asyncio.create_task(lead(it)) for it in many]
 
-    await until_enqueued(pg, 8)
+    await until_enqueued(pg, 4)
 
     for task in leading:
         task.cancel()

@@ -43,8 +43,8 @@ async def job_of(app: FlowStone, run_id: int) -> int:
 async def test_work_of_the_same_number_is_done_by_its_own_workers_and_stopped_alone(
     app: FlowStone, other: FlowStone, dsn: str, spawn: Spawner, ledger: Ledger
 ) -> None:
-    ours = spawn.worker(dsn, "gated", poll_interval=NEVER, lease=25)
-    theirs = spawn.worker(dsn, "gated", schema=OTHER, poll_interval=NEVER, lease=25)
+    ours = spawn.worker(dsn, "gated", poll_interval=NEVER, lease=600)
+    theirs = spawn.worker(dsn, "gated", schema=OTHER, poll_interval=NEVER, lease=600)
     mine, yours = await app.enqueue(held), await other.enqueue(held)
     assert mine.run_id == yours.run_id
     assert await job_of(app, mine.run_id) == await job_of(other, yours.run_id)
@@ -115,12 +115,18 @@ async def test_a_run_is_followed_and_waited_for_in_its_own_schema(
 
 
 async def test_the_dead_of_one_are_taken_over_there(
-    app: FlowStone, other: FlowStone, dsn: str, spawn: Spawner, ledger: Ledger
+    app: FlowStone,
+    other: FlowStone,
+    dsn: str,
+    pg: asyncpg.Connection,
+    spawn: Spawner,
+    ledger: Ledger,
 ) -> None:
-    dying = spawn.worker(dsn, "gated", schema=OTHER, lease=1)
+    dying = spawn.worker(dsn, "gated", schema=OTHER, lease=600)
     handle = await other.enqueue(after_held)
     await eventually(lambda: ledger.has_starts(1))
     dying.kill()
+    await pg.execute(f"UPDATE {quoted(OTHER)}.flowstone_workers SET heartbeat_at = 'epoch'")
     info = WorkerInfo("here", 1, ["default"], timedelta(hours=1))
     await app.store.register_worker(info)
     await eventually(lambda: dead(other))

@@ -1,6 +1,5 @@
 """Gates among processes that fight over them, and that die at every step."""
 
-import asyncio
 import json
 import random
 from collections import Counter
@@ -14,6 +13,7 @@ from flowstone.core.errors import RunFailedError
 from flowstone.plugins.signal_gate import Answer, GateCoordinator, signal
 from tests.plugins.conftest import template_database  # with the tables of plugins
 from tests.scenarios.consistency import LEFT_OVER, until_ended
+from tests.scenarios.deaths import give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.dying_gates import STEPS, TIMED, dying_gates
@@ -119,12 +119,14 @@ async def test_whoever_dies_at_whatever_step_nothing_is_stuck_and_nothing_is_twi
         # Six processes start at once.
         await eventually(lambda step=step: coordinator.find(step), within=60)
         assert (await signal(app, step, 7)).answer is Answer.ACCEPTED
-    await asyncio.gather(*(killer.killed_itself() for killer in killers))
+    for killer in killers:
+        await killer.killed_itself()
+        await give_up(pg, killer)
     # One that was lost after opening its gate can be signaled, and is not begun again for it.
     assert (await signal(app, "after_create", 7)).answer is Answer.ACCEPTED
 
-    spawn.worker(dsn, "dying_gates", queues=STEPS, lease=1)
-    await eventually(lambda: coordinator.find("before_create 2"), within=20)
+    spawn.worker(dsn, "dying_gates", queues=STEPS, lease=3)
+    await eventually(lambda: coordinator.find("before_create 2"))
     await signal(app, "before_create 2", 7)
 
     for step, handle in handles.items():

@@ -14,7 +14,7 @@ from tests.scenarios.pipelines.hanging import deaf
 from tests.scenarios.pipelines.made import Made
 from tests.scenarios.spawned import Spawner
 
-LONG = 25.0
+LONG = 600.0
 """A lease that is not over before the test is: nothing here is waited for as for the dead."""
 
 in_both_ways = pytest.mark.parametrize("asset", [held, held_in_thread], ids=["async", "thread"])
@@ -65,7 +65,7 @@ async def test_what_does_not_end_in_time_goes_to_another_worker_at_once(
     await eventually(lambda: pg.fetchval("SELECT count(*) = 2 FROM flowstone.workers"))
 
     first.ask_to_stop()
-    await eventually(lambda: len(ledger.starts()) == 2, within=8)
+    await eventually(lambda: len(ledger.starts()) == 2)
     assert await first.exit_code(within=8) == 0
     ledger.open_gate(f"{asset.name}-1")
     await until_ended(pg, handle.run_id)
@@ -83,7 +83,7 @@ async def test_a_thread_that_never_returns_keeps_no_process(
 
     first.ask_to_stop()
 
-    assert await first.exit_code(within=10) == 0
+    assert await first.exit_code() == 0
     spawn.worker(dsn, "hanging", lease=LONG)
     await until_ended(pg, handle.run_id)
     await assert_completed_once(pg, ledger, handle.run_id)

@@ -1,7 +1,10 @@
 """A strategy starts in one process, is woken by a second and resumed by a third."""
 
+import asyncpg
+
 from flowstone import FlowStone
 from flowstone.core.handle import RunHandle
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.halves import STATE, behind, waiting
@@ -54,13 +57,14 @@ async def test_a_wait_is_resumed_where_nothing_of_its_start_is_left(
 
 
 async def test_a_worker_that_dies_as_it_resumes_takes_nothing_of_the_wake_up_with_it(
-    app: FlowStone, dsn: str, spawn: Spawner, ledger: Ledger
+    app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     handle, first = await started_and_woken(app, dsn, spawn)
-    second = spawn.worker(dsn, "halves", lease=1)
+    second = spawn.worker(dsn, "halves", lease=LONG)
     await eventually(lambda: ledger.is_open("resuming-1"))
     second.kill()
-    third = spawn.worker(dsn, "halves", lease=1)
+    await give_up(pg, second)
+    third = spawn.worker(dsn, "halves", lease=LONG)
     ledger.open_gate("resume-2")
 
     assert await handle.result(timeout=20) == resumed(ledger, first, third, attempt=2)

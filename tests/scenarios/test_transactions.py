@@ -13,6 +13,7 @@ from flowstone.engine.caller_connection import fetch
 from flowstone.engine.connecting import connect
 from tests.scenarios import fence
 from tests.scenarios.consistency import assert_completed_once, until_ended
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.locks import behind_a_lock, connected
@@ -20,9 +21,6 @@ from tests.scenarios.lossy_proxy import LossyProxy
 from tests.scenarios.pipelines.paying import TABLE, immediate, payment
 from tests.scenarios.pooler import BINARY, pooler
 from tests.scenarios.spawned import Spawned, Spawner
-
-LONG = 25.0
-"""A lease that is not over before the test is."""
 
 VERY_LONG = 600.0
 """One in whose course nobody comes to look for claims that were lost."""
@@ -121,25 +119,18 @@ class TestTheFence:
         assert await payments(pg) == [ledger.starts()[0].token]
 
 
-async def give_up(pg: asyncpg.Connection, late: Spawned) -> None:
-    """Take over from a worker as if its lease was over."""
-    await pg.execute(
-        "UPDATE flowstone.flowstone_workers SET heartbeat_at = 'epoch' WHERE pid = $1", late.pid
-    )
-    await pg.execute("SELECT flowstone.flowstone_rescue_v1(5)")
-
-
 class TestDeaths:
     async def test_killed_between_its_writes_and_the_commit_it_leaves_none(
         self, app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
     ) -> None:
-        doomed = spawn.worker(dsn, "paying", lease=1)
+        doomed = spawn.worker(dsn, "paying", lease=LONG)
         handle = await app.enqueue(payment)
         await has_written(pg, ledger, 1)
         doomed.kill()
+        await give_up(pg, doomed)
         ledger.open_gate("payment-1")
         ledger.open_gate("payment-2")
-        spawn.worker(dsn, "paying", lease=1)
+        spawn.worker(dsn, "paying", lease=LONG)
         await until_ended(pg, handle.run_id)
 
         await assert_paid_once(pg, ledger, handle)
@@ -148,12 +139,12 @@ class TestDeaths:
     async def test_killed_in_the_commit_it_has_paid_and_is_settled(
         self, app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
     ) -> None:
-        doomed = spawn.worker(dsn, "paying", lease=1)
+        doomed = spawn.worker(dsn, "paying", lease=LONG)
         async with commit_held(dsn):
             handle = await app.enqueue(immediate)
             await eventually(lambda: behind_a_lock(pg, "COMMIT"))
             doomed.kill()
-        spawn.worker(dsn, "paying", lease=1)
+        spawn.worker(dsn, "paying", lease=LONG)
         await until_ended(pg, handle.run_id)
 
         await assert_paid_once(pg, ledger, handle)

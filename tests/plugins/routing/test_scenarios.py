@@ -8,6 +8,7 @@ import pytest
 from flowstone import FlowStone
 from flowstone.plugins.routing import RoutingCoordinator
 from tests.scenarios.conftest import ledger, spawn
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.locks import behind_a_lock, running_jobs_locked
@@ -16,7 +17,6 @@ from tests.scenarios.spawned import Spawner
 
 __all__ = ["ledger", "spawn"]
 
-LEASE = 1.0
 CUT = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%flowstone_turn_v1%'
@@ -35,7 +35,7 @@ async def test_a_worker_that_is_gone_between_deciding_and_settling_has_decided(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger, fate: str
 ) -> None:
     handle = await app.enqueue(arrived)
-    first = spawn.worker(dsn, "routed", lease=LEASE)
+    first = spawn.worker(dsn, "routed", lease=LONG)
     await eventually(lambda: ledger.has_starts(1))
 
     async with running_jobs_locked(dsn):
@@ -47,7 +47,8 @@ async def test_a_worker_that_is_gone_between_deciding_and_settling_has_decided(
     status = "SELECT status FROM flowstone.materializations WHERE asset = $1"
     assert await pg.fetchval(status, way.full_name) == "running"
     ledger.open_gate("turned")
-    second = spawn.worker(dsn, "routed", lease=LEASE)
+    await give_up(pg, first)
+    second = spawn.worker(dsn, "routed", lease=LONG)
 
     assert await handle.result(timeout=20) == ["left", "left"]
     if fate == "paused":

@@ -79,7 +79,7 @@ async def work(dsn: str) -> None:
     end_with_the_test()
     coordinators = {ParallelCoordinator: Deadly}
     async with FlowStone(branches.branches, dsn=dsn, coordinators=coordinators) as app:
-        options = WorkerOptions({"default": 1}, lease=timedelta(seconds=1), max_rescues=100)
+        options = WorkerOptions({"default": 1}, lease=timedelta(seconds=3), max_rescues=100)
         await app.worker(options).run()
 
 

@@ -1,7 +1,8 @@
 """
 One of several who decide about the same approvals: ``{"dsn": …, "by": …, "does": …, "seed": 1}``.
 
-It opens the gate ``ready-<by>``, begins with the gate ``decide``, does ``approve``, ``modify``,
+One approval each is left to one of them alone, so that each has something to decide. It opens the
+gate ``ready-<by>``, begins with the gate ``decide``, does ``approve``, ``modify``,
 ``reject`` or ``cancel`` to each approval, in an order of its own, and prints as JSON the ids of
 those that it has decided.
 """
@@ -22,10 +23,14 @@ from tests.scenarios.ledger import Ledger
 from tests.scenarios.processes.life import argument, end_with_the_test
 
 AT_ONCE = 4
+LEFT_TO = {2: "approve", 4: "modify", 8: "reject", 6: "cancel"}
+"""Of those that have no deadline."""
 
 
 async def decide(app: FlowStone, it: Approval, by: str, does: str) -> bool:
     """Return whether it was this one who decided."""
+    if LEFT_TO.get(int(it.partition), does) != does:
+        return False
     try:
         match does:
             case "approve":

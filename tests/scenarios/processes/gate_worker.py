@@ -54,7 +54,7 @@ async def work(dsn: str, step: str) -> None:
         dying_gates.after_on_signal = die
     coordinators = {GateCoordinator: (Dying, {"step": step})}
     async with FlowStone(dying_gates.dying_gates, dsn=dsn, coordinators=coordinators) as app:
-        await app.worker(WorkerOptions({step: 4}, lease=timedelta(seconds=1))).run()
+        await app.worker(WorkerOptions({step: 4}, lease=timedelta(seconds=3))).run()
 
 
 if __name__ == "__main__":
