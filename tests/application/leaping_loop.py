@@ -2,6 +2,7 @@
 
 import asyncio
 import selectors
+from datetime import UTC, datetime
 
 
 class LeapingLoop(asyncio.SelectorEventLoop):
@@ -28,3 +29,10 @@ class _Leaping(selectors.SelectSelector):
             raise RuntimeError("nothing is due: this would wait for ever")
         self._loop.leap(max(timeout, 0.0))
         return super().select(0)
+
+
+class LoopClock:
+    """The time of the loop that asks for it."""
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(asyncio.get_running_loop().time(), UTC)

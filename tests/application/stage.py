@@ -197,6 +197,20 @@ async def working(app: FlowStone, **queues: int) -> AsyncIterator[Worker]:
         await asyncio.wait_for(task, 10)
 
 
+@asynccontextmanager
+async def woken(app: FlowStone, **queues: int) -> AsyncIterator[Worker]:
+    """Let one run that looks for nothing by itself: what it does at all, it was woken for."""
+    never = timedelta(hours=1)
+    options = WorkerOptions(queues or {"default": SLOTS}, lease=never, poll_interval=never)
+    worker = app.worker(options)
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        await asyncio.wait_for(task, 10)
+
+
 async def newest_run(app: FlowStone) -> RunRecord:
     (record,) = await app.store.runs(limit=1)
     return record

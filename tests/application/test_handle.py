@@ -14,7 +14,7 @@ from flowstone.core.errors import (
     RunNotFoundError,
 )
 from tests.application.conftest import AppOf
-from tests.application.stage import Stage, drain, eventually, statuses, working
+from tests.application.stage import Stage, drain, eventually, statuses, woken, working
 
 
 def pipeline() -> Pipeline:
@@ -78,14 +78,16 @@ class TestWaiting:
         with pytest.raises(InvalidOptionError, match="timeout"):
             await handle.wait(timeout)
 
-    async def test_a_run_that_another_worker_finishes_wakes_who_waits(self, app_of: AppOf) -> None:
+    async def test_a_run_that_another_worker_finishes_wakes_who_waits(
+        self, app_of: AppOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("flowstone.core.until_ended.POLL_SECONDS", 3600.0)
         app, elsewhere = await app_of(pipeline()), await app_of(pipeline())
         handle = await app.enqueue("report")
         waiting = [asyncio.create_task(handle.result(10)) for _ in range(3)]
 
         async with working(elsewhere):
-            # Well below the seconds after which it would have looked by itself.
-            assert await asyncio.wait_for(asyncio.gather(*waiting), 3) == [2] * 3
+            assert await asyncio.wait_for(asyncio.gather(*waiting), 10) == [2] * 3
 
     async def test_it_can_be_taken_up_again_by_its_number(self, app_of: AppOf) -> None:
         app, elsewhere = await app_of(pipeline()), await app_of(pipeline())
@@ -205,14 +207,13 @@ class TestCancelling:
         app = await app_of(scene.pipeline)
         elsewhere = await app_of(scene.pipeline)
         handle = await app.enqueue("after")
-        async with working(elsewhere):
+        async with woken(elsewhere):
             await asyncio.wait_for(scene.began.wait(), 10)
 
             assert await handle.cancel() == 2
 
             with pytest.raises(RunCancelledError):
-                # Well below the seconds after which the worker would have looked by itself.
-                await handle.result(3)
+                await handle.result(10)
         assert scene.ended == ["cancelled"]
         assert await statuses(app, handle.run_id) == {"endless": "cancelled", "after": "cancelled"}
 
@@ -230,13 +231,13 @@ class TestCancelling:
 
         app = await app_of(p)
         handle = await app.enqueue(polite)
-        async with working(app):
+        async with woken(app):
             await eventually(began.is_set)
 
             assert await handle.cancel() == 1
 
             with pytest.raises(RunCancelledError):
-                await handle.result(3)
+                await handle.result(10)
             await eventually(heeded.is_set)
         assert not await app.exists(polite)
 
@@ -259,7 +260,7 @@ class TestCancelling:
             await asyncio.wait_for(began.wait(), 10)
             await handle.cancel()
 
-            assert (await handle.wait(3)).status in ("cancelled", "failed")
+            assert (await handle.wait(10)).status in ("cancelled", "failed")
         assert (await handle.status()).finished_at is not None
 
     async def test_one_run_is_cancelled_and_another_of_the_same_is_not(self, app_of: AppOf) -> None:

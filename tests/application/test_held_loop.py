@@ -15,7 +15,8 @@ from tests.application.stage import Heard, eventually
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowstone.core.loop_watch.TICK_SECONDS", 0.02)
-    monkeypatch.setattr("flowstone.core.loop_watch.HELD_SECONDS", 0.04)
+    # Ten ticks: a machine that is busy elsewhere may well be silent for two of them.
+    monkeypatch.setattr("flowstone.core.loop_watch.HELD_SECONDS", 0.2)
 
 
 def hold_until(condition: Callable[[], bool]) -> None:
@@ -47,7 +48,7 @@ async def test_it_is_named_with_its_place_and_told_in_the_end(
 
     assert f"p.holding[eu], run {run.run_id}, has held the event loop for" in caplog.text
     ((measured, facts),) = heard.of("loop.held")
-    assert measured["duration"] >= 40
+    assert measured["duration"] >= 200
     assert (facts["asset"], facts["partition"], facts["run_id"]) == ("p.holding", "eu", run.run_id)
     assert "test_held_loop.py" in facts["where"]
     assert "in holding (in" in facts["where"]

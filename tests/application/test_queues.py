@@ -14,7 +14,7 @@ from flowstone.core.rate import Rate
 from flowstone.core.status import Status
 from flowstone.core.worker_options import WorkerOptions
 from tests.application.conftest import on_postgres
-from tests.application.stage import PostgresStage, Stage, drain, eventually, working
+from tests.application.stage import PostgresStage, Stage, drain, eventually, woken
 
 shop = Pipeline("shop")
 
@@ -71,23 +71,23 @@ async def enqueue(app: FlowStone, count: int) -> None:
 class TestPausing:
     async def test_what_waits_begins_with_the_resume(self, stage: Stage) -> None:
         app = await stage.app(shop)
-        async with working(app, mail=5):
+        async with woken(app, mail=5):
             await app.queues.pause("mail")
             await enqueue(app, 2)
             await app.enqueue(together.with_())
-            async with working(app, hooks=5):
+            async with woken(app, hooks=5):
                 await app.queues.drain("hooks", timeout=10)
             assert (await app.queues.status("mail")).due == 2
             assert floor.inside["mail"] == 0
 
             await app.queues.resume("mail")
-            await eventually(lambda: floor.inside["mail"] == 2, seconds=3)
+            await eventually(lambda: floor.inside["mail"] == 2)
             floor.open.set()
 
     async def test_what_runs_goes_on_and_is_drained(self, stage: Stage) -> None:
         app = await stage.app(shop)
         await enqueue(app, 4)
-        async with working(app, mail=2):
+        async with woken(app, mail=2):
             await eventually(lambda: floor.inside["mail"] == 2)
             await app.queues.pause("mail")
             with pytest.raises(QueueNotDrainedError, match="2 run, 2 are due"):
@@ -119,7 +119,7 @@ class TestLimits:
         await app.queues.limit("mail", max_running=3)
         await enqueue(app, 8)
         await app.enqueue(letter)
-        async with working(app, mail=5), working(app, mail=5):
+        async with woken(app, mail=5), woken(app, mail=5):
             await eventually(lambda: floor.inside["mail"] == 3)
             floor.open.set()
             await app.queues.drain("mail", timeout=20)
@@ -129,12 +129,12 @@ class TestLimits:
         app = await stage.app(shop)
         await app.queues.limit("mail", max_running=1)
         await enqueue(app, 5)
-        async with working(app, mail=20):
+        async with woken(app, mail=20):
             await eventually(lambda: floor.inside["mail"] == 1)
             await app.queues.limit("mail", max_running=4)
-            await eventually(lambda: floor.inside["mail"] == 4, seconds=3)
+            await eventually(lambda: floor.inside["mail"] == 4)
             await app.queues.limit("mail", max_running=None)
-            await eventually(lambda: floor.inside["mail"] == 5, seconds=3)
+            await eventually(lambda: floor.inside["mail"] == 5)
             floor.open.set()
 
     async def test_a_rate_lets_the_rest_go_when_its_time_has_come(self, stage: Stage) -> None:
@@ -142,7 +142,7 @@ class TestLimits:
         floor.open.set()
         await app.queues.limit("mail", rate="3/h")
         await enqueue(app, 5)
-        async with working(app, mail=20):
+        async with woken(app, mail=20):
             await eventually(lambda: floor.done["mail"] == 3)
             await stage.advance("59m")
             await app.queues.pause("hooks")  # makes everybody look
@@ -162,13 +162,13 @@ class TestLimits:
     async def test_code_says_them_when_a_worker_starts(self, stage: Stage) -> None:
         app = await stage.app(shop, queues={"mail": Queue(max_running=2, rate="100/m")})
         await enqueue(app, 5)
-        async with working(app, mail=20):
+        async with woken(app, mail=20):
             await eventually(lambda: floor.inside["mail"] == 2)
             record = await app.queues.status("mail")
             assert record.limits == QueueLimits(2, Rate(100, timedelta(minutes=1)))
 
             await app.queues.limit("mail", max_running=3)
-            async with working(app, mail=20):
+            async with woken(app, mail=20):
                 await eventually(lambda: floor.inside["mail"] == 3)
                 await app.queues.reset("mail")
                 assert (await app.queues.status("mail")).limits.max_running == 2
@@ -179,36 +179,36 @@ class TestScaling:
     async def test_all_workers_or_one(self, stage: Stage) -> None:
         app = await stage.app(shop)
         await enqueue(app, 30)
-        async with working(app, mail=2) as first, working(app, mail=2):
+        async with woken(app, mail=2) as first, woken(app, mail=2):
             await eventually(lambda: floor.inside["mail"] == 4)
             await app.queues.scale("mail", 5)
-            await eventually(lambda: floor.inside["mail"] == 10, seconds=3)
+            await eventually(lambda: floor.inside["mail"] == 10)
             await app.queues.scale("mail", 8, worker=first._worker_id)
-            await eventually(lambda: floor.inside["mail"] == 13, seconds=3)
+            await eventually(lambda: floor.inside["mail"] == 13)
             floor.open.set()
 
     async def test_a_stopped_queue_is_served_by_others_alone(self, stage: Stage) -> None:
         app = await stage.app(shop)
         floor.open.set()
-        async with working(app, mail=2) as first, working(app, mail=2) as second:
+        async with woken(app, mail=2) as first, woken(app, mail=2) as second:
             await eventually(lambda: first._worker_id and second._worker_id)
             await app.queues.stop("mail", worker=first._worker_id)
-            await eventually(lambda: first._slots.total == {"mail": 0}, seconds=3)
+            await eventually(lambda: first._slots.total == {"mail": 0})
             jobs = await app.enqueue_many([send.with_() for _ in range(6)])
             for job in jobs:
                 assert (await job.wait(10)).status is Status.SUCCEEDED
             await app.queues.stop("mail")
-            await eventually(lambda: second._slots.total == {"mail": 0}, seconds=3)
+            await eventually(lambda: second._slots.total == {"mail": 0})
             waiting = await app.enqueue(send.with_())
             await app.queues.scale("mail", None)
-            await eventually(lambda: second._slots.total == {"mail": 2}, seconds=3)
+            await eventually(lambda: second._slots.total == {"mail": 2})
             assert (await waiting.wait(10)).status is Status.SUCCEEDED
 
     async def test_a_worker_that_starts_knows_of_the_stop(self, stage: Stage) -> None:
         app = await stage.app(shop)
         await app.queues.stop("mail")
         await enqueue(app, 1)
-        async with working(app, mail=2) as worker:
+        async with woken(app, mail=2) as worker:
             await eventually(lambda: worker.is_idle)
             assert floor.inside["mail"] == 0
 
@@ -217,7 +217,7 @@ class TestScaling:
     ) -> None:
         monkeypatch.setattr(f"{__name__}.meeting", threading.Barrier(4))
         app = await stage.app(shop)
-        async with working(app, hooks=1):
+        async with woken(app, hooks=1):
             await app.queues.scale("hooks", 4)
             jobs = await app.enqueue_many([together.with_() for _ in range(4)])
             assert sorted([await job.result(timeout=10) for job in jobs]) == [0, 1, 2, 3]
@@ -317,12 +317,12 @@ class TestKeys:
         await app.enqueue_many([call.with_(number) for number in range(5)])
         await app.enqueue_many([call.with_(number, None) for number in range(5)])
 
-        async with working(app, api=30):
+        async with woken(app, api=30):
             expected = {"a": 2, "b": 2, "default": 2, "none": 5}
             await eventually(lambda: +tenants.inside == expected)
             await app.queues.limit("api", max_running_per_key=3)
             expected = {"a": 3, "b": 3, "default": 3, "none": 5}
-            await eventually(lambda: +tenants.inside == expected, seconds=3)
+            await eventually(lambda: +tenants.inside == expected)
             tenants.open.set()
             await app.queues.drain("api", timeout=10)
         assert len(tenants.order) == 20
@@ -332,7 +332,7 @@ class TestKeys:
         tenants.open.set()
         await app.enqueue_many([call.with_(number, "a") for number in range(3)])
         await app.enqueue(call.with_(0, "b"))
-        async with working(app, api=30):
+        async with woken(app, api=30):
             await eventually(lambda: len(tenants.order) == 3)
             await stage.advance("1h1m")
             await eventually(lambda: len(tenants.order) == 4)
@@ -359,7 +359,7 @@ class TestLanes:
             change.with_(order, number, fails=number == 1) for number in range(4) for order in "xyz"
         ]
         await app.enqueue_many(calls)
-        async with working(app, orders=10), working(app, orders=10):
+        async with woken(app, orders=10), woken(app, orders=10):
             await eventually(lambda: len(tenants.order) == 15)
             await app.queues.drain("orders", timeout=10)
         for order in "xyz":

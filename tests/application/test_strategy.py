@@ -15,7 +15,16 @@ from flowstone.core.contracts.strategy import Execution, Strategy
 from flowstone.core.errors import HandleTimeoutError, RunCancelledError
 from flowstone.core.outcome import Failed, Outcome, Skipped, Snoozed, Stored, Waiting, Wake
 from tests.application.conftest import AppOf
-from tests.application.stage import Stage, drain, eventually, newest_run, statuses, steps, working
+from tests.application.stage import (
+    Stage,
+    drain,
+    eventually,
+    newest_run,
+    statuses,
+    steps,
+    woken,
+    working,
+)
 
 
 class Gate(Strategy):
@@ -155,10 +164,10 @@ class TestResuming:
     async def test_waking_wakes_a_worker(self, app_of: AppOf) -> None:
         app = await app_of(gated(Gate()))
         handle = await app.enqueue("after")
-        async with working(app):
+        async with woken(app):
             await app.store.wake(await waiting_id(app, handle.run_id), '"yes"')
 
-            assert await handle.result(3) == "after yes"
+            assert await handle.result(10) == "after yes"
 
     async def test_a_second_wake_up_changes_nothing(self, app_of: AppOf) -> None:
         app = await app_of(gated(Gate()))
@@ -298,6 +307,9 @@ class TestStopping:
         self, app_of: AppOf, stage: Stage
     ) -> None:
         class Slow(Gate):
+            async def start(self, execution: Execution) -> Outcome:
+                return self.waiting
+
             async def resume(self, execution: Execution, wake: Wake) -> Outcome:
                 await asyncio.Event().wait()
                 raise AssertionError("never")

@@ -16,6 +16,9 @@ from flowstone.core.defaults.memory_io import MemoryIO
 from tests.application.conftest import AppOf
 from tests.application.stage import Stage, drain, eventually, statuses, steps, working
 
+BEGUN = "250ms"
+"""A time in which a thread has begun, however busy the machine is."""
+
 
 @pytest.fixture
 def release() -> Iterator[threading.Event]:
@@ -103,7 +106,7 @@ class TestThreads:
         p = Pipeline("p")
         ended = threading.Event()
 
-        @p.asset(timeout="20ms", retry=1)
+        @p.asset(timeout=BEGUN, retry=1)
         def slow() -> str:
             release.wait(10)
             ended.set()
@@ -111,7 +114,7 @@ class TestThreads:
 
         app = await app_of(p)
 
-        with pytest.raises(RunFailedError, match="timed out after 20ms") as caught:
+        with pytest.raises(RunFailedError, match=f"timed out after {BEGUN}") as caught:
             await app.run(slow)
         release.set()
         await eventually(ended.is_set)
@@ -123,7 +126,7 @@ class TestThreads:
         p = Pipeline("p")
         heeded = threading.Event()
 
-        @p.asset(timeout="20ms", retry=1)
+        @p.asset(timeout=BEGUN, retry=1)
         def polite(ctx: Context) -> None:
             while not ctx.is_cancelled():
                 pass
@@ -141,7 +144,7 @@ class TestThreads:
     ) -> None:
         p = Pipeline("p")
 
-        @p.asset(timeout="20ms", retry=1, priority=1)
+        @p.asset(timeout=BEGUN, retry=1, priority=1)
         def slow() -> None:
             release.wait(10)
 
@@ -170,7 +173,7 @@ class TestThreads:
     ) -> None:
         p = Pipeline("p")
 
-        @p.asset(timeout="50ms")
+        @p.asset(timeout=BEGUN)
         def slow_at_first(ctx: Context) -> int:
             if ctx.attempt == 1:
                 release.wait(10)
@@ -205,7 +208,11 @@ class TestStoring:
                 return written
 
         p = Pipeline("p", io="share", timeout="50ms")
-        p.asset(name="it")(lambda: 1)
+
+        @p.asset
+        async def it() -> int:
+            return 1
+
         app = await app_of(p, io={"share": Stuck()})
         handle = await app.enqueue("it")
 

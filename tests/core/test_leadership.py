@@ -1,17 +1,36 @@
-"""One of all works; whoever falls silent is replaced, and stops before that."""
+"""One of all works; whoever falls silent is replaced, and stops before that. Time leaps here."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import wraps
+from typing import ParamSpec
 
 import pytest
 
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.errors import DatabaseError
 from flowstone.core.leadership import Work, lead
+from tests.application.leaping_loop import LeapingLoop, LoopClock
 
-LEASE = timedelta(milliseconds=150)
+P = ParamSpec("P")
+LEASE = timedelta(seconds=30)
+
+
+def leaping(story: Callable[P, Coroutine[object, object, None]]) -> Callable[P, None]:
+    """Play a story on a loop whose time leaps: how fast the machine is does not matter."""
+
+    @wraps(story)
+    def play(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+            runner.run(story(*args, **kwargs))
+
+    return play
+
+
+def a_store() -> MemoryStore:
+    return MemoryStore(LoopClock())
 
 
 @asynccontextmanager
@@ -50,7 +69,7 @@ class Unreachable(MemoryStore):
     """A store that can be made to answer nobody, or only one."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(LoopClock())
         self.is_away = False
         self.answers_late = False
 
@@ -63,8 +82,9 @@ class Unreachable(MemoryStore):
         return held
 
 
+@leaping
 async def test_who_leads_goes_on_for_many_leases() -> None:
-    store, duty = MemoryStore(), Duty()
+    store, duty = a_store(), Duty()
     renewals: list[bool] = []
     enough = asyncio.Event()
 
@@ -82,8 +102,9 @@ async def test_who_leads_goes_on_for_many_leases() -> None:
         assert (duty.terms, duty.at_once) == (1, 1)
 
 
+@leaping
 async def test_a_leader_that_died_is_replaced() -> None:
-    store, duty = MemoryStore(), Duty()
+    store, duty = a_store(), Duty()
     await store.hold_lease("sweep", "died", LEASE)
 
     async with candidate(store, duty.work):
@@ -92,8 +113,9 @@ async def test_a_leader_that_died_is_replaced() -> None:
         assert not await store.hold_lease("sweep", "died", LEASE)
 
 
+@leaping
 async def test_one_that_stops_leaves_it_to_others_at_once() -> None:
-    store, duty = MemoryStore(), Duty()
+    store, duty = a_store(), Duty()
 
     async with candidate(store, duty.work):
         await duty.begun.wait()
@@ -102,8 +124,9 @@ async def test_one_that_stops_leaves_it_to_others_at_once() -> None:
     assert await store.hold_lease("sweep", "next", LEASE)
 
 
+@leaping
 async def test_of_several_one_works_at_a_time() -> None:
-    store, duty = MemoryStore(), Duty()
+    store, duty = a_store(), Duty()
     leaders: list[int] = []
 
     def candidacy(number: int) -> asyncio.Task[None]:
@@ -126,6 +149,7 @@ async def test_of_several_one_works_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("fault", ["is_away", "answers_late"])
+@leaping
 async def test_one_that_cannot_renew_stops_before_it_is_replaced(fault: str) -> None:
     store, duty = Unreachable(), Duty()
 
@@ -139,18 +163,20 @@ async def test_one_that_cannot_renew_stops_before_it_is_replaced(fault: str) -> 
         await duty.begun.wait()
 
 
+@leaping
 async def test_one_that_was_replaced_stops() -> None:
-    store, duty = MemoryStore(), Duty()
+    store, duty = a_store(), Duty()
 
     async with candidate(store, duty.work):
         await duty.begun.wait()
-        store._leases["sweep"] = ("another", datetime.now(UTC) + timedelta(hours=1))
+        store._leases["sweep"] = ("another", LoopClock().now() + timedelta(hours=1))
 
         await duty.ended.wait()
 
 
+@leaping
 async def test_work_that_breaks_down_is_begun_again(caplog: pytest.LogCaptureFixture) -> None:
-    store, duty = MemoryStore(), Duty()
+    store, duty = a_store(), Duty()
 
     async def work() -> None:
         if not caplog.records:

@@ -253,7 +253,8 @@ async def test_items_start_no_faster_than_the_rate_says(stage: Stage) -> None:
     app = await stage.app(sales)
 
     await app.run(each)
-    assert starts[-1] - starts[0] >= 7 / 40
+    # Each has a time of its own, and may be late for it by as much as the spacing has to spare.
+    assert starts[-1] - starts[0] >= 4 / 40
 
 
 async def test_a_slow_item_holds_up_nothing_but_itself(stage: Stage) -> None:

@@ -23,7 +23,7 @@ from flowstone.plugins.signal_gate import (
     signal_gate,
 )
 from tests.application.conftest import AppOf
-from tests.application.stage import Heard, Stage, drain, statuses, working
+from tests.application.stage import Heard, Stage, drain, statuses, woken
 from tests.plugins.signal_gate.gated import SECRET, Done, Story, begun, gated, the_gate
 
 
@@ -59,10 +59,10 @@ class TestASignal:
     async def test_it_wakes_a_worker(self, app_of: AppOf) -> None:
         app = await app_of(gated(Story()))
         handle = await begun(app)
-        async with working(app):
+        async with woken(app):
             await signal(app, "task", Done(1))
 
-            assert await handle.result(3) == "2 pages"
+            assert await handle.result(10) == "2 pages"
 
     @pytest.mark.conformance(357)
     async def test_of_two_the_first_counts_and_a_repeat_changes_nothing(
