@@ -5,7 +5,7 @@
 -- is moved to, by whatever and whomever, it is where it belongs, and nothing has to be kept beside it.
 --
 -- A turn walks over the pairs round robin, from where the last one stopped: a key without room is left with
--- one step, however much of it waits. Who walks holds the queue's row, so what he counts is exact.
+-- one step, however much of it waits. Who walks holds the queue's lock, so what he counts is exact.
 
 -- The pair (key, lane) that comes next in a queue; no row: there is none.
 CREATE FUNCTION flowstone_next_pair(p_queue text, p_key text, p_lane text, p_is_key_done boolean)
@@ -97,7 +97,7 @@ BEGIN
 END;
 $$;
 
--- Pick up to p_slots keyed jobs of a queue whose row is held. wait_ms: when to look again for what is held
+-- Pick up to p_slots keyed jobs of a queue whose lock is held. wait_ms: when to look again for what is held
 -- back; null: nothing is, or it is timed.
 CREATE FUNCTION flowstone_pick_keyed(p_queue text, p_slots integer, OUT picked bigint[], OUT wait_ms bigint)
     LANGUAGE plpgsql
@@ -212,8 +212,15 @@ BEGIN
             END IF;
         END IF;
     END LOOP;
+    -- Whoever has the row meanwhile, in a transaction of his own, costs the next turn its fairness and not this one
+    -- its time.
     UPDATE flowstone_queues q SET key_cursor = ARRAY[v_key, v_lane]
-    WHERE q.name = p_queue AND q.key_cursor IS DISTINCT FROM ARRAY[v_key, v_lane];
+    WHERE q.name = ANY (ARRAY(
+        SELECT s.name
+        FROM flowstone_queues s
+        WHERE s.name = p_queue AND s.key_cursor IS DISTINCT FROM ARRAY[v_key, v_lane]
+        FOR NO KEY UPDATE SKIP LOCKED
+    ));
 END;
 $$;
 

@@ -3,7 +3,12 @@
 -- Only queues that have a row in flowstone_queues come here; a turn finds out with the statement that reads
 -- its worker. How many run is counted from jobs that are 'doing', never kept in a counter, so nothing leaks
 -- when a worker dies. How many have started is counted from flowstone_rate_uses. Both are exact because
--- whoever counts, and claims, holds the queue's row.
+-- whoever counts, and claims, holds the queue's lock: an advisory one, until his commit.
+--
+-- A turn takes these locks when it has settled, so that workers settle side by side, and only claim one after
+-- the other. It waits for them while it holds all that it has settled, and so not for long: then it goes
+-- without what it did not get, and commits. Whoever waits for something of its that way waits no longer either,
+-- whatever he holds himself: there is no deadlock for which a turn that waits for a queue would have to be undone.
 
 -- What a turn may claim.
 CREATE TYPE flowstone_admitted AS (
@@ -15,63 +20,86 @@ CREATE TYPE flowstone_admitted AS (
     keyed text[]     -- those of `queues` that have jobs with keys or lanes
 );
 
--- Lock the rows of the limited queues that a turn may claim from, and return their names. Comes first of all
--- that a turn locks. Paused ones too: one that is resumed before the turn claims would be without limits.
+-- The advisory lock of a queue. Queues are locked in the order of these numbers.
+CREATE FUNCTION flowstone_queue_lock(p_queue text)
+    RETURNS bigint
+    LANGUAGE sql
+    STABLE
+AS $$
+    SELECT hashtextextended('flowstone queue ' || current_schema() || ' ' || p_queue, 0);
+$$;
+
+-- Wait for the lock of a queue, less long than until Postgres looks for deadlocks; false: it was not to be had.
+CREATE FUNCTION flowstone_wait_for_queue(p_lock bigint)
+    RETURNS boolean
+    LANGUAGE plpgsql
+    SET lock_timeout = '500ms'
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(p_lock);
+    RETURN true;
+EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+    RETURN false;
+END;
+$$;
+
+-- Lock the limited queues that a turn may claim from, and return the names of those that it has got. Paused ones
+-- too: one that is resumed before the turn claims would be closed to it. With p_run: locks the run, before them.
 CREATE FUNCTION flowstone_lock_queues(p_queues text[], p_run bigint)
     RETURNS text[]
     LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_heads json;
     v_queues text[] := p_queues;
+    v_queue record;
+    v_locked text[] := '{}';
 BEGIN
     IF p_run IS NOT NULL THEN
-        -- Not flowstone_heads_of_run, which may lock the run. Before the first turn of a run nobody knows
-        -- its queues, so that turn takes all.
-        SELECT r.heads INTO v_heads FROM flowstone_runs r WHERE r.id = p_run;
-        v_queues := CASE WHEN v_heads IS NOT NULL
-            THEN ARRAY(SELECT h ->> 'queue' FROM json_array_elements(v_heads) h)
-        END;
+        v_queues := ARRAY(SELECT h ->> 'queue' FROM json_array_elements(flowstone_heads_of_run(p_run)) h);
     END IF;
-    RETURN ARRAY(
-        SELECT q.name
+    FOR v_queue IN
+        SELECT q.name, flowstone_queue_lock(q.name) AS lock
         FROM flowstone_queues q
         WHERE (q.max_running IS NOT NULL OR q.rate_count IS NOT NULL OR q.has_keys)
-            AND (v_queues IS NULL OR q.name = ANY (v_queues))
-        ORDER BY q.name
-        FOR UPDATE
-    );
+            AND q.name = ANY (v_queues)
+        ORDER BY lock
+    LOOP
+        IF pg_try_advisory_xact_lock(v_queue.lock) OR flowstone_wait_for_queue(v_queue.lock) THEN
+            v_locked := v_locked || v_queue.name;
+        END IF;
+    END LOOP;
+    RETURN v_locked;
 END;
 $$;
 
 -- Whether a queue has a job that is due.
 CREATE FUNCTION flowstone_has_due(p_queue text)
     RETURNS boolean
-    LANGUAGE sql
+    LANGUAGE plpgsql
 AS $$
-    SELECT coalesce(
-        (
-            SELECT true
-            FROM procrastinate_jobs j
-            WHERE j.status = 'todo'
-                AND j.task_name = 'flowstone:materialize'
-                AND j.queue_name = p_queue
-                AND j.scheduled_at IS NULL
-            ORDER BY -j.priority::bigint, j.id
-            LIMIT 1
-        ),
-        (
-            SELECT j.scheduled_at <= clock_timestamp()
-            FROM procrastinate_jobs j
-            WHERE j.status = 'todo'
-                AND j.task_name = 'flowstone:materialize'
-                AND j.queue_name = p_queue
-                AND j.scheduled_at IS NOT NULL
-            ORDER BY j.scheduled_at, j.id
-            LIMIT 1
-        ),
-        false
-    ) OR EXISTS (
+DECLARE
+    v_due timestamptz;
+BEGIN
+    PERFORM
+    FROM procrastinate_jobs j
+    WHERE j.status = 'todo'
+        AND j.task_name = 'flowstone:materialize'
+        AND j.queue_name = p_queue
+        AND j.scheduled_at IS NULL
+    ORDER BY -j.priority::bigint, j.id
+    LIMIT 1;
+    IF FOUND THEN
+        RETURN true;
+    END IF;
+    SELECT j.scheduled_at INTO v_due
+    FROM procrastinate_jobs j
+    WHERE j.status = 'todo'
+        AND j.task_name = 'flowstone:materialize'
+        AND j.queue_name = p_queue
+        AND j.scheduled_at IS NOT NULL
+    ORDER BY j.scheduled_at, j.id
+    LIMIT 1;
+    RETURN coalesce(v_due <= clock_timestamp(), false) OR EXISTS (
         SELECT
         FROM procrastinate_jobs j
         WHERE j.task_name = 'flowstone:keyed'
@@ -86,11 +114,12 @@ AS $$
             AND j.queue_name = p_queue
             AND j.scheduled_at <= clock_timestamp()
     );
+END;
 $$;
 
 -- How much of what is offered to the queues they have room for. With p_run, each of its queues is offered
--- all of p_slots[1]. Limits of queues that are not in p_locked were set when this turn had begun, and count
--- from the next one on.
+-- all of p_slots[1]. A queue with limits that is not in p_locked has no room: somebody else holds its lock, or its
+-- limits are newer than this turn's locks. Nor have its jobs with keys, then.
 CREATE FUNCTION flowstone_admit(p_queues text[], p_slots integer[], p_run bigint, p_locked text[])
     RETURNS flowstone_admitted
     LANGUAGE plpgsql
@@ -116,7 +145,14 @@ BEGIN
         v_wait_ms := NULL;
         IF v_queue.paused_at IS NOT NULL THEN
             v_room := 0;
-        ELSIF v_queue.name = ANY (p_locked) THEN
+        ELSIF v_queue.name <> ALL (p_locked) THEN
+            IF v_queue.max_running IS NOT NULL OR v_queue.rate_count IS NOT NULL THEN
+                v_room := 0;
+                v_wait_ms := 100;
+            ELSIF v_queue.has_keys THEN
+                v_wait_ms := 100;
+            END IF;
+        ELSIF v_queue.name IS NOT NULL THEN
             IF v_queue.max_running IS NOT NULL THEN
                 v_room := least(v_room, v_queue.max_running - flowstone_running_in(v_queue.name));
                 -- Whoever makes room claims it himself, as a rule.
@@ -165,7 +201,7 @@ BEGIN
 END;
 $$;
 
--- How many of a key have started within the last period; forgets what was before. Holds the queue's row.
+-- How many of a key have started within the last period; forgets what was before. Holds the queue's lock.
 CREATE FUNCTION flowstone_rate_used(p_queue text, p_key text, p_ms bigint)
     RETURNS integer
     LANGUAGE plpgsql
@@ -192,29 +228,47 @@ AS $$
     WHERE u.queue = p_queue AND u.key = p_key;
 $$;
 
--- Remember these starts where there is a rate limit. Comes after the claims, and rounds up, so that between
--- one start and another that its passing lets in there is never less than the period.
-CREATE FUNCTION flowstone_use_rates(p_picked bigint[], p_locked text[])
-    RETURNS void
+-- The time that a start counts from, rounded up to a thousandth of the period: so between one start and another
+-- that its passing lets in there is never less than the period.
+CREATE FUNCTION flowstone_rate_step(p_ms bigint)
+    RETURNS timestamptz
     LANGUAGE sql
 AS $$
+    SELECT to_timestamp(
+        ceil(extract(epoch FROM clock_timestamp()) * 1000 / greatest(1, p_ms / 1000)) * greatest(1, p_ms / 1000) / 1000
+    );
+$$;
+
+-- Remember these starts, of jobs and their queues in parallel arrays, where there is a rate limit. Comes after the
+-- claims.
+CREATE FUNCTION flowstone_use_rates(p_taken bigint[], p_queues text[], p_locked text[])
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+BEGIN
     INSERT INTO flowstone_rate_uses AS u (queue, key, at, count)
-    SELECT
-        use.queue,
-        use.key,
-        to_timestamp(ceil(extract(epoch FROM clock_timestamp()) * 1000 / step.ms) * step.ms / 1000),
-        count(*)
+    SELECT q.name, '', flowstone_rate_step(q.rate_ms), taken.count
+    FROM (
+        SELECT t.queue, count(*) FROM unnest(p_queues) AS t(queue) GROUP BY t.queue
+    ) taken
+    JOIN flowstone_queues q ON q.name = taken.queue
+    WHERE q.rate_count IS NOT NULL AND q.name = ANY (p_locked)
+    ON CONFLICT (queue, key, at) DO UPDATE SET count = u.count + excluded.count;
+
+    PERFORM FROM flowstone_queues q WHERE q.rate_per_key_count IS NOT NULL AND q.name = ANY (p_locked);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO flowstone_rate_uses AS u (queue, key, at, count)
+    SELECT q.name, j.args ->> 'key', flowstone_rate_step(q.rate_per_key_ms), count(*)
     FROM procrastinate_jobs j
-    JOIN flowstone_queues q ON q.name = j.queue_name AND q.name = ANY (p_locked)
-    CROSS JOIN LATERAL (
-        SELECT q.name AS queue, '' AS key, q.rate_ms AS ms WHERE q.rate_count IS NOT NULL
-        UNION ALL
-        SELECT q.name, j.args ->> 'key', q.rate_per_key_ms
-        WHERE q.rate_per_key_count IS NOT NULL AND j.task_name = 'flowstone:keyed' AND j.args ->> 'key' <> ''
-    ) use
-    CROSS JOIN LATERAL (SELECT greatest(1, use.ms / 1000) AS ms) step
-    WHERE j.id = ANY (p_picked) AND j.status = 'doing'
-    GROUP BY use.queue, use.key, step.ms
+    JOIN flowstone_queues q ON q.name = j.queue_name
+    WHERE j.id = ANY (p_taken)
+        AND j.task_name = 'flowstone:keyed'
+        AND j.args ->> 'key' <> ''
+        AND q.rate_per_key_count IS NOT NULL
+        AND q.name = ANY (p_locked)
+    GROUP BY q.name, j.args ->> 'key', q.rate_per_key_ms
     ON CONFLICT (queue, key, at) DO UPDATE SET count = u.count + excluded.count;
 
     -- Of keys that nobody has heard of since: more than are written here.
@@ -229,10 +283,11 @@ AS $$
                 AND o.key <> ''
                 AND o.at <= clock_timestamp() - q.rate_per_key_ms * interval '1 ms'
             ORDER BY o.at
-            LIMIT 2 * cardinality(p_picked)
+            LIMIT 2 * cardinality(p_taken)
         ) old
         WHERE q.name = ANY (p_locked) AND q.rate_per_key_count IS NOT NULL
     ));
+END;
 $$;
 
 -- Pick from the queues with room; see flowstone_pick. What a key or a lane holds back is added to p_admitted.
@@ -293,9 +348,16 @@ $$;
 -- claims.
 CREATE FUNCTION flowstone_next_admission(p_admitted flowstone_admitted)
     RETURNS bigint
-    LANGUAGE sql
+    LANGUAGE plpgsql
 AS $$
-    SELECT min(held.ms)
-    FROM unnest(p_admitted.held, p_admitted.held_ms) held(queue, ms)
-    WHERE flowstone_has_due(held.queue);
+DECLARE
+    v_ms bigint;
+BEGIN
+    FOR q IN 1 .. cardinality(p_admitted.held) LOOP
+        IF (v_ms IS NULL OR p_admitted.held_ms[q] < v_ms) AND flowstone_has_due(p_admitted.held[q]) THEN
+            v_ms := p_admitted.held_ms[q];
+        END IF;
+    END LOOP;
+    RETURN v_ms;
+END;
 $$;

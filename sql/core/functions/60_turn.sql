@@ -7,7 +7,7 @@
 -- if there is one; and, when a limit holds back what is due, one of kind 'held' with the milliseconds
 -- until it may let go of it.
 --
--- Where any queue has settings (flowstone_queues) the pick goes by way of 55_queue_limits.sql.
+-- Where one of its queues has settings (flowstone_queues) the pick goes by way of 55_queue_limits.sql.
 --
 -- in_values has the inputs that fit into an equal share of p_input_bytes; the worker loads what is null.
 --
@@ -79,7 +79,8 @@ DECLARE
     v_pick record;
     v_held bigint;
 BEGIN
-    SELECT pw.id, EXISTS (SELECT FROM flowstone_queues) INTO v_procrastinate_worker, v_has_settings
+    SELECT pw.id, EXISTS (SELECT FROM flowstone_queues q WHERE p_run IS NOT NULL OR q.name = ANY (p_queues))
+    INTO v_procrastinate_worker, v_has_settings
     FROM flowstone_workers w
     LEFT JOIN procrastinate_workers pw ON pw.id = w.procrastinate_worker_id
     WHERE w.id = p_worker;
@@ -89,9 +90,6 @@ BEGIN
     END IF;
 
     v_has_settings := v_has_settings AND cardinality(p_slots) > 0;
-    IF v_has_settings THEN
-        v_locked := flowstone_lock_queues(p_queues, p_run);
-    END IF;
 
     IF cardinality(p_ids) > 0 THEN
         v_settled := flowstone_settle(
@@ -114,6 +112,7 @@ BEGIN
     END IF;
 
     IF v_has_settings THEN
+        v_locked := flowstone_lock_queues(p_queues, p_run);
         v_admitted := flowstone_admit(p_queues, p_slots, p_run, v_locked);
         SELECT * INTO v_pick FROM flowstone_pick_admitted(v_admitted, p_run, p_slots[1]);
         v_admitted := v_pick.p_admitted;
@@ -248,7 +247,7 @@ BEGIN
     END IF;
     IF v_has_settings THEN
         IF v_claimed > 0 AND v_locked <> '{}' THEN
-            PERFORM flowstone_use_rates(v_picked, v_locked);
+            PERFORM flowstone_use_rates(v_taken, v_queues, v_locked);
         END IF;
         v_held := flowstone_next_admission(v_admitted);
         IF v_held IS NOT NULL THEN

@@ -59,9 +59,6 @@ DECLARE
     v_fate flowstone_unique_fate;
     v_conflict text;
 BEGIN
-    IF p_limit_keys IS NOT NULL OR p_lanes IS NOT NULL THEN
-        PERFORM flowstone_expect_keys(p_queues, p_limit_keys, p_lanes);
-    END IF;
     IF p_keys IS NOT NULL THEN
         v_due := ARRAY(
             SELECT greatest(s.at, v_now + s.delay_ms * interval '1 ms')
@@ -88,6 +85,10 @@ BEGIN
                 p_arguments, p_queues, p_priorities, v_due, p_keys, p_conflicts, p_limit_keys, p_lanes
             );
         END IF;
+    END IF;
+
+    IF p_limit_keys IS NOT NULL OR p_lanes IS NOT NULL THEN
+        PERFORM flowstone_expect_keys(p_queues, p_limit_keys, p_lanes);
     END IF;
 
     RETURN QUERY

@@ -1,7 +1,18 @@
 -- What is said about queues at run time: paused, limited, scaled. Workers hear of it at once, on our channel.
 --
--- Each changes the one row of its queue, and waits for the turns that hold it. So from its commit on a paused
--- queue hands out nothing, and a limit counts; a queue that had no limit until then may have a turn under way.
+-- Who pauses or limits a queue locks it, and waits for the turns that have its lock; then he changes its row. So
+-- from his commit on a paused queue hands out nothing, and a limit counts; a queue that had no limit until then may
+-- have a turn under way. Locks: the queues, then their rows by name.
+
+CREATE FUNCTION flowstone_hold_queues(p_queues text[])
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(q.lock)
+    FROM (SELECT DISTINCT flowstone_queue_lock(name) AS lock FROM unnest(p_queues) name ORDER BY lock) q;
+END;
+$$;
 
 -- Tell all workers that settings have changed. A row that says nothing any longer goes, so that the queue
 -- costs nothing again.
@@ -23,6 +34,7 @@ CREATE FUNCTION flowstone_pause_queue_v1(p_queue text, p_is_paused boolean)
     SET search_path FROM CURRENT
 AS $$
 BEGIN
+    PERFORM flowstone_hold_queues(ARRAY[p_queue]);
     IF p_is_paused THEN
         INSERT INTO flowstone_queues AS q (name, paused_at) VALUES (p_queue, clock_timestamp())
         ON CONFLICT (name) DO UPDATE SET paused_at = coalesce(q.paused_at, excluded.paused_at);
@@ -43,6 +55,7 @@ AS $$
 DECLARE
     v_changes jsonb := p_changes;
 BEGIN
+    PERFORM flowstone_hold_queues(ARRAY[p_queue]);
     IF v_changes IS NULL THEN
         UPDATE flowstone_queues q
         SET max_running = NULL, rate_count = NULL, rate_ms = NULL, max_running_per_key = NULL,
@@ -91,6 +104,7 @@ CREATE FUNCTION flowstone_declare_queues_v1(p_limits json)
     SET search_path FROM CURRENT
 AS $$
 BEGIN
+    PERFORM flowstone_hold_queues(ARRAY(SELECT l ->> 'name' FROM json_array_elements(p_limits) l));
     INSERT INTO flowstone_queues AS q (
         name, max_running, rate_count, rate_ms, max_running_per_key, rate_per_key_count, rate_per_key_ms, limits_from
     )

@@ -9,13 +9,18 @@
 -- other, so that whoever picks finds it, but has neither upstreams nor dependents nor a value, and ends as
 -- skipped. Nobody is shown it: what lists or counts materializations leaves out those that assist.
 --
--- Lock order for the whole schema: flowstone_queues (by name), procrastinate_jobs, flowstone_materializations
--- (both by id), flowstone_runs (by id), flowstone_current (by asset, partition), flowstone_interventions.
+-- Lock order for the whole schema: procrastinate_jobs, flowstone_materializations (both by id), flowstone_runs (by
+-- id), flowstone_current (by asset, partition), flowstone_interventions, the locks of queues (flowstone_queue_lock,
+-- by its number), flowstone_queues (by name).
 -- Whoever needs several takes them in this order. A lease is taken alone; flowstone_pruning comes before all,
--- and only pruning takes it. flowstone_rate_uses belong to who holds the row of their queue.
+-- and only pruning takes it. flowstone_rate_uses belong to who holds the lock of their queue.
 -- flowstone_schedules (by name) comes before all, too; nobody takes both.
--- flowstone_unique_keys come after the materializations whose they are: who enqueues takes
+-- flowstone_unique_keys come after the materializations whose they are, and before queues: who enqueues takes
 -- them sorted; who lets go of one never waits, as only its holder does; see 74_unique.sql.
+--
+-- A turn goes through this order to settle, and then claims: it locks queues, and takes jobs that nobody holds, with
+-- their materializations. Lest this closes a circle, it does not wait for a queue as long as Postgres waits before it
+-- looks for one; see 55_queue_limits.sql.
 --
 -- Whoever ends a materialization that others await takes their jobs and rows, before runs. Those have higher ids, so
 -- that within one run this is the order of ids, too; see 34_awaiting.sql.
