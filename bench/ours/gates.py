@@ -49,6 +49,7 @@ APPROVALS = "SELECT count(*) FROM flowstone.approvals WHERE status = $1"
 EXPIRED = (
     "SELECT count(*) FROM flowstone.approvals WHERE status = 'approved' AND decided_by IS NULL"
 )
+UNTOLD = "SELECT count(*) FROM flowstone.checkpoints_notices WHERE due_at <= now() + interval '1m'"
 IN_ONE_COMMIT = """
 SELECT max(rows) FROM (
     SELECT count(*) AS rows FROM flowstone.signal_gate_gates WHERE status = 'timeout' GROUP BY xmin
@@ -126,11 +127,19 @@ async def open_gates(dsn: str, count: int) -> list[Measurement]:
 
 
 async def idle(dsn: str, what: str) -> list[Measurement]:
-    """Let a worker be idle, and count what that costs: commits, and time of its process."""
+    """
+    Let a worker be idle, and count what that costs: commits, and time of its process.
+
+    It has told the notifiers of approvals before that.
+    """
     connection = await asyncpg.connect(**for_asyncpg(dsn))
     async with FlowStone(pipeline, dsn=dsn) as app:
         worker = app.worker(WorkerOptions(queues={"default": SLOTS}))
         working = asyncio.create_task(worker.run())
+        untold = 1
+        while untold:
+            await asyncio.sleep(SETTLING_SECONDS)
+            untold = await connection.fetchval(UNTOLD)
         await asyncio.sleep(SETTLING_SECONDS)
         tasks = len(asyncio.all_tasks())
         commits, cpu = await connection.fetchval(COMMITS), _cpu_seconds()

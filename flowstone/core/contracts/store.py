@@ -191,7 +191,8 @@ class Store(Awaiting, JobQueue, Queues, Limits, ScheduleStore, Transactions, Ass
         the lineage edges, and makes ready the dependents whose last upstream it was. Of two
         settlements of one key, the later one is current.
 
-        Claims come by priority (higher first), then id; timed jobs that are due come before them.
+        Claims come by priority (higher first), then id; timed jobs that are due come before them,
+        but leave one of two places in a queue, or one in four of more, to what is not timed.
         What a queue's settings do not let through stays; see `Queues`.
 
         Raises:

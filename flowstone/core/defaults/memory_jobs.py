@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
@@ -53,23 +54,28 @@ class Jobs(Generic[J]):
 
     def take(self, now: datetime) -> J | None:
         """Remove and return the job that is next; None when there is none at this instant."""
-        while self._timed and self._timed[0][0] <= now:
-            *_, ticket, job = heappop(self._timed)
-            if job.ticket == ticket:
-                return job
-        while self._immediate:
-            *_, ticket, job = heappop(self._immediate)
-            if job.ticket == ticket:
-                return job
-        return None
+        job = self._take_timed(now)
+        return self._take_immediate() if job is None else job
 
     def take_several(self, count: int, now: datetime) -> Iterator[J]:
-        """Remove and return the jobs that are next, at most so many."""
-        for _ in range(count):
-            job = self.take(now)
-            if job is None:
-                return
-            yield job
+        """
+        Remove and return the jobs that are next, at most so many.
+
+        However much of what is timed is due, it leaves one of two places to the others, or one in
+        four of more.
+        """
+        left = count
+        for room, take in (
+            (count - (count + 2) // 4, partial(self._take_timed, now)),
+            (count, self._take_immediate),
+            (count, partial(self._take_timed, now)),
+        ):
+            for _ in range(min(room, left)):
+                job = take()
+                if job is None:
+                    break
+                left -= 1
+                yield job
 
     def next_due(self) -> datetime | None:
         """Return when the first timed job can be taken; None when no job is timed."""
@@ -103,6 +109,20 @@ class Jobs(Generic[J]):
         for *_, ticket, job in (*self._immediate, *self._timed):
             if job.ticket == ticket:
                 yield job
+
+    def _take_timed(self, now: datetime) -> J | None:
+        while self._timed and self._timed[0][0] <= now:
+            *_, ticket, job = heappop(self._timed)
+            if job.ticket == ticket:
+                return job
+        return None
+
+    def _take_immediate(self) -> J | None:
+        while self._immediate:
+            *_, ticket, job = heappop(self._immediate)
+            if job.ticket == ticket:
+                return job
+        return None
 
     def _sweep(self) -> None:
         self._immediate = [entry for entry in self._immediate if entry[3].ticket == entry[2]]

@@ -55,6 +55,15 @@ class _Said:
     value: JsonText | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A notice that was told; likewise."""
+
+    id: int
+    told: Sequence[str]
+    is_done: bool
+
+
 class PostgresApprovals(CheckpointCoordinator):
     """Beside the runs, in the same schema."""
 
@@ -63,6 +72,7 @@ class PostgresApprovals(CheckpointCoordinator):
     _store: "PostgresStore"
     _request: "Together[NewApproval, Row]"
     _decide: "Together[_Said, Row]"
+    _settle: "Together[_Settled, Row]"
     _expire: "Together[int, Row]"
 
     async def open(self, app: Host) -> None:
@@ -80,6 +90,7 @@ class PostgresApprovals(CheckpointCoordinator):
             self._asks("checkpoints_decide_v1", "json", _said),
             size=lambda it: len(it.value or ""),
         )
+        self._settle = Together(self._asks("checkpoints_settle_notices_v1", "json", _said))
         self._expire = Together(self._asks("checkpoints_expire_v1", "bigint[]", list))
 
     async def request(self, new: NewApproval) -> Approval:
@@ -173,13 +184,7 @@ class PostgresApprovals(CheckpointCoordinator):
         ]
 
     async def settle_notice(self, notice_id: int, *, told: Iterable[str], is_done: bool) -> None:
-        await self._store.call_value(
-            "checkpoints_settle_notice_v1",
-            ("bigint", "text[]", "boolean"),
-            notice_id,
-            [*told],
-            is_done,
-        )
+        await self._settle(_Settled(notice_id, [*told], is_done))
 
     async def next_notice(self) -> timedelta | None:
         milliseconds = await self._store.call_value("checkpoints_next_notice_v1", ())
@@ -214,7 +219,7 @@ def _asked_for(new: Sequence[NewApproval]) -> str:
     )
 
 
-def _said(said: Sequence[_Said]) -> str:
+def _said(said: Sequence[_Said | _Settled]) -> str:
     return json.dumps([asdict(it) for it in said])
 
 

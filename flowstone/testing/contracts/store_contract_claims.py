@@ -81,6 +81,17 @@ class ClaimsContract(StoreSuite):
 
         assert await one_by_one(worker) == ["sooner", "later", "urgent"]
 
+    async def test_however_much_is_due_at_once_it_leaves_some_room(self, store: Store) -> None:
+        worker = await new_worker(store)
+        timed = [f"t{number}" for number in range(8)]
+        await new_run(store, {name: [] for name in timed}, at=await now(store) + HOUR)
+        await new_run(store, {"x": [], "y": [], "z": []})
+        await self.advance(store, 2 * HOUR)
+
+        turns = [[short_name(it) for it in await worker.claims(room)] for room in (2, 6, 3)]
+
+        assert turns == [["t0", "x"], ["t1", "t2", "t3", "t4", "y", "z"], ["t5", "t6", "t7"]]
+
     async def test_timed_jobs_of_one_instant_go_by_id(self, store: Store) -> None:
         worker = await new_worker(store)
         await new_run(

@@ -40,9 +40,11 @@ AS $$
     ORDER BY taken.id;
 $$;
 
--- Say which notifiers have taken a notice; with p_is_done it goes.
-CREATE FUNCTION checkpoints_settle_notice_v1(p_id bigint, p_told text[], p_is_done boolean)
-    RETURNS void
+-- Say which notifiers have taken notices, each by an object of id, told and is_done: then it goes.
+--
+-- Returns a row each, in the order said: 'settled', or 'busy' when somebody has it, and p_waits does not wait for that.
+CREATE FUNCTION checkpoints_settle_notices_v1(p_said json, p_waits boolean)
+    RETURNS TABLE (outcome text)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
@@ -51,12 +53,29 @@ CREATE FUNCTION checkpoints_settle_notice_v1(p_id bigint, p_told text[], p_is_do
     SET jit = off
     SET plan_cache_mode = force_generic_plan
 AS $$
+DECLARE
+    v_ids bigint[] := ARRAY(SELECT said.id FROM json_to_recordset(p_said) AS said(id bigint));
 BEGIN
-    IF p_is_done THEN
-        DELETE FROM checkpoints_notices n WHERE n.id = p_id;
-    ELSE
-        UPDATE checkpoints_notices n SET told = p_told WHERE n.id = p_id;
+    IF NOT p_waits THEN
+        v_ids := ARRAY(
+            SELECT n.id FROM checkpoints_notices n WHERE n.id = ANY (v_ids) ORDER BY n.id FOR UPDATE SKIP LOCKED
+        );
     END IF;
+    DELETE FROM checkpoints_notices n
+    USING json_to_recordset(p_said) AS said(id bigint, is_done boolean)
+    WHERE n.id = said.id AND said.is_done AND n.id = ANY (v_ids);
+    UPDATE checkpoints_notices n
+    SET told = said.told
+    FROM json_to_recordset(p_said) AS said(id bigint, told text[], is_done boolean)
+    WHERE n.id = said.id AND NOT said.is_done AND n.id = ANY (v_ids);
+    RETURN QUERY
+    SELECT CASE
+        WHEN said.id = ANY (v_ids) OR NOT EXISTS (SELECT FROM checkpoints_notices n WHERE n.id = said.id)
+            THEN 'settled'
+        ELSE 'busy'
+    END
+    FROM ROWS FROM (json_to_recordset(p_said) AS (id bigint)) WITH ORDINALITY AS said(id, place)
+    ORDER BY said.place;
 END;
 $$;
 

@@ -3,7 +3,8 @@
 -- p_queues, p_slots: free slots by queue, in parallel arrays. With p_run, claims come from that run only,
 -- whatever their queue, and p_slots[1] says how many. Ids are picked first, from the two heads of each
 -- queue, and rows second: the cost depends on the slots alone, not on what else is in the table.
--- Timed jobs that are due come first: they have waited for their time already.
+-- Timed jobs that are due come first: they have waited for their time already. As there may be very many at one
+-- moment (deadlines, retries), they leave some of several slots to the others: one of two, then one in four.
 --
 -- Locks: the jobs it takes (others are skipped, never waited for), then their materializations.
 CREATE FUNCTION flowstone_pick(p_queues text[], p_slots integer[], p_run bigint)
@@ -15,6 +16,7 @@ DECLARE
     v_picked bigint[] := '{}';
     v_ids bigint[];
     v_free integer;
+    v_left integer;
 BEGIN
     IF p_run IS NOT NULL THEN
         RETURN flowstone_pick_of_run(p_run, p_slots[1], '{}');
@@ -22,6 +24,7 @@ BEGIN
 
     FOR q IN 1 .. cardinality(p_queues) LOOP
         v_free := p_slots[q];
+        v_left := (v_free + 2) / 4;
         v_ids := ARRAY(
             SELECT j.id
             FROM procrastinate_jobs j
@@ -31,13 +34,13 @@ BEGIN
                 AND j.scheduled_at IS NOT NULL
                 AND j.scheduled_at <= v_now
             ORDER BY j.scheduled_at, j.id
-            LIMIT v_free
+            LIMIT v_free - v_left
             FOR UPDATE SKIP LOCKED
         );
         v_picked := v_picked || v_ids;
         v_free := v_free - cardinality(v_ids);
         IF v_free > 0 THEN
-            v_picked := v_picked || ARRAY(
+            v_ids := ARRAY(
                 SELECT j.id
                 FROM procrastinate_jobs j
                 WHERE j.status = 'todo'
@@ -46,6 +49,23 @@ BEGIN
                     AND j.scheduled_at IS NULL
                 ORDER BY -j.priority::bigint, j.id
                 LIMIT v_free
+                FOR UPDATE SKIP LOCKED
+            );
+            v_picked := v_picked || v_ids;
+        END IF;
+        -- Only then can there be more that is timed.
+        IF v_free = v_left AND cardinality(v_ids) < v_left THEN
+            v_picked := v_picked || ARRAY(
+                SELECT j.id
+                FROM procrastinate_jobs j
+                WHERE j.status = 'todo'
+                    AND j.task_name = 'flowstone:materialize'
+                    AND j.queue_name = p_queues[q]
+                    AND j.scheduled_at IS NOT NULL
+                    AND j.scheduled_at <= v_now
+                    AND j.id <> ALL (v_picked)
+                ORDER BY j.scheduled_at, j.id
+                LIMIT v_left - cardinality(v_ids)
                 FOR UPDATE SKIP LOCKED
             );
         END IF;

@@ -16,7 +16,9 @@ STEPS = {
     "tell of a run": "checkpoints_of_run_v1({id})",
     "take notices, none due": "checkpoints_take_notices_v1(20)",
     "look for the next notice": "checkpoints_next_notice_v1()",
-    "settle a notice": "checkpoints_settle_notice_v1({id}, '{{}}', false)",
+    "settle a notice": """checkpoints_settle_notices_v1(
+        '[{{"id": {id}, "told": ["log"], "is_done": false}}]', false
+    )""",
     "pass it on": "checkpoints_escalate_v1({id}, 'ann', '{{}}', '{{cfo}}', '', NULL)",
     "decide": """checkpoints_decide_v1(
         '[{{"id": {id}, "verdict": "approve", "by_whom": "cfo", "of_groups": []}}]', true
