@@ -123,8 +123,7 @@ BEGIN
     v_lane := coalesce(v_queue.key_cursor[2], '');
 
     -- What was timed and is due takes its place among the others.
-    UPDATE procrastinate_jobs j SET scheduled_at = NULL
-    WHERE j.id = ANY (ARRAY(
+    v_ids := ARRAY(
         SELECT t.id
         FROM procrastinate_jobs t
         WHERE t.task_name = 'flowstone:keyed'
@@ -135,7 +134,10 @@ BEGIN
         ORDER BY t.scheduled_at, t.id
         LIMIT 1000
         FOR UPDATE SKIP LOCKED
-    ));
+    );
+    IF v_ids <> '{}' THEN
+        UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (v_ids);
+    END IF;
 
     SELECT
         coalesce(jsonb_object_agg(r.key, r.count) FILTER (WHERE r.key <> ''), '{}'),
