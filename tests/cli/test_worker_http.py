@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from flowstone.cli.worker_metrics import counting
 from flowstone.core.errors import InvalidOptionError
 from flowstone.core.worker_options import WorkerOptions
 from tests.cli.invocation import Process, flowstone
+from tests.ports import free_port
 
 HOST = "127.0.0.1"
 
@@ -28,11 +28,6 @@ def ask(port: int, path: str) -> tuple[int, str]:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def pipeline() -> Pipeline:

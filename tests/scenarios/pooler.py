@@ -14,6 +14,8 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.ports import free_port
+
 BINARY = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 
 CONFIG = """
@@ -44,8 +46,7 @@ def pooler(dsn: str, *, servers: int = 2) -> Iterator[str]:
     assert BINARY is not None
     parts = conninfo_to_dict(dsn)
     known = {name: parts[name] for name in ("host", "port", "user", "password") if parts.get(name)}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pgbouncer.ini"
         server = make_conninfo("", **known)

@@ -1,6 +1,7 @@
 """Ten thousand that wait, and a worker with nothing to do, on the wire and ten times faster."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -77,13 +78,14 @@ async def test_ten_thousand_that_wait_hold_no_job_and_cost_an_idle_worker_nothin
         working = asyncio.create_task(worker.run())
         began = await eventually(lambda: last_beat(pg))
         first = await eventually(lambda: beat_after(pg, began))
-        before = proxy.answered
-        last = await eventually(lambda: beat_after(pg, first + timedelta(seconds=4)))
-        answered = proxy.answered - before
+        begin, before = time.monotonic(), proxy.answered
+        await eventually(lambda: beat_after(pg, first + timedelta(seconds=4)))
+        answered, seconds = proxy.answered - before, time.monotonic() - begin
         worker.stop()
         await working
 
-    assert answered <= FASTER * (last - first).total_seconds()
+    at_either_end = 5  # what it looks for comes together, and falls within or not
+    assert answered <= FASTER * seconds + at_either_end
 
 
 async def beat_after(pg: asyncpg.Connection, instant: datetime) -> datetime | None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -35,6 +34,7 @@ from flowstone.testing.contracts.service_contract import ServiceContract
 from tests.application.conftest import AppOf
 from tests.application.stage import Heard, Stage, eventually
 from tests.plugins.checkpoints.desk import Desk
+from tests.ports import free_port
 
 SECRET = "a secret of enough length"
 
@@ -74,6 +74,10 @@ async def asked(app: FlowStone, desk: Desk) -> int:
     return found.id
 
 
+async def nothing_is_to_be_told(app: FlowStone) -> bool:
+    return await app.coordinator(CheckpointCoordinator).next_notice() is None
+
+
 class TestService(ServiceContract):
     plugin: ClassVar[Any] = CheckpointsPlugin([])
 
@@ -91,10 +95,10 @@ class TestTelling:
             id_ = await asked(app, desk)
             await approve(app, id_, by="ann")
             await eventually(lambda: len(notifier.heard) == 2)
+            await eventually(lambda: nothing_is_to_be_told(app))  # not before it is settled
 
         assert notifier.events == [ApprovalEvent.REQUESTED, ApprovalEvent.APPROVED]
         assert notifier.heard[1].approval.decided_by == "ann"
-        assert await app.coordinator(CheckpointCoordinator).next_notice() is None
 
     async def test_a_worker_tells_the_notifiers_of_the_plugin(self, app_of: AppOf) -> None:
         desk, notifier = Desk(), Recording()
@@ -154,11 +158,7 @@ class TestTelling:
 
         async with telling(app, away):
             await eventually(lambda: away.heard)
-
-            async def is_given_up() -> bool:
-                return await approvals.next_notice() is None
-
-            await eventually(is_given_up)
+            await eventually(lambda: nothing_is_to_be_told(app))
 
     async def test_reminders_are_told_in_time(self, app_of: AppOf, stage: Stage) -> None:
         desk, notifier = Desk(timeout="2d", reminders=["1d", "1h"]), Recording()
@@ -281,8 +281,7 @@ class TestWebhook(NotifierContract):
         assert len(receiver.requests) == 1
 
     async def test_nobody_there_is_not_taken(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            url = f"http://127.0.0.1:{server.getsockname()[1]}/approvals"
+        url = f"http://127.0.0.1:{free_port()}/approvals"
         away = WebhookNotifier(url, secret=SECRET)
 
         with pytest.raises(WebhookError, match="ConnectionRefusedError"):

@@ -1,6 +1,5 @@
 """Rows of a query in the order of a key, from a real server."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +20,7 @@ from flowstone.testing.contracts.item_reader_contract import ResumableReaderCont
 from flowstone.testing.contracts.plugin_contract import PluginContract
 from tests.conftest import a_database
 from tests.plugins.reading import crashing_after_each_page, pages_of
+from tests.ports import free_port
 
 TABLES = """
 CREATE TYPE mood AS ENUM ('sad', 'fine', 'happy');
@@ -268,16 +268,11 @@ async def test_a_lost_connection_is_retryable_and_made_anew(
 
 
 async def test_nobody_answering_is_retryable() -> None:
-    closed = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = closed.sockets[0].getsockname()[1]
-    closed.close()
-    await closed.wait_closed()
-
     with pytest.raises(ReaderError) as caught:
         await pages_of(
             PostgresReader,
             {
-                "dsn": f"postgresql://nobody@127.0.0.1:{port}/none",
+                "dsn": f"postgresql://nobody@127.0.0.1:{free_port()}/none",
                 "query": "SELECT 1 AS id",
                 "cursor_field": "id",
             },
