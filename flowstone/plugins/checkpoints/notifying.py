@@ -15,8 +15,11 @@ from flowstone.plugins.checkpoints.records import ApprovalEvent, Notice
 
 logger = logging.getLogger("flowstone.approvals")
 
+BATCH = 100
+"""How many notices are taken, and mostly settled, in one commit."""
+
 AT_ONCE = 20
-"""How many notices are told at the same time."""
+"""How many of them are told at the same time."""
 
 MOST_ATTEMPTS = 20
 """After that a notice is given up: with pauses of up to an hour, half a day."""
@@ -39,22 +42,35 @@ class Notifying(Service):
 
     async def run(self, app: Host) -> None:
         approvals = app.coordinator(CheckpointCoordinator)
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def tell_in_turn(notice: Notice) -> None:
+            async with room:
+                told = await self._tell(app, notice)
+            await self._settle(approvals, notice, told)
+
         with app.store.wakeups.watch([TOPIC]) as watch:
             while True:
-                notices = await approvals.take_notices(AT_ONCE)
-                await asyncio.gather(*(self._tell(app, approvals, it) for it in notices))
+                notices = await approvals.take_notices(BATCH)
+                await asyncio.gather(*map(tell_in_turn, notices))
                 if not notices:
                     due = await approvals.next_notice()
                     pause = LONGEST_PAUSE if due is None else min(due, LONGEST_PAUSE)
                     await watch.wait(pause.total_seconds())
 
-    async def _tell(self, app: Host, approvals: CheckpointCoordinator, notice: Notice) -> None:
+    async def _tell(self, app: Host, notice: Notice) -> Sequence[str]:
+        """Return the names of those who have taken it by now."""
         if notice.event is ApprovalEvent.REMINDER and notice.attempt == 1:
             tell(app.telemetry, notice.event.value, notice.approval)
         told = [*notice.told]
         for notifier in self._notifiers:
             if notifier.name not in told and await self._takes(app, notifier, notice):
                 told.append(notifier.name)
+        return told
+
+    async def _settle(
+        self, approvals: CheckpointCoordinator, notice: Notice, told: Sequence[str]
+    ) -> None:
         is_done = all(it.name in told for it in self._notifiers)
         if not is_done and notice.attempt >= MOST_ATTEMPTS:
             logger.error("%s: notice %s is given up", notice.approval.label, notice.event.value)

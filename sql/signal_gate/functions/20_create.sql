@@ -1,4 +1,4 @@
--- Open one gate; see signal_gate_create_v1. The caller says that a gate is waited for.
+-- Open one gate, whatever there is already; see signal_gate_create_v1.
 CREATE FUNCTION signal_gate_open(
     p_materialization bigint,
     p_claim integer,
@@ -7,8 +7,7 @@ CREATE FUNCTION signal_gate_open(
     p_timeout_ms bigint,
     p_action text,
     p_max_retries integer,
-    p_metadata text,
-    p_waits boolean
+    p_metadata text
 )
     RETURNS signal_gate_record
     LANGUAGE plpgsql
@@ -21,23 +20,17 @@ DECLARE
     v_other_status flowstone_status;
     v_early signal_gate_early;
 BEGIN
-    IF NOT signal_gate_lock_token(v_hash, p_waits)
-        OR flowstone_lock_waits(ARRAY[p_materialization], p_waits) = '{}'
-    THEN
-        RETURN signal_gate_read(NULL, 'busy');
-    END IF;
+    PERFORM signal_gate_lock_token(v_hash, true);
+    PERFORM flowstone_lock_waits(ARRAY[p_materialization], true);
     SELECT * INTO v_row FROM flowstone_materializations m WHERE m.id = p_materialization;
     IF v_row.id IS NULL OR v_row.status <> 'running' OR v_row.claim <> p_claim THEN
         RETURN signal_gate_read(NULL, 'lost');
     END IF;
+    PERFORM FROM signal_gate_gates g
+    WHERE g.materialization_id = p_materialization OR g.token_hash = v_hash AND g.is_current
+    ORDER BY g.id
+    FOR UPDATE;
     SELECT * INTO v_gate FROM signal_gate_gates g WHERE g.token_hash = v_hash AND g.is_current;
-    IF v_gate.materialization_id <> p_materialization THEN
-        IF NOT p_waits THEN
-            -- It may be somebody else's row for now.
-            RETURN signal_gate_read(NULL, 'busy');
-        END IF;
-        SELECT * INTO v_gate FROM signal_gate_gates g WHERE g.id = v_gate.id FOR UPDATE;
-    END IF;
 
     IF v_gate.materialization_id = p_materialization AND (
         v_gate.status = 'waiting'
@@ -76,7 +69,9 @@ BEGIN
         CASE WHEN v_early.token_hash IS NOT NULL THEN v_now END
     )
     RETURNING * INTO v_gate;
-    IF v_early.token_hash IS NOT NULL THEN
+    IF v_early.token_hash IS NULL THEN
+        PERFORM flowstone_expect_waits(ARRAY[p_materialization]);
+    ELSE
         PERFORM flowstone_wake(ARRAY[p_materialization], 'null');
     END IF;
     RETURN signal_gate_read(v_gate, 'opened');
@@ -91,10 +86,11 @@ $$;
 --           open gate of the same materialization is cancelled: the attempt that opened it was lost.
 --   lost    The claim is no longer the materialization's.
 --   taken   The token belongs to another open gate (which is the row), or this materialization has gone on with it.
---   busy    Somebody has one of the locks, and p_waits does not wait for that.
+--   busy    Without p_waits: somebody has one of the locks, or it is not as plain as opening a gate where there is
+--           neither a gate nor a signal.
 --
 -- Locks: the tokens, the jobs, the materializations, their gates and the tokens'. With p_waits only one at a time, as
--- these are taken gate by gate.
+-- these are taken gate by gate then.
 CREATE FUNCTION signal_gate_create_v1(p_gates json, p_waits boolean)
     RETURNS SETOF signal_gate_record
     LANGUAGE plpgsql
@@ -107,27 +103,82 @@ CREATE FUNCTION signal_gate_create_v1(p_gates json, p_waits boolean)
 AS $$
 DECLARE
     v_asked record;
-    v_gate signal_gate_record;
-    v_opened bigint[];
+    v_locked bigint[];
+    v_hashes text[];
+    v_now timestamptz;
+    v_gates bigint[];
 BEGIN
-    FOR v_asked IN
-        SELECT *
-        FROM json_to_recordset(p_gates) AS asked(
-            materialization bigint, claim integer, attempt integer, token text, timeout_ms bigint, action text,
-            max_retries integer, metadata text
-        )
-    LOOP
-        v_gate := signal_gate_open(
-            v_asked.materialization, v_asked.claim, v_asked.attempt, v_asked.token, v_asked.timeout_ms,
-            v_asked.action, v_asked.max_retries, v_asked.metadata, p_waits
-        );
-        IF v_gate.answer = 'opened' THEN
-            v_opened := v_opened || v_gate.materialization_id;
-        END IF;
-        RETURN NEXT v_gate;
-    END LOOP;
-    IF v_opened IS NOT NULL THEN
-        PERFORM flowstone_expect_waits(ARRAY(SELECT DISTINCT unnest(v_opened)));
+    IF p_waits THEN
+        FOR v_asked IN
+            SELECT *
+            FROM json_to_recordset(p_gates) AS asked(
+                materialization bigint, claim integer, attempt integer, token text, timeout_ms bigint, action text,
+                max_retries integer, metadata text
+            )
+        LOOP
+            RETURN NEXT signal_gate_open(
+                v_asked.materialization, v_asked.claim, v_asked.attempt, v_asked.token, v_asked.timeout_ms,
+                v_asked.action, v_asked.max_retries, v_asked.metadata
+            );
+        END LOOP;
+        RETURN;
     END IF;
+
+    v_locked := flowstone_lock_waits(
+        ARRAY(SELECT asked.materialization FROM json_to_recordset(p_gates) AS asked(materialization bigint)), false
+    );
+    v_hashes := ARRAY(
+        SELECT tokens.hash
+        FROM (
+            SELECT DISTINCT signal_gate_hash(asked.token) AS hash FROM json_to_recordset(p_gates) AS asked(token text)
+        ) tokens
+        WHERE signal_gate_lock_token(tokens.hash, false)
+    );
+    v_now := clock_timestamp();
+    WITH asked AS (
+        SELECT DISTINCT ON (one.materialization) one.*
+        FROM (
+            SELECT DISTINCT ON (each.token) each.*, signal_gate_hash(each.token) AS hash
+            FROM json_to_recordset(p_gates) AS each(
+                materialization bigint, claim integer, attempt integer, token text, timeout_ms bigint, action text,
+                max_retries integer, metadata text
+            )
+            ORDER BY each.token, each.materialization
+        ) one
+        WHERE one.hash = ANY (v_hashes)
+        ORDER BY one.materialization, one.token
+    ),
+    opened AS (
+        INSERT INTO signal_gate_gates AS g (
+            materialization_id, run_id, asset, partition, attempt, token, token_hash, opened_at, timeout_at,
+            timeout_action, max_timeout_retries, metadata
+        )
+        SELECT
+            m.id, m.run_id, m.asset, m.partition, asked.attempt, asked.token, asked.hash, v_now,
+            v_now + asked.timeout_ms * interval '1 ms', asked.action, asked.max_retries, asked.metadata::json
+        FROM asked
+        JOIN flowstone_materializations m ON m.id = asked.materialization
+        WHERE m.id = ANY (v_locked)
+            AND m.claim = asked.claim
+            AND m.status = 'running'
+            AND NOT EXISTS (SELECT FROM signal_gate_gates g WHERE g.token_hash = asked.hash AND g.is_current)
+            AND NOT EXISTS (SELECT FROM signal_gate_gates g WHERE g.materialization_id = m.id AND g.status = 'waiting')
+            AND NOT EXISTS (SELECT FROM signal_gate_early e WHERE e.token_hash = asked.hash)
+        ORDER BY m.id
+        RETURNING g.id, g.materialization_id
+    )
+    SELECT array_agg(opened.id), array_agg(opened.materialization_id) INTO v_gates, v_locked FROM opened;
+    IF v_gates IS NOT NULL THEN
+        PERFORM flowstone_expect_waits(v_locked);
+    END IF;
+    RETURN QUERY
+    SELECT gate.*
+    FROM ROWS FROM (
+        json_to_recordset(p_gates) AS (materialization bigint, token text)
+    ) WITH ORDINALITY AS asked(materialization, token, place)
+    LEFT JOIN signal_gate_gates g
+        ON g.materialization_id = asked.materialization AND g.token = asked.token AND g.id = ANY (v_gates)
+    CROSS JOIN LATERAL signal_gate_read(g, CASE WHEN g.id IS NULL THEN 'busy' ELSE 'opened' END) gate
+    ORDER BY asked.place;
 END;
 $$;
