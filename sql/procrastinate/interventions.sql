@@ -18,6 +18,11 @@ CREATE OR REPLACE FUNCTION flowstone_note_intervention_v1() RETURNS trigger
     SET search_path FROM CURRENT
 AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW.status = 'doing' OR NOT (OLD.status = 'doing' OR OLD.status = 'todo' AND NEW.status <> 'todo') THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     IF OLD.task_name NOT IN ('flowstone:materialize', 'flowstone:keyed')
         OR coalesce(current_setting('flowstone_job.is_own', true), '') <> ''
     THEN
@@ -30,18 +35,11 @@ BEGIN
 END;
 $$;
 
--- The conditions are short, as every statement that updates jobs reads and plans them anew, and each turn
--- has two: what turns need not ask is asked in the function.
+-- The condition is short, as every statement that updates jobs reads and plans it anew, and each turn has two: what
+-- turns need not ask is asked in the function. They give a job a worker, or take it from its worker.
 CREATE OR REPLACE TRIGGER flowstone_job_moved
     AFTER UPDATE OF status ON procrastinate_jobs
-    FOR EACH ROW WHEN (
-        NEW.status <> 'doing'
-        AND CASE OLD.status
-            WHEN 'doing' THEN NEW.worker_id IS NOT NULL OR OLD.worker_id IS NULL
-            WHEN 'todo' THEN NEW.status <> 'todo'
-            ELSE false
-        END
-    )
+    FOR EACH ROW WHEN (NOT OLD.worker_id IS DISTINCT FROM NEW.worker_id)
     EXECUTE FUNCTION flowstone_note_intervention_v1();
 
 CREATE OR REPLACE TRIGGER flowstone_job_deleted

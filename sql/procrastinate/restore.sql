@@ -7,6 +7,13 @@ DROP FUNCTION IF EXISTS flowstone_jobs_inserted_v1();
 DROP FUNCTION IF EXISTS flowstone_jobs_updated_v1();
 DROP FUNCTION IF EXISTS flowstone_job_abort_requested_v1();
 
+CREATE OR REPLACE FUNCTION flowstone_writes_events() RETURNS boolean
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT false;
+$$;
+
 ALTER TABLE procrastinate_jobs
     ENABLE TRIGGER procrastinate_jobs_notify_queue_job_inserted_v1,
     ENABLE TRIGGER procrastinate_jobs_notify_queue_job_aborted_v1,

@@ -8,6 +8,16 @@
 -- Each function captures the schema, which the stock ones do not: a statement typed into psql without a
 -- search_path leaves its events too.
 
+-- Whether a turn writes the events of the jobs that it moves with the statement that moves them, and tells these
+-- triggers so (flowstone_turn.is_quiet = 'all'); beside procrastinate's own triggers it must not. What a trigger of
+-- that statement does to other jobs is not its own, and one level deeper.
+CREATE OR REPLACE FUNCTION flowstone_writes_events() RETURNS boolean
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT true;
+$$;
+
 -- One row per job that can be fetched, and one 'scheduled' row when it has a date.
 CREATE OR REPLACE FUNCTION flowstone_jobs_inserted_v1() RETURNS trigger
 LANGUAGE plpgsql
@@ -16,8 +26,7 @@ AS $$
 DECLARE
     v_quiet text := current_setting('flowstone_turn.is_quiet', true);
 BEGIN
-    -- A turn that starts a job at once writes its events itself.
-    IF v_quiet = 'all' THEN
+    IF v_quiet = 'all' AND pg_trigger_depth() = 1 THEN
         RETURN NULL;
     END IF;
     INSERT INTO procrastinate_events (job_id, type, at)
@@ -55,6 +64,9 @@ SET enable_nestloop = off
 SET enable_hashjoin = on
 AS $$
 BEGIN
+    IF current_setting('flowstone_turn.is_quiet', true) = 'all' AND pg_trigger_depth() = 1 THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO procrastinate_events (job_id, type, at)
     SELECT id, type, now()
     FROM (

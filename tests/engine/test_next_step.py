@@ -73,6 +73,7 @@ async def test_it_leaves_the_events_of_a_job_that_was_enqueued_and_claimed(
     assert await settled(store, worker, claim, slots=1) == [second]
 
     assert await events(pg, second) == ["deferred", "started"]
+    assert await events(pg, claim.id) == ["deferred", "started", "succeeded"]
 
 
 async def test_its_job_is_inserted_once_and_not_updated(

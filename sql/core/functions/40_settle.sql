@@ -62,7 +62,16 @@ DECLARE
     v_told bigint[];
     v_begun bigint[];
     v_only_run bigint;
+    v_quiet text;
 BEGIN
+    IF cardinality(p_ids) = 1 AND p_events[1] = 1 THEN
+        RETURN flowstone_settle_one(
+            p_worker, p_ids[1], p_claims[1], p_values[1], p_ios[1], p_locations[1], p_versions[1], p_durations[1]
+        );
+    END IF;
+
+    -- It writes the events of its jobs itself, see procrastinate/triggers.sql.
+    v_quiet := set_config('flowstone_turn.is_quiet', 'all', true);
     WITH settlement AS (
         SELECT *
         FROM unnest(
@@ -98,7 +107,22 @@ BEGIN
             AND m.worker_id = p_worker
             AND m.claim = s.claim
         RETURNING
-            j.id, j.status AS job_status, s.event, s.value, s.io, s.location, s.version, s.error, s.duration_ms
+            j.id, j.status AS job_status, s.event, s.value, s.io, s.location, s.version, s.error, s.duration_ms,
+            j.scheduled_at
+    ),
+    events AS (
+        INSERT INTO procrastinate_events (job_id, type, at)
+        SELECT
+            job.id,
+            CASE job.job_status WHEN 'todo' THEN 'deferred_for_retry' ELSE job.job_status::text END
+                ::procrastinate_job_event_type,
+            now()
+        FROM job
+        WHERE flowstone_writes_events()
+        UNION ALL
+        SELECT job.id, 'scheduled', job.scheduled_at
+        FROM job
+        WHERE flowstone_writes_events() AND job.job_status = 'todo' AND job.scheduled_at IS NOT NULL
     ),
     settled AS (
         UPDATE flowstone_materializations m
@@ -179,6 +203,7 @@ BEGIN
         v_result.made_ready, v_settled, v_ended, v_without_value, v_back, v_waited, v_erred, v_awaited,
         v_told, v_begun, v_only_run
     FROM settled s;
+    v_quiet := set_config('flowstone_turn.is_quiet', 'off', true);
 
     IF v_back IS NOT NULL THEN
         PERFORM flowstone_begin_waits(v_back, p_ids, p_claims, p_events, p_delays, p_waits);

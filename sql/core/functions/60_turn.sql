@@ -66,7 +66,6 @@ DECLARE
     v_settled flowstone_settled;
     v_ready bigint[];
     v_picked bigint[] := '{}';
-    v_started_queue text;
     v_taken bigint[];
     v_attempts integer[];
     v_queues text[];
@@ -78,6 +77,7 @@ DECLARE
     v_admitted flowstone_admitted;
     v_pick record;
     v_held bigint;
+    v_quiet text;
 BEGIN
     SELECT pw.id, EXISTS (SELECT FROM flowstone_queues q WHERE p_run IS NOT NULL OR q.name = ANY (p_queues))
     INTO v_procrastinate_worker, v_has_settings
@@ -121,39 +121,84 @@ BEGIN
         v_picked := flowstone_pick(p_queues, p_slots, p_run);
         IF v_ready IS NOT NULL THEN
             IF v_picked = '{}' THEN
-                v_started_queue := flowstone_start_ready(v_ready[1], p_queues, p_slots, p_run, v_procrastinate_worker);
+                -- Nothing comes before it: it is started without being queued first. Its job is inserted as one
+                -- that a worker has, with the events of one that was enqueued and claimed.
+                v_quiet := set_config('flowstone_turn.is_quiet', 'all', true);
+                RETURN QUERY
+                WITH job AS (
+                    INSERT INTO procrastinate_jobs (id, queue_name, task_name, priority, args, status, worker_id)
+                    SELECT
+                        m.id, m.queue, 'flowstone:materialize', m.priority,
+                        jsonb_build_object('run_id', m.run_id, 'asset', m.asset, 'partition', m.partition),
+                        'doing', v_procrastinate_worker
+                    FROM flowstone_materializations m
+                    WHERE m.id = v_ready[1]
+                        AND m.awaits IS NULL
+                        AND CASE WHEN p_run IS NULL
+                            THEN p_slots[array_position(p_queues, m.queue)] > 0
+                            ELSE m.run_id = p_run
+                        END
+                    RETURNING id
+                ),
+                events AS (
+                    INSERT INTO procrastinate_events (job_id, type, at)
+                    SELECT job.id, step.type, now()
+                    FROM job
+                    CROSS JOIN unnest('{deferred,started}'::procrastinate_job_event_type[]) AS step(type)
+                ),
+                started AS (
+                    UPDATE flowstone_materializations m
+                    SET status = 'running',
+                        claim = 0,
+                        worker_id = p_worker,
+                        attempt = m.attempt + 1,
+                        started_at = clock_timestamp()
+                    FROM job
+                    WHERE m.id = job.id
+                    RETURNING m.id, m.run_id, m.asset, m.partition, m.attempt, m.inputs, m.queue
+                )
+                SELECT
+                    'claim', s.id, 0, s.run_id, s.asset, s.partition, s.attempt, r.options::text,
+                    i.ids, i.assets, i.ios, i.locations, i.contents,
+                    NULL, s.queue, 0, NULL, NULL::bigint
+                FROM started s
+                JOIN flowstone_runs r ON r.id = s.run_id
+                LEFT JOIN LATERAL flowstone_inputs(s.inputs, p_input_bytes) i ON s.inputs <> '{}';
+                GET DIAGNOSTICS v_claimed = ROW_COUNT;
+                v_quiet := set_config('flowstone_turn.is_quiet', 'off', true);
             END IF;
-            IF v_started_queue IS NULL THEN
+            IF v_claimed = 0 THEN
                 PERFORM flowstone_enqueue_ready(v_ready);
                 IF v_picked <> '{}' THEN
                     -- Once more, as this one may come before others.
                     v_picked := flowstone_pick(p_queues, p_slots, p_run);
                 END IF;
+            ELSE
+                v_settled.made_ready := NULL;
             END IF;
         END IF;
     END IF;
 
-    IF v_started_queue IS NOT NULL THEN
-        v_picked := v_ready;
-        v_taken := v_ready;
-        v_attempts := '{0}';
-        v_queues := ARRAY[v_started_queue];
-    ELSIF cardinality(v_picked) > 0 THEN
+    IF cardinality(v_picked) > 0 THEN
+        v_quiet := set_config('flowstone_turn.is_quiet', 'all', true);
         WITH job AS (
             UPDATE procrastinate_jobs j
             SET status = 'doing', worker_id = v_procrastinate_worker
             FROM unnest(v_picked) WITH ORDINALITY AS picked(id, place)
             WHERE j.id = picked.id
             RETURNING j.id, j.attempts, j.queue_name, picked.place
+        ),
+        events AS (
+            INSERT INTO procrastinate_events (job_id, type, at)
+            SELECT job.id, 'started', now() FROM job WHERE flowstone_writes_events()
         )
         SELECT
             array_agg(job.id ORDER BY job.place), array_agg(job.attempts ORDER BY job.place),
             array_agg(job.queue_name ORDER BY job.place)
         INTO v_taken, v_attempts, v_queues
         FROM job;
-    END IF;
+        v_quiet := set_config('flowstone_turn.is_quiet', 'off', true);
 
-    IF cardinality(v_picked) > 0 THEN
         RETURN QUERY
         WITH claimed AS (
             UPDATE flowstone_materializations m
@@ -187,18 +232,7 @@ BEGIN
         LEFT JOIN flowstone_runs r ON r.id = c.run_id
         LEFT JOIN flowstone_waits w ON c.has_wait AND w.materialization_id = c.id
         LEFT JOIN flowstone_materializations assisted ON assisted.id = c.assists
-        LEFT JOIN LATERAL (
-            SELECT
-                array_agg(u.id) AS ids,
-                array_agg(u.asset) AS assets,
-                array_agg(u.io) AS ios,
-                array_agg(u.location::text) AS locations,
-                array_agg(CASE WHEN v.size_bytes <= p_input_bytes / cardinality(c.inputs) THEN v.value::text END)
-                    AS contents
-            FROM unnest(c.inputs) AS input(id)
-            JOIN flowstone_materializations u ON u.id = input.id
-            LEFT JOIN flowstone_values v ON v.materialization_id = u.id
-        ) i ON c.inputs <> '{}'
+        LEFT JOIN LATERAL flowstone_inputs(c.inputs, p_input_bytes) i ON c.inputs <> '{}'
         ORDER BY c.place;
         GET DIAGNOSTICS v_claimed = ROW_COUNT;
 
