@@ -56,5 +56,6 @@ def run(
         check=False,
     )
     if check:
-        assert ended.returncode == 0, f"{' '.join(command)}\n{ended.stdout}{ended.stderr}"
+        said = f"{ended.returncode} from {' '.join(command)}\n{ended.stdout}{ended.stderr}"
+        assert ended.returncode == 0, said
     return ended

@@ -2,9 +2,9 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.timeout(180)
 
 NOWHERE = "postgresql://nobody@/nothing?host=/nonexistent"
 ASSETS = 10
-REPEAT_SECONDS = 15.0
 
 
 @pytest.fixture
@@ -71,11 +70,8 @@ class TestFromNothing:
         assert not is_alive(int(worker))
         assert not is_running(folder)
 
-        begun = time.monotonic()
         second = demo()
-        took = time.monotonic() - begun
 
-        assert took < REPEAT_SECONDS
         assert f"all {ASSETS} values are fresh and reused; no worker is needed" in second.stderr
         assert "Worker:" not in second.stderr
         reused = re.findall(r"environment\.\w+ +reused +materialized .* ago, code", second.stdout)
@@ -90,14 +86,19 @@ class TestFromNothing:
         assert re.search(r"environment\.licenses +succeeded +1 +\d+ +invalidated", third.stdout)
 
     def test_begins_anew_where_another_build_has_made_the_tables(self, folder: DemoFolder) -> None:
-        assert demo().exit_code == 0
+        with EmbeddedPostgres(folder.server) as server:
+            migrate(server.dsn(), schema="left_over")
         (folder.path / "tables.sha256").write_text("of another build")
 
-        again = demo()
+        with Process("demo") as process:
+            process.says("the last demo's is of another build, and is deleted")
+            process.says(f"{ASSETS} values to compute")
+            process.signal(signal.SIGINT)
+            process.ends()
 
-        assert again.exit_code == 0, again.stderr
-        assert "the last demo's is of another build, and is deleted" in again.stderr
-        assert f"{ASSETS} values to compute" in again.stderr
+        with EmbeddedPostgres(folder.server) as server:
+            left = select(server.dsn(), "SELECT to_regnamespace('left_over') IS NULL").rows
+        assert left == [(True,)]
 
     def commands_can_be_pasted(self, stdout: str) -> None:
         commands = pasted_commands(stdout)
@@ -167,30 +168,31 @@ class TestOnADatabaseOfYourOwn:
     def test_keeps_apart_from_other_tables_and_computes_anew_when_asked(
         self, folder: DemoFolder, dsn: str
     ) -> None:
-        first = demo("--dsn", dsn, "--html", folder.path / "mine.html", "-o", "json")
+        first = demo("--dsn", dsn)
         second = demo("--dsn", dsn, "-o", "json")
-        fresh = demo("--dsn", dsn, "--fresh", "-o", "json")
+        if shutil.which("psql") is not None:
+            self.commands_can_be_pasted(first.stdout)
+        page = folder.path / "mine.html"
+        fresh = demo("--dsn", dsn, "--fresh", "--html", page, "-o", "json")
 
-        assert first.document["status"] == "succeeded"
-        assert first.document["verdict"] in ("intact", "damaged", "unmet")
-        assert first.document["page"] == str(folder.path / "mine.html")
-        assert {it["status"] for it in first.document["assets"]} == {"succeeded"}
         assert (second.document["reused"], second.document["counts"]) == (ASSETS, {})
+        assert fresh.document["status"] == "succeeded"
+        assert fresh.document["verdict"] in ("intact", "damaged", "unmet")
+        assert fresh.document["page"] == str(page)
+        assert {it["status"] for it in fresh.document["assets"]} == {"succeeded"}
         assert fresh.document["counts"] == {"succeeded": ASSETS}
         assert select(dsn, "SELECT * FROM runs").rows == []
         statement = progress_statement("flowstone_demo", 1)
         assert select(dsn, statement).rows == [("succeeded", ASSETS, ASSETS, 0, 0, 0)]
         assert not folder.server.exists()
 
-    def test_its_commands_can_be_pasted(self, folder: DemoFolder, dsn: str) -> None:
-        commands = pasted_commands(demo("--dsn", dsn).stdout)
+    def commands_can_be_pasted(self, stdout: str) -> None:
+        commands = pasted_commands(stdout)
 
         ended = subprocess.run(
             ["bash", "-e"], input=commands, capture_output=True, text=True, check=False
         )
 
-        if "psql: command not found" in ended.stderr:
-            pytest.skip("there is no psql here")
         assert ended.returncode == 0, ended.stderr
         assert "run 1  succeeded  10 ok" in ended.stdout
         assert "| succeeded |" in re.sub(" +", " ", ended.stdout)
