@@ -97,7 +97,8 @@ class JobSubmissions:
         job = call.job
         if self._definitions.jobs.get(job.full_name) is not job:
             raise UnknownJobError(job.full_name, self._definitions.jobs)
-        arguments = job.arguments.encode(call.arguments, self._codec)
+        takes = job.arguments
+        arguments = takes.encode(call.arguments, self._codec)
         unique = job.options.unique
         queue = queue or job.options.queue or DEFAULT_QUEUE
         new = NewJob(
@@ -107,13 +108,11 @@ class JobSubmissions:
             job.options.priority if priority is None else priority,
             at,
             delay,
-            None
-            if unique is None
-            else job.arguments.key(call.arguments, arguments, unique, self._codec),
+            None if unique is None else takes.key(call.arguments, arguments, unique, self._codec),
         )
         key, lane = self._limit_keys.get(queue), job.options.lane
         if key is not None or lane is not None:
-            known = json.loads(job.arguments.full(arguments, self._codec))
+            known = json.loads(takes.full(arguments, self._codec))
             new.limit_key = limit_key(job.full_name, known, key, unique)
             value = None if lane is None else text_of(known[lane])
             new.lane = None if value is None else f"{job.full_name}:{value}"

@@ -72,10 +72,14 @@ class Unique:
             job: Its full name.
             chosen: The arguments that count, as JSON has them.
         """
+        return self.key_of_text(canonical(job, chosen))
+
+    def key_of_text(self, text: str) -> UniqueKey:
+        """Return the key of one job, given what `canonical` says of it."""
         within = self.within if isinstance(self.within, timedelta) else None
         # Parsed when this was made.
         states = cast("frozenset[JobState]", self.states)
-        return UniqueKey(_hash(job, chosen), states, within, cast("OnConflict", self.on_conflict))
+        return UniqueKey(_hash(text), states, within, cast("OnConflict", self.on_conflict))
 
     def chosen(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """Return the arguments that count."""
@@ -84,15 +88,19 @@ class Unique:
 
 def dedupe_key(job: str, text: str, place: int) -> UniqueKey:
     """Return the key of a job that is enqueued once for this text and place."""
-    return UniqueKey(_hash(job, ["dedupe", text, place]), ALL_STATES)
+    return UniqueKey(_hash(canonical(job, ["dedupe", text, place])), ALL_STATES)
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
-def _hash(job: str, what: object) -> str:
-    canonical = _CANONICAL.encode([job, what])
-    return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+def canonical(job: str, what: object) -> str:
+    """Return the one text that there is for a job and a JSON value."""
+    return _CANONICAL.encode([job, what])
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _names(given: object) -> tuple[str, ...] | None:

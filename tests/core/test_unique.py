@@ -60,6 +60,26 @@ class TestKey:
         assert key(weigh.with_(1, weight=2)) == wanted
         assert key(weigh.with_(1, weight=2.5)) != wanted
 
+    @pytest.mark.parametrize("by", [None, ["note", "count"], []])
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"count": -(2**70), "ratio": 1e300, "is_urgent": True, "note": 'ä"\\\n%s{}\u2028'},
+            {"count": 0, "ratio": -0.0, "is_urgent": False, "note": "\n"},
+            {"note": "", "is_urgent": True, "ratio": 0.1, "count": 7},
+        ],
+    )
+    def test_that_of_plain_ones_is_made_quicker_and_is_the_same(
+        self, given: dict[str, object], by: list[str] | None
+    ) -> None:
+        unique = Unique(by=by)
+
+        @Pipeline("shop").job(name="50%s", unique=unique)
+        async def weigh(count: int, ratio: float, is_urgent: bool, note: str) -> None: ...
+
+        call = JobCall(weigh, given)
+        assert key(call) == unique.key_of("shop.50%s", unique.chosen(given)).key
+
     def test_each_argument_counts(self) -> None:
         sync = sync_job(Unique())
         calls = [

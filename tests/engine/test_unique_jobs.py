@@ -9,9 +9,24 @@ import pytest
 
 from flowstone.core.contracts.job_queue import JobChange, JobSelection, NewJob
 from flowstone.core.retention import Retention
+from flowstone.core.unique_key import OnConflict
 from flowstone.engine.store import PostgresStore
-from flowstone.testing.contracts.store_runs import QUEUE, new_worker, retried, succeeded
-from flowstone.testing.contracts.store_unique_jobs import ALL, WAITING, created, unique_job
+from flowstone.testing.contracts.store_runs import (
+    QUEUE,
+    cancelled,
+    failed,
+    new_worker,
+    retried,
+    skipped,
+    succeeded,
+)
+from flowstone.testing.contracts.store_unique_jobs import (
+    ALL,
+    MINUTE,
+    WAITING,
+    created,
+    unique_job,
+)
 from tests.engine.test_postgres_store import shift
 
 VIOLATIONS = "SELECT violation, key, materialization_id FROM flowstone_unique_violations_v1()"
@@ -58,6 +73,34 @@ class TestCosts:
         for status in ("running", "ready", "running"):
             assert (await self._calls(pg, status), await pg.fetchval(held)) == (3, 3)
         assert (await self._calls(pg, "succeeded"), await pg.fetchval(held)) == (3, 0)
+
+    async def test_a_turn_calls_it_for_none_that_starts_and_ends(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        await pg.execute(
+            "CREATE OR REPLACE FUNCTION flowstone_keep_unique() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$BEGIN RAISE EXCEPTION 'it was called'; END$$"
+        )
+        await store.enqueue([unique_job(it) for it in "abcd"])
+        await store.enqueue([unique_job("e", states=ALL), unique_job("f", within=MINUTE)])
+        worker = await new_worker(store)
+        ends = (succeeded, skipped, failed, cancelled, succeeded, succeeded)
+        await worker.settle(*(end(it) for end, it in zip(ends, await worker.claims(), strict=True)))
+
+        assert await pg.fetchval(KEYS) == ["e"]
+        assert await pg.fetch(VIOLATIONS) == []
+
+    async def test_a_replacement_reads_no_more_for_a_backlog(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        # The plan is made when there are some, and statistics say that there are none.
+        await pg.execute("VACUUM ANALYZE procrastinate_jobs")
+        await store.enqueue([unique_job(on_conflict=OnConflict.REPLACE)])
+        read = []
+        for count in (500, 5000):
+            await store.enqueue([NewJob("test.plain", "{}", QUEUE)] * count)
+            read.append(await _blocks_of_a_replacement(pg))
+        assert read[1] <= read[0] * 1.3 + 20
 
     async def test_the_conditions_of_triggers_call_no_function_of_ours(
         self, store: PostgresStore, pg: asyncpg.Connection
@@ -167,6 +210,17 @@ async def test_one_that_is_superseded_is_no_work_of_strangers(
     await created(store, unique_job(states=WAITING))
     await worker.settle(retried(claim))
     assert await pg.fetch("SELECT * FROM flowstone_interventions") == []
+
+
+async def _blocks_of_a_replacement(pg: asyncpg.Connection) -> int:
+    for _ in range(2):
+        answer = await pg.fetchval(
+            "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON)"
+            " SELECT * FROM flowstone_replace_waiting('{k}', '{1}', '{default}', '{0}', '{NULL}',"
+            " '{NULL}', '{NULL}')"
+        )
+    plan = json.loads(answer)[0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
 async def _behind_the_triggers(pg: asyncpg.Connection, statement: str) -> None:

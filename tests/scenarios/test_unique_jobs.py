@@ -231,6 +231,19 @@ class TestCallersTransaction:
         assert await pg.fetch(VIOLATIONS) == []
         assert (await app.enqueue(lasting.with_())).created
 
+    async def test_nor_one_who_cancels_it_by_hand(
+        self, app: FlowStone, dsn: str, pg: asyncpg.Connection
+    ) -> None:
+        job = await app.enqueue(lasting.with_())
+        await pg.execute(EXPIRE)
+        async with on_asyncpg(dsn) as caller:
+            assert (await app.enqueue(lasting.with_(), conn=caller.conn)).created
+            async with asyncio.timeout(10):
+                await job.cancel()
+            await caller.rollback()
+
+        assert await pg.fetch(VIOLATIONS) == []
+
 
 async def test_one_that_is_put_forward_is_heard_of_at_once(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner

@@ -13,6 +13,7 @@ from flowstone.testing.contracts.store_contract_jobs import ids, job
 from flowstone.testing.contracts.store_runs import (
     ERROR,
     SettleLater,
+    cancelled,
     failed,
     new_worker,
     retried,
@@ -161,6 +162,18 @@ class ComingBackContract(StoreSuite):
             assert batch.count == 0
         record = await job(store, first)
         assert (record.status, record.error) == (Status.FAILED, ERROR)
+
+    async def test_one_that_ends_as_it_had_ended_before_lets_go_of_its_key_again(
+        self, store: Store
+    ) -> None:
+        first = await created(store, unique_job())
+        worker = await new_worker(store)
+        await worker.settle(*map(cancelled, await worker.claims()))
+        await store.change_jobs(JobChange.RETRY, JobSelection([first]))
+        await store.cancel_jobs([first])
+
+        assert await status(store, first) is Status.CANCELLED
+        assert await created(store, unique_job()) != first
 
     async def test_of_several_that_are_retried_by_hand_the_newest_is(self, store: Store) -> None:
         first, second = [await _failed(store) for _ in range(2)]

@@ -61,6 +61,7 @@ DECLARE
     v_awaited bigint[];
     v_told bigint[];
     v_begun bigint[];
+    v_seen_to bigint[];
     v_only_run bigint;
     v_quiet text;
 BEGIN
@@ -108,7 +109,15 @@ BEGIN
             AND m.claim = s.claim
         RETURNING
             j.id, j.status AS job_status, s.event, s.value, s.io, s.location, s.version, s.error, s.duration_ms,
-            j.scheduled_at
+            j.scheduled_at,
+            CASE
+                WHEN s.event = 1 THEN 'succeeded'::flowstone_status
+                WHEN s.event = 2 THEN 'failed'
+                WHEN s.event = 3 THEN 'skipped'
+                WHEN j.status = 'aborted' THEN 'cancelled'
+                WHEN s.event = 7 THEN 'waiting'
+                ELSE 'ready'
+            END AS status
     ),
     events AS (
         INSERT INTO procrastinate_events (job_id, type, at)
@@ -126,13 +135,10 @@ BEGIN
     ),
     settled AS (
         UPDATE flowstone_materializations m
-        SET status = CASE
-                WHEN job.event = 1 THEN 'succeeded'::flowstone_status
-                WHEN job.event = 2 THEN 'failed'
-                WHEN job.event = 3 THEN 'skipped'
-                WHEN job.job_status = 'aborted' THEN 'cancelled'
-                WHEN job.event = 7 THEN 'waiting'
-                ELSE 'ready'
+        SET status = job.status,
+            unique_status = CASE
+                WHEN m.unique_status IS NOT NULL
+                    THEN flowstone_unique_status_of_end(m.unique_states, job.status)
             END,
             attempt = m.attempt - (job.job_status = 'todo' AND job.event IN (6, 7, 8))::integer,
             finished_at = CASE WHEN job.job_status <> 'todo' THEN v_now END,
@@ -145,7 +151,7 @@ BEGIN
         WHERE m.id = job.id
         RETURNING
             m.id, m.run_id, m.asset, m.partition, m.status, m.has_wait, m.is_awaited, m.inputs,
-            m.dependents, m.optional_dependents, m.starts, m.awaited_by, job.value, job.event
+            m.dependents, m.optional_dependents, m.starts, m.awaited_by, m.unique_status, job.value, job.event
     ),
     stored AS (
         INSERT INTO flowstone_values (materialization_id, size_bytes, value)
@@ -198,10 +204,11 @@ BEGIN
         array_agg(s.id) FILTER (WHERE s.is_awaited AND s.status NOT IN ('ready', 'waiting')),
         array_agg(s.id) FILTER (WHERE s.awaited_by IS NOT NULL AND s.status NOT IN ('ready', 'waiting')),
         array_agg(s.id) FILTER (WHERE s.starts IS NOT NULL AND s.status = 'waiting'),
+        array_agg(s.id) FILTER (WHERE s.unique_status = s.status),
         CASE WHEN min(s.run_id) = max(s.run_id) THEN min(s.run_id) END
     INTO
         v_result.made_ready, v_settled, v_ended, v_without_value, v_back, v_waited, v_erred, v_awaited,
-        v_told, v_begun, v_only_run
+        v_told, v_begun, v_seen_to, v_only_run
     FROM settled s;
     v_quiet := set_config('flowstone_turn.is_quiet', 'off', true);
 
@@ -223,6 +230,9 @@ BEGIN
         PERFORM flowstone_count_succeeded(v_only_run, cardinality(v_ended));
     ELSIF v_ended IS NOT NULL THEN
         PERFORM flowstone_count_ended(v_ended);
+    END IF;
+    IF v_seen_to IS NOT NULL THEN
+        PERFORM flowstone_let_go_of_keys(v_seen_to);
     END IF;
     IF v_waited IS NOT NULL THEN
         DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_waited);

@@ -98,7 +98,7 @@ BEGIN
                 SELECT m.id FROM flowstone_materializations m
                 WHERE m.assists = p_materialization AND m.status = 'ready'
             ))
-            AND j.status = 'todo'
+            AND j.status::text = 'todo'
         ORDER BY j.id
         -- One that is being claimed ends by itself.
         FOR UPDATE SKIP LOCKED

@@ -208,6 +208,11 @@ BEGIN
                 attempt = m.attempt + 1,
                 started_at = clock_timestamp(),
                 finished_at = NULL,
+                unique_status = CASE
+                    WHEN m.unique_status IS NULL THEN NULL
+                    WHEN m.unique_states & 2 <> 0 THEN 'running'::flowstone_status
+                    ELSE 'pending'
+                END,
                 inputs = CASE WHEN m.awaits IS NULL THEN m.inputs
                     ELSE flowstone_with_arrived(m.inputs, m.awaits, true) END,
                 follows = CASE WHEN m.awaits IS NULL THEN m.follows

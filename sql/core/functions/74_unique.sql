@@ -6,7 +6,8 @@
 --
 -- The primary key of flowstone_unique_keys is the judge. Who takes a key waits for another who is about to
 -- take it or to let go of it, and never for a job; who lets go of a key waits for nobody. Rows of jobs
--- without a key cost a look at a null in the trigger's condition, and nothing else.
+-- without a key cost a look at a null in the trigger's condition, and nothing else. How a job that moves keeps
+-- its key or lets go of it: 77_keep_unique.sql.
 
 -- The bit of unique_states that a status belongs to.
 CREATE FUNCTION flowstone_unique_state(p_status flowstone_status)
@@ -27,7 +28,9 @@ $$;
 -- Take these keys, each for its job, and return who holds those that could not be had.
 --
 -- Keys are distinct and sorted. One is also taken over: from a job whose window has passed, or that is gone.
-CREATE FUNCTION flowstone_take_unique_keys(p_keys text[], p_ids bigint[])
+-- p_is_tried: the caller has just inserted what was free. Who holds keys and tries once more may wait for
+-- somebody who waits for him, so that is for what was let go of in between.
+CREATE FUNCTION flowstone_take_unique_keys(p_keys text[], p_ids bigint[], p_is_tried boolean DEFAULT false)
     RETURNS TABLE (key text, holder bigint)
     LANGUAGE plpgsql
     SET enable_seqscan = off
@@ -44,13 +47,16 @@ DECLARE
     v_holders bigint[];
 BEGIN
     LOOP
-        INSERT INTO flowstone_unique_keys (key, materialization_id)
-        SELECT wanted.key, wanted.id FROM unnest(p_keys, p_ids) AS wanted(key, id)
-        ON CONFLICT DO NOTHING;
-        GET DIAGNOSTICS v_taken = ROW_COUNT;
-        IF v_taken = cardinality(p_keys) THEN
-            RETURN;
+        IF NOT p_is_tried THEN
+            INSERT INTO flowstone_unique_keys (key, materialization_id)
+            SELECT wanted.key, wanted.id FROM unnest(p_keys, p_ids) AS wanted(key, id)
+            ON CONFLICT DO NOTHING;
+            GET DIAGNOSTICS v_taken = ROW_COUNT;
+            IF v_taken = cardinality(p_keys) THEN
+                RETURN;
+            END IF;
         END IF;
+        p_is_tried := false;
 
         WITH free AS MATERIALIZED (
             SELECT k.key, wanted.id
@@ -66,7 +72,6 @@ BEGIN
         UPDATE flowstone_unique_keys k SET materialization_id = free.id
         FROM free
         WHERE k.key = free.key;
-
         -- Own ones are looked for apart: a snapshot that lasts (repeatable read) also shows who had a key
         -- before it was free and was taken just now.
         SELECT
@@ -112,11 +117,9 @@ BEGIN
         SELECT j.id
         FROM procrastinate_jobs j
         WHERE j.id = ANY (ARRAY(
-                SELECT k.materialization_id
-                FROM unnest(p_keys) AS given(key)
-                JOIN flowstone_unique_keys k ON k.key = given.key
+                SELECT k.materialization_id FROM flowstone_unique_keys k WHERE k.key = ANY (p_keys)
             ))
-            AND j.status = 'todo'
+            AND j.status::text = 'todo'
         ORDER BY j.id
         FOR UPDATE
     );
@@ -131,7 +134,8 @@ BEGIN
         FROM unnest(p_keys, p_arguments, p_queues, p_priorities, p_due, p_limit_keys, p_lanes)
             AS given(key, arguments, queue, priority, due, limit_key, lane)
         JOIN flowstone_unique_keys k ON k.key = given.key
-        WHERE m.id = k.materialization_id
+        WHERE k.key = ANY (p_keys)
+            AND m.id = k.materialization_id
             AND m.id = ANY (v_waiting)
             AND m.status = 'ready'
             AND (m.unique_until <= clock_timestamp()) IS NOT TRUE
@@ -196,11 +200,30 @@ DECLARE
     v_lost text[];
     v_holders bigint[];
     v_conflict text;
+    v_is_tried boolean := false;
+    v_taken bigint;
 BEGIN
     v_ids := ARRAY(
         SELECT nextval(v_sequence)
         FROM generate_series(1, cardinality(p_keys))
     );
+    -- As a rule every job has a key of its own, and gets it. Those that replace others lock these before any key.
+    IF ('replace' = ANY (p_conflicts)) IS NOT TRUE THEN
+        INSERT INTO flowstone_unique_keys (key, materialization_id)
+        SELECT s.key, s.id FROM unnest(p_keys, v_ids) AS s(key, id)
+        WHERE s.key IS NOT NULL
+        ORDER BY s.key, s.id
+        ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS v_taken = ROW_COUNT;
+        IF v_taken = cardinality(array_remove(p_keys, NULL)) THEN
+            v_fate.entered := v_ids;
+            v_fate.ids := v_ids;
+            v_fate.outcomes := array_fill('created'::text, ARRAY[cardinality(p_keys)]);
+            RETURN v_fate;
+        END IF;
+        v_is_tried := true;
+    END IF;
+
     -- A key is taken for the first that has it; the last one says what is done if each replaces the other.
     SELECT
         array_agg(one.key ORDER BY one.key),
@@ -249,7 +272,7 @@ BEGIN
         v_lost := NULL;
         IF v_wanted IS NOT NULL THEN
             SELECT array_agg(lost.key), array_agg(lost.holder) INTO v_lost, v_holders
-            FROM flowstone_take_unique_keys(v_wanted, v_wanting) lost;
+            FROM flowstone_take_unique_keys(v_wanted, v_wanting, v_is_tried) lost;
         END IF;
         EXIT WHEN v_lost IS NULL OR v_replacing IS NULL;
         -- One that came to wait between the two steps is replaced like the others.
@@ -263,14 +286,6 @@ BEGIN
                 AND (SELECT j.status FROM procrastinate_jobs j WHERE j.id = m.id) = 'todo'
         );
     END LOOP;
-
-    -- As a rule every job has a key of its own, and gets it.
-    IF v_lost IS NULL AND v_replaced IS NULL AND cardinality(v_keys) = cardinality(p_keys) THEN
-        v_fate.entered := v_ids;
-        v_fate.ids := v_ids;
-        v_fate.outcomes := array_fill('created'::text, ARRAY[cardinality(p_keys)]);
-        RETURN v_fate;
-    END IF;
 
     SELECT lost.holder || ' ' || lost.key INTO v_conflict
     FROM unnest(p_keys, p_conflicts) WITH ORDINALITY AS s(key, conflict, place)

@@ -109,10 +109,11 @@ BEGIN
     entered AS (
         INSERT INTO flowstone_materializations
             (id, asset, queue, priority, status, unmet, enqueued_at, arguments, reason, unique_key,
-             unique_states, unique_until, limit_key, lane)
+             unique_states, unique_until, unique_status, limit_key, lane)
         SELECT
             job.id, job.name, job.queue, job.priority, 'ready'::flowstone_status, 0, v_now,
-            job.arguments::json, 'enqueued', job.key, job.states, job.unique_until, job.limit_key, job.lane
+            job.arguments::json, 'enqueued', job.key, job.states, job.unique_until,
+            CASE WHEN job.key IS NOT NULL THEN 'pending'::flowstone_status END, job.limit_key, job.lane
         FROM job
     ),
     queued AS (

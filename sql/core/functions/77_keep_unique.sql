@@ -1,5 +1,75 @@
 -- A unique job holds its key where its state is covered: the triggers that see to it, and who looks after them.
 -- 74_unique.sql says what a key is.
+--
+-- A turn moves thousands of jobs that need nothing, when they start, or all the same, when they end. It sees to
+-- that itself, in one statement, and says so by the row's unique_status: the status that it has done this for.
+-- Any other status is written by somebody who knows nothing of keys, and so the trigger is called:
+--
+--     enqueued, snoozed, retried   pending      the trigger sees to whatever comes
+--     running, as the key covers   running      a turn says so: nothing is to be done
+--     ended                        that status  flowstone_settle says so, and lets go of the keys of the batch
+--
+-- Whoever moves on what has ended calls the trigger by it, which takes the word back: it does not hold for the
+-- next end.
+
+-- The unique_status of a job that flowstone_settle gives this status.
+--
+-- One that ends where it is covered and had let go of its key when it ran is left to the trigger.
+CREATE FUNCTION flowstone_unique_status_of_end(p_states smallint, p_status flowstone_status)
+    RETURNS flowstone_status
+    LANGUAGE sql
+    IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN p_status < 'succeeded' THEN 'pending'
+        WHEN p_states & 2 <> 0 OR p_states & flowstone_unique_state(p_status) = 0 THEN p_status
+        ELSE 'pending'
+    END;
+$$;
+
+-- Let go of the keys of these jobs, where they are not covered any longer; the caller has just ended them.
+CREATE FUNCTION flowstone_let_go_of_keys(p_ids bigint[])
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_keys text[];
+    v_passed text[];
+BEGIN
+    SELECT
+        array_agg(m.unique_key) FILTER (WHERE (m.unique_until <= v_now) IS NOT TRUE),
+        array_agg(m.unique_key) FILTER (WHERE m.unique_until <= v_now)
+    INTO v_keys, v_passed
+    FROM flowstone_materializations m
+    WHERE m.id = ANY (p_ids) AND m.unique_states & flowstone_unique_state(m.status) = 0;
+
+    -- Whether they hold them is asked by a subquery: of a join the plan may be to read all keys, if there were
+    -- none. Another one that holds such a key is covered.
+    DELETE FROM flowstone_unique_keys k
+    WHERE k.key = ANY (v_keys)
+        AND (
+            SELECT m.unique_states & flowstone_unique_state(m.status) = 0
+            FROM flowstone_materializations m
+            WHERE m.id = k.materialization_id
+        );
+    IF v_passed IS NOT NULL THEN
+        -- Who has locked one is taking it over, and may be waiting for something that we have locked.
+        DELETE FROM flowstone_unique_keys k
+        WHERE k.key = ANY (ARRAY(
+            SELECT held.key
+            FROM flowstone_unique_keys held
+            WHERE held.key = ANY (v_passed)
+                AND (
+                    SELECT m.unique_states & flowstone_unique_state(m.status) = 0
+                    FROM flowstone_materializations m
+                    WHERE m.id = held.materialization_id
+                )
+            FOR UPDATE SKIP LOCKED
+        ));
+    END IF;
+END;
+$$;
 
 -- Let a job keep its key where its state is covered, and no further.
 --
@@ -13,6 +83,9 @@ DECLARE
     v_holder bigint;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
+        IF NEW.unique_status >= 'succeeded' THEN
+            UPDATE flowstone_materializations m SET unique_status = 'pending' WHERE m.id = NEW.id;
+        END IF;
         IF (OLD.unique_states & flowstone_unique_state(OLD.status) = 0)
             = (NEW.unique_states & flowstone_unique_state(NEW.status) = 0)
         THEN
@@ -72,10 +145,10 @@ END;
 $$;
 
 -- The condition is short, as every statement that updates materializations reads and plans it anew: what
--- those without a key need not know is asked in the function.
+-- those without a key, for whom it is null, need not know is asked in the function.
 CREATE TRIGGER flowstone_unique_key_moved
     AFTER UPDATE OF status ON flowstone_materializations
-    FOR EACH ROW WHEN (OLD.unique_key IS NOT NULL)
+    FOR EACH ROW WHEN (NEW.status <> NEW.unique_status)
     EXECUTE FUNCTION flowstone_keep_unique();
 
 CREATE TRIGGER flowstone_unique_key_deleted
@@ -112,5 +185,10 @@ AS $$
         AND (m.unique_until <= clock_timestamp()) IS NOT TRUE
         AND NOT EXISTS (
             SELECT FROM flowstone_unique_keys k WHERE k.key = m.unique_key AND k.materialization_id = m.id
-        );
+        )
+    UNION ALL
+    SELECT 'its unique_status is ' || coalesce(m.unique_status::text, 'null'), m.unique_key, m.id
+    FROM flowstone_materializations m
+    WHERE m.unique_key IS NOT NULL
+        AND (m.unique_status IS NULL OR m.unique_status >= 'succeeded' AND m.unique_status <> m.status);
 $$;

@@ -107,6 +107,7 @@ CREATE TABLE flowstone_materializations (
     unique_key text COLLATE "C",
     unique_states smallint,
     unique_until timestamptz,
+    unique_status flowstone_status,
     inputs bigint[] NOT NULL DEFAULT '{}',
     follows bigint[] NOT NULL DEFAULT '{}',
     dependents bigint[] NOT NULL DEFAULT '{}',
@@ -137,6 +138,8 @@ COMMENT ON COLUMN flowstone_materializations.unique_key IS
 COMMENT ON COLUMN flowstone_materializations.unique_states IS
     'In which states it holds its key, added up: 1 waits, 2 runs, 4 succeeded or was skipped, 8 failed, 16 cancelled.';
 COMMENT ON COLUMN flowstone_materializations.unique_until IS 'Until when it holds its key at most; null is no limit.';
+COMMENT ON COLUMN flowstone_materializations.unique_status IS
+    'Of a unique job: a status in which a turn has seen to its key itself; with another one the trigger does, see 77_keep_unique.sql. ''pending'' is none.';
 COMMENT ON COLUMN flowstone_materializations.limit_key IS 'Of a job in a queue with limits per key: its key; null: none.';
 COMMENT ON COLUMN flowstone_materializations.lane IS 'Of a job in a serial lane: which; null: none.';
 COMMENT ON COLUMN flowstone_materializations.assists IS
