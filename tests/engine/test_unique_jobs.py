@@ -1,8 +1,10 @@
 """Unique jobs on Postgres: what they cost others, and that what is wrong with keys is found."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import asyncpg
 import pytest
@@ -28,6 +30,8 @@ from flowstone.testing.contracts.store_unique_jobs import (
     unique_job,
 )
 from tests.engine.test_postgres_store import shift
+from tests.scenarios.eventually import eventually
+from tests.scenarios.locks import behind_a_lock, connected
 
 VIOLATIONS = "SELECT violation, key, materialization_id FROM flowstone_unique_violations_v1()"
 MOVE = """
@@ -129,6 +133,23 @@ class TestCosts:
             async with pg.transaction():
                 assert [it.created for it in await store.enqueue(jobs, conn=pg)] == [False, True]
                 assert 0 < await pg.fetchval(READ) < 50
+
+
+async def test_of_two_that_take_over_a_key_at_once_one_has_it(
+    dsn: str, store: PostgresStore, pg: asyncpg.Connection
+) -> None:
+    await created(store, unique_job(within=MINUTE))
+    await pg.execute(EXPIRE)
+    # The second has seen that it cannot be inserted, before the first has begun.
+    async with connected(dsn) as one, connected(dsn) as other:
+        await other.execute("SET search_path TO flowstone")
+        async with one.transaction():
+            [first] = await store.enqueue([unique_job(within=MINUTE)], conn=one)
+            second = asyncio.create_task(
+                other.fetch("SELECT * FROM flowstone_take_unique_keys('{k}', '{-1}', true)")
+            )
+            await eventually(partial(behind_a_lock, pg, "flowstone_take_unique_keys"))
+        assert [it["holder"] for it in await second] == [first.job_id]
 
 
 class TestViolations:

@@ -42,6 +42,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_taken bigint;
+    v_free text[];
     v_known bigint;
     v_keys text[];
     v_holders bigint[];
@@ -58,22 +59,40 @@ BEGIN
         END IF;
         p_is_tried := false;
 
-        WITH free AS MATERIALIZED (
-            SELECT k.key, wanted.id
+        -- A key is looked up by a subquery: of a join the plan may be to read all keys, if there were none. A
+        -- snapshot that lasts (repeatable read) shows two rows of one that was let go of and taken just now.
+        v_free := ARRAY(
+            SELECT wanted.key
             FROM unnest(p_keys, p_ids) WITH ORDINALITY AS wanted(key, id, place)
-            JOIN flowstone_unique_keys k ON k.key = wanted.key
-            LEFT JOIN flowstone_materializations m ON m.id = k.materialization_id
-            WHERE k.materialization_id <> wanted.id
-                AND (m.id IS NULL OR m.unique_until <= clock_timestamp())
-            -- The order of the keys, in words that do not suggest a walk along all keys there are.
+            WHERE (
+                SELECT bool_and(
+                    k.materialization_id <> wanted.id AND (
+                        SELECT (m.unique_until <= clock_timestamp()) IS TRUE
+                        FROM flowstone_materializations m
+                        WHERE m.id = k.materialization_id
+                    ) IS NOT FALSE
+                )
+                FROM flowstone_unique_keys k
+                WHERE k.key = wanted.key
+            )
             ORDER BY wanted.place
-            FOR UPDATE OF k
-        )
-        UPDATE flowstone_unique_keys k SET materialization_id = free.id
-        FROM free
-        WHERE k.key = free.key;
-        -- Own ones are looked for apart: a snapshot that lasts (repeatable read) also shows who had a key
-        -- before it was free and was taken just now.
+        );
+        IF v_free <> '{}' THEN
+            PERFORM FROM flowstone_unique_keys k WHERE k.key = ANY (v_free) ORDER BY k.key FOR UPDATE;
+            -- While this waited, somebody else may have taken one over.
+            UPDATE flowstone_unique_keys k SET materialization_id = wanted.id
+            FROM unnest(p_keys, p_ids) AS wanted(key, id)
+            WHERE k.key = ANY (v_free)
+                AND k.key = wanted.key
+                AND k.materialization_id <> wanted.id
+                AND (
+                    SELECT (m.unique_until <= clock_timestamp()) IS TRUE
+                    FROM flowstone_materializations m
+                    WHERE m.id = k.materialization_id
+                ) IS NOT FALSE;
+        END IF;
+
+        -- Own ones are looked for apart, as such a snapshot also shows who had a key before.
         SELECT
             count(coalesce(own.key, other.key)),
             array_agg(other.key) FILTER (WHERE own.key IS NULL AND other.key IS NOT NULL),

@@ -9,6 +9,8 @@
 --     running, as the key covers   running      a turn says so: nothing is to be done
 --     ended                        that status  flowstone_settle says so, and lets go of the keys of the batch
 --
+-- What is settled alone (42_settle_one.sql) is left to the trigger.
+--
 -- Whoever moves on what has ended calls the trigger by it, which takes the word back: it does not hold for the
 -- next end.
 
