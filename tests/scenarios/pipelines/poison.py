@@ -21,9 +21,9 @@ async def innocent(ctx: Context[str]) -> Made:
 
 @poison.asset
 async def aborting(ctx: Context) -> None:
-    """The first time, sees to it that others die with it."""
+    """The first times, sees to it that others die with it."""
     begin(ctx)
     ledger = Ledger.of_this_process()
-    while ctx.attempt == 1 and sum(it.pid == os.getpid() for it in ledger.starts()) <= NEIGHBORS:
+    while ctx.attempt <= 2 and sum(it.pid == os.getpid() for it in ledger.starts()) <= NEIGHBORS:
         await asyncio.sleep(0.01)
     os.abort()
