@@ -113,6 +113,16 @@ async def test_what_waits_already_keeps_its_place(
     assert [it.id for it in others.claims] == [waiting if comes_first else second]
 
 
+async def test_one_that_awaits_others_itself_begins_in_the_same_turn(
+    store: PostgresStore, worker: int
+) -> None:
+    run = await new_run(store, {"first": [], "branch": [], "join": ["first", "&branch"]})
+    claims = (await store.turn(worker, [], Capacity({"default": 5}))).claims
+    first = next(it for it in claims if it.id == run["first"])
+
+    assert await settled(store, worker, first, slots=1) == [run["join"]]
+
+
 async def test_one_of_another_queue_is_left_to_others(
     store: PostgresStore, worker: int, pg: asyncpg.Connection
 ) -> None:

@@ -169,10 +169,8 @@ BEGIN
             END IF;
             IF v_claimed = 0 THEN
                 PERFORM flowstone_enqueue_ready(v_ready);
-                IF v_picked <> '{}' THEN
-                    -- Once more, as this one may come before others.
-                    v_picked := flowstone_pick(p_queues, p_slots, p_run);
-                END IF;
+                -- Once more: this one may come before others; or it is alone, and begins as those do that were queued.
+                v_picked := flowstone_pick(p_queues, p_slots, p_run);
             ELSE
                 v_settled.made_ready := NULL;
             END IF;
