@@ -54,13 +54,13 @@ async def test_killed_again_and_again_a_run_completes_everything_once(
     await eventually(busy)
     for worker in alive:
         worker.kill()
-    alive = [start(), start()]
-    await until_ended(pg, handle.run_id)
-    # The dead who were at nothing are forgotten, too, if perhaps later than the others.
-    await eventually(lambda: pg.fetchval("SELECT count(*) = 2 FROM flowstone.workers"))
+    # It has cost several workers their life: others like it would wait for it, one at a time.
     for attempt in range(1, 100):
         ledger.open_gate(f"held-{attempt}")
-    await until_ended(pg, lasting.run_id)
+    alive = [start(), start()]
+    await until_ended(pg, handle.run_id, lasting.run_id)
+    # The dead who were at nothing are forgotten, too, if perhaps later than the others.
+    await eventually(lambda: pg.fetchval("SELECT count(*) = 2 FROM flowstone.workers"))
 
     rows = await assert_completed_once(pg, ledger, handle.run_id, lasting.run_id)
     assert len(rows) == ASSETS * len(PARTITIONS) + 1
