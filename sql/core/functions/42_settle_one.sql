@@ -96,15 +96,17 @@ BEGIN
         )
         SELECT array_agg(r.id) INTO v_result.made_ready FROM released r WHERE r.unmet = 0;
     END IF;
+    IF v_run IS NOT NULL THEN
+        INSERT INTO flowstone_current AS c (asset, partition, materialization_id)
+        VALUES (v_asset, v_partition, p_id)
+        ON CONFLICT (asset, partition) DO UPDATE
+        SET materialization_id = excluded.materialization_id, invalidated_at = NULL;
+    END IF;
     IF v_awaited_by IS NOT NULL THEN
         PERFORM flowstone_tell_awaiting(ARRAY[p_id]);
     END IF;
     IF v_run IS NOT NULL THEN
         PERFORM flowstone_count_succeeded(v_run, 1);
-        INSERT INTO flowstone_current AS c (asset, partition, materialization_id)
-        VALUES (v_asset, v_partition, p_id)
-        ON CONFLICT (asset, partition) DO UPDATE
-        SET materialization_id = excluded.materialization_id, invalidated_at = NULL;
     END IF;
     IF v_has_wait THEN
         DELETE FROM flowstone_waits w WHERE w.materialization_id = p_id;
