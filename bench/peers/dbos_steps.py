@@ -4,8 +4,8 @@
 One DBOS workflow of sequential steps, with Postgres as its system database.
 
 Every step takes the value of the one before it and returns a small one. Synchronous steps were
-its fastest here (asynchronous ones 10 % slower; pool size and LISTEN made no difference). The
-time is that of the loop over the steps alone: neither launching nor starting and ending the
+its fastest here (asynchronous ones 10 % slower; pool size and LISTEN made no difference), and
+connections that are not asked whether they live before each transaction (12 % faster). The time is that of the loop over the steps alone: neither launching nor starting and ending the
 workflow counts.
 """
 
@@ -40,6 +40,7 @@ def run_steps(dsn: str, count: int) -> list[Measurement]:
         "name": "flowstone-bench",
         "system_database_url": dsn,
         "log_level": "WARNING",
+        "db_engine_kwargs": {"pool_pre_ping": False},
     }
     DBOS(config=config)
     DBOS.launch()
@@ -71,7 +72,7 @@ def count_recorded_steps(dsn: str) -> int:
 def main() -> None:
     options = trial_arguments(__doc__, ("steps",)).parse_args()
     measurements = run_steps(options.dsn, options.count)
-    report("dbos", "synchronous steps in one workflow", *measurements)
+    report("dbos", "synchronous steps in one workflow, no pre-ping", *measurements)
 
 
 if __name__ == "__main__":
