@@ -5,8 +5,9 @@ One DBOS workflow of sequential steps, with Postgres as its system database.
 
 Every step takes the value of the one before it and returns a small one. Synchronous steps were
 its fastest here (asynchronous ones 10 % slower; pool size and LISTEN made no difference), and
-connections that are not asked whether they live before each transaction (12 % faster). The time is that of the loop over the steps alone: neither launching nor starting and ending the
-workflow counts.
+connections that are not asked whether they live before each transaction (12 % faster). The time
+is that of the loop over the steps alone: neither launching nor starting and ending the workflow
+counts.
 """
 
 import time

@@ -9,8 +9,8 @@
 -- other, so that whoever picks finds it, but has neither upstreams nor dependents nor a value, and ends as
 -- skipped. Nobody is shown it: what lists or counts materializations leaves out those that assist.
 --
--- Lock order for the whole schema: procrastinate_jobs, flowstone_materializations (both by id), flowstone_runs (by
--- id), flowstone_current (by asset, partition), flowstone_interventions, the locks of queues (flowstone_queue_lock,
+-- Lock order for the whole schema: procrastinate_jobs, flowstone_materializations (both by id), flowstone_current
+-- (by asset, partition), flowstone_runs (by id), flowstone_interventions, the locks of queues (flowstone_queue_lock,
 -- by its number), flowstone_queues (by name).
 -- Whoever needs several takes them in this order. A lease is taken alone; flowstone_pruning comes before all,
 -- and only pruning takes it. flowstone_rate_uses belong to who holds the lock of their queue.
