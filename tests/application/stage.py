@@ -140,6 +140,7 @@ class PostgresStage(Stage):
 MOVES = (
     """UPDATE procrastinate_jobs SET scheduled_at = scheduled_at - %(by)s
         WHERE scheduled_at < '9999-01-01'""",
+    "UPDATE procrastinate_events SET at = at - %(by)s WHERE at < '9999-01-01'",
     """UPDATE flowstone_waits
         SET deadline_at = deadline_at - %(by)s, waiting_since = waiting_since - %(by)s""",
     """UPDATE flowstone_materializations
