@@ -10,9 +10,17 @@ LONG = 25.0
 
 async def give_up(pg: asyncpg.Connection, worker: Spawned, *, max_rescues: int = 5) -> None:
     """Take over from a worker that was killed or paused, as others do once its lease is over."""
+    await _give_up(pg, "pid = $1", worker.pid, max_rescues=max_rescues)
+
+
+async def give_up_all(pg: asyncpg.Connection, *, max_rescues: int = 5) -> None:
+    """Take over from all workers, of whom none lives."""
+    await _give_up(pg, "true", max_rescues=max_rescues)
+
+
+async def _give_up(pg: asyncpg.Connection, who: str, *values: int, max_rescues: int) -> None:
     async with pg.transaction():
         await pg.execute(
-            "UPDATE flowstone.flowstone_workers SET heartbeat_at = 'epoch' WHERE pid = $1",
-            worker.pid,
+            f"UPDATE flowstone.flowstone_workers SET heartbeat_at = 'epoch' WHERE {who}", *values
         )
         await pg.execute("SELECT flowstone.flowstone_rescue_v1($1)", max_rescues)

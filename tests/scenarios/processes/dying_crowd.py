@@ -1,5 +1,7 @@
 """
-Processes that die with a statement that many share: ``{"dsn": …, "steps": [[function, when], …]}``.
+Processes that die with a statement that many share.
+
+``{"dsn": …, "lease": seconds, "steps": [[function, when], …]}``.
 
 One for each step, ``before`` that statement is sent or ``after`` it was committed, when nobody has
 heard of it yet. Each works on a queue of its own, ``<function>-<when>``; those that signal and
@@ -59,7 +61,8 @@ async def live(given: Mapping[str, Any], queue: str) -> None:
         elif queue in given["approvals"]:
             await asyncio.gather(*(approve(app, it, by="ann") for it in given["approvals"][queue]))
         else:
-            await app.worker(WorkerOptions({queue: SLOTS}, lease=timedelta(seconds=1))).run()
+            lease = timedelta(seconds=given["lease"])
+            await app.worker(WorkerOptions({queue: SLOTS}, lease=lease)).run()
 
 
 def main() -> int:
