@@ -31,11 +31,19 @@ async def tables(pg: asyncpg.Connection) -> None:
     await pg.execute(TABLE)
 
 
+PAYMENTS = """
+SELECT
+    (SELECT cents FROM public.accounts) AS cents,
+    ARRAY(SELECT token FROM public.payments WHERE token <> 'other') AS tokens
+"""
+
+
 async def payments(pg: asyncpg.Connection) -> list[str]:
     """Return the tokens of the starts that paid; what is on the account has to agree."""
-    found = await pg.fetch("SELECT token FROM public.payments WHERE token <> 'other'")
-    tokens = [row["token"] for row in found]
-    assert await pg.fetchval("SELECT cents FROM public.accounts") == 1000 - 100 * len(tokens)
+    found = await pg.fetchrow(PAYMENTS)
+    assert found is not None
+    tokens: list[str] = found["tokens"]
+    assert found["cents"] == 1000 - 100 * len(tokens)
     return tokens
 
 
