@@ -26,6 +26,17 @@ async def store(dsn: str) -> AsyncIterator[PostgresStore]:
     await store.close()
 
 
+async def a_pair(store: PostgresStore, *, priority: int) -> None:
+    """One run of two steps, of which the second comes before others."""
+    _, (first, second) = await store.current([], reserve=2)
+    keys = [Key("shop.first", ""), Key("shop.second", "")]
+    steps = [
+        PlannedStep(first, keys[0], "default", 0, "new", dependents=[second]),
+        PlannedStep(second, keys[1], "default", priority, "new", unmet=1, inputs=[first]),
+    ]
+    await store.create_run(NewRun(targets=keys[1:], steps=steps, reused=[]))
+
+
 async def a_fan(store: PostgresStore, width: int) -> None:
     """One run: a first materialization, and as many that depend on it."""
     _, (first, *rest) = await store.current([], reserve=1 + width)
@@ -84,3 +95,42 @@ async def test_a_job_that_an_optional_dependent_gets_in_a_turn_is_notified(
     await pg.fetchval("SELECT 1")
 
     assert len(notifications) == 1
+
+
+async def test_what_has_to_stand_back_for_a_successor_is_notified(
+    store: PostgresStore, pg: asyncpg.Connection
+) -> None:
+    worker = await store.register_worker(WorkerInfo("here", 1, ["default"]))
+    await a_pair(store, priority=1)
+    (first,) = (await store.turn(worker, [], Capacity(queues={"default": 1}))).claims
+    await a_fan(store, width=0)
+    notifications: list[object] = []
+    await pg.add_listener(
+        "procrastinate_queue_v1#default", lambda *told: notifications.append(told)
+    )
+
+    # The turn has the other one's row before it has its successor; an idle worker passes that by.
+    turn = await store.turn(worker, [succeeded(first)], Capacity(queues={"default": 1}))
+    await pg.fetchval("SELECT 1")
+
+    assert [it.asset for it in turn.claims] == ["shop.second"]
+    assert len(notifications) == 1
+
+
+async def test_nothing_is_notified_when_nothing_has_to_stand_back(
+    store: PostgresStore, pg: asyncpg.Connection
+) -> None:
+    worker = await store.register_worker(WorkerInfo("here", 1, ["default"]))
+    await a_pair(store, priority=1)
+    (first,) = (await store.turn(worker, [], Capacity(queues={"default": 1}))).claims
+    await a_fan(store, width=0)
+    notifications: list[object] = []
+    await pg.add_listener(
+        "procrastinate_queue_v1#default", lambda *told: notifications.append(told)
+    )
+
+    turn = await store.turn(worker, [succeeded(first)], Capacity(queues={"default": 2}))
+    await pg.fetchval("SELECT 1")
+
+    assert len(turn.claims) == 2
+    assert notifications == []

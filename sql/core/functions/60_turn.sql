@@ -170,7 +170,12 @@ BEGIN
             IF v_claimed = 0 THEN
                 PERFORM flowstone_enqueue_ready(v_ready);
                 -- Once more: this one may come before others; or it is alone, and begins as those do that were queued.
+                v_taken := v_picked;
                 v_picked := flowstone_pick(p_queues, p_slots, p_run);
+                IF NOT v_taken <@ v_picked THEN
+                    -- One that has to stand back was locked until now: whoever looked meanwhile saw nothing.
+                    PERFORM flowstone_notify_queues(v_taken);
+                END IF;
             ELSE
                 v_settled.made_ready := NULL;
             END IF;
