@@ -6,6 +6,10 @@ transaction mode may put another server in between, on which the name is unknown
 client's. So behind a pooler nothing is named, and each statement is in a transaction of its own:
 four trips instead of one. A pooler is known by the process that it says serves us, which is not
 the one that does.
+
+Either way transactions are READ COMMITTED, whatever the server, the database or the role has for a
+default: a function of ours that has waited for a lock looks at what was committed meanwhile, and
+counts it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,8 +20,8 @@ import asyncpg
 
 from flowstone.engine.dsn import for_asyncpg
 
-_behind_a_pooler: dict[str, bool] = {}
-"""What was found out, by DSN."""
+_behind_a_pooler: set[str] = set()
+"""What was found out: DSNs."""
 
 
 async def connect(dsn: str) -> asyncpg.Connection:
@@ -28,20 +32,24 @@ async def connect(dsn: str) -> asyncpg.Connection:
     """
     if dsn not in _behind_a_pooler:
         connection = await asyncpg.connect(**for_asyncpg(dsn))
-        _behind_a_pooler[dsn] = await _is_lent(connection)
-        if not _behind_a_pooler[dsn]:
-            return connection
+        try:
+            if await _is_direct(connection):
+                return connection
+        except BaseException:
+            connection.terminate()
+            raise
+        _behind_a_pooler.add(dsn)
         await connection.close()
-    if not _behind_a_pooler[dsn]:
-        return await asyncpg.connect(**for_asyncpg(dsn))
     arguments: dict[str, Any] = {"statement_cache_size": 0, "connection_class": LentConnection}
     return await asyncpg.connect(**for_asyncpg(dsn), **arguments)
 
 
-async def _is_lent(connection: asyncpg.Connection) -> bool:
+async def _is_direct(connection: asyncpg.Connection) -> bool:
+    """Say whether a session is ours alone; only then its default is set."""
     # Without arguments it is a simple query, which has no name and takes one trip.
     answer = await connection.execute(
-        f"SELECT 1 WHERE pg_backend_pid() <> {connection.get_server_pid()}"
+        "SELECT set_config('default_transaction_isolation', 'read committed', false) "
+        f"WHERE pg_backend_pid() = {connection.get_server_pid()}"
     )
     return answer == "SELECT 1"
 
@@ -72,7 +80,7 @@ class LentConnection(asyncpg.Connection):
     ) -> Any:
         if self.is_in_transaction():
             return await call(query, *args, **given)
-        transaction = self.transaction()
+        transaction = self.transaction(isolation="read_committed")
         await transaction.start()
         try:
             result = await call(query, *args, **given)

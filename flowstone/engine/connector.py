@@ -8,7 +8,8 @@ tables that FlowStone uses:
 
 procrastinate's statements and functions name no schema, and a session behind a transaction-mode
 PgBouncer keeps no ``search_path``. So every statement runs in a transaction that sets it first:
-``BEGIN; SET LOCAL`` is one round trip, the statement the second, ``COMMIT`` the third.
+``BEGIN; SET LOCAL`` is one round trip, the statement the second, ``COMMIT`` the third. It is READ
+COMMITTED, which procrastinate's statements are written for, whatever the role's default is.
 
 Fetching leaves FlowStone's own jobs alone: ``flowstone_fetch_task_v1`` does what procrastinate's
 function does, for all other jobs. So a worker on this connector may serve every queue.
@@ -219,7 +220,7 @@ class AsyncpgConnector(BaseAsyncConnector):
     async def _in_schema(self, connection: AsyncpgConnection) -> AsyncIterator[None]:
         """One transaction of our own."""
         try:
-            await connection.execute(f"BEGIN; {set_search_path(self._schema)}")
+            await connection.execute(f"{_BEGIN}; {set_search_path(self._schema)}")
             yield
             await connection.execute("COMMIT")
         except Exception:
@@ -283,6 +284,7 @@ class AsyncpgConnector(BaseAsyncConnector):
                 return list(value) if isinstance(value, set | frozenset) else value
 
 
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _SET_PATH = """\
 SELECT current_setting('search_path') AS was, set_config('search_path', $1, true)"""
 _RESTORE_PATH = "SELECT set_config('search_path', $1, true)"

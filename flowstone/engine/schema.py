@@ -283,7 +283,10 @@ def _migration(dsn: str, schema: str) -> Iterator["Connection"]:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    engine = create_engine(for_sqlalchemy(dsn), poolclass=NullPool)
+    # What another migration has done while this one waited for the lock has to be seen.
+    engine = create_engine(
+        for_sqlalchemy(dsn), poolclass=NullPool, isolation_level="READ COMMITTED"
+    )
     with database_errors(), engine.begin() as connection:
         _run(connection, _LOCK)
         if not _exists(_driver(connection), schema):

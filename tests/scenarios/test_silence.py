@@ -127,7 +127,7 @@ async def test_closing_waits_a_moment_for_connections_that_went_silent(
 async def test_a_call_behind_a_pooler_that_is_cut_short_waits_for_no_answer(
     proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(connecting._behind_a_pooler, proxy.dsn, True)
+    monkeypatch.setattr(connecting, "_behind_a_pooler", {proxy.dsn})
     connection = await connecting.connect(proxy.dsn)
     call = asyncio.create_task(connection.fetch("SELECT $1::int FROM pg_sleep(60)", 1))
     await eventually(lambda: connection.is_in_transaction())
