@@ -27,7 +27,7 @@ UNITS = ("B", "kB", "MB", "GB")
     "application's own policy counts.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Delete nothing; say how many runs and jobs would go."
+    "--dry-run", is_flag=True, help="Delete nothing; say how many runs, jobs and items would go."
 )
 @pass_settings
 def prune_command(settings: Settings, older_than: timedelta | None, dry_run: bool) -> None:
@@ -61,10 +61,10 @@ def prune_command(settings: Settings, older_than: timedelta | None, dry_run: boo
                 total = sum(counts.values())
                 listed = ", ".join(f"{count} {it}" for it, count in counts.items() if count)
                 return (
-                    {"runs": total, **counts, "jobs": prunable.jobs},
+                    {"runs": total, **counts, "jobs": prunable.jobs, "items": prunable.items},
                     f"would delete {total} runs"
                     + (f" ({listed})" if listed else "")
-                    + f" and {prunable.jobs} jobs",
+                    + f", {prunable.jobs} jobs and {prunable.items} items",
                 )
             from flowstone.core.pruning import prune
 

@@ -283,12 +283,16 @@ class PostgresStore(
         return Pruned(*row.values())
 
     async def prunable(self, retention: Retention) -> Prunable:
-        runs, failed, _, _ = retention.milliseconds
+        runs, failed, _, items = retention.milliseconds
         found = await self.call("flowstone_prunable_v1", ("bigint", "bigint"), runs, failed)
         jobs: int = await self.call_value(
             "flowstone_prunable_jobs_v1", JOB_PERIODS, *rows.job_periods(retention), is_bulk=True
         )
-        return Prunable({RunStatus(row["status"]): row["run_count"] for row in found}, jobs)
+        rows_of_items: int = await self.call_value(
+            "flowstone_prunable_items_v1", ("bigint",) * 3, runs, failed, items, is_bulk=True
+        )
+        by_status = {RunStatus(row["status"]): row["run_count"] for row in found}
+        return Prunable(by_status, jobs, rows_of_items)
 
     # Waiting and stopping
 

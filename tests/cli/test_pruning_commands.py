@@ -47,7 +47,7 @@ class TestPruning:
         told = flowstone("db", "prune", "--dry-run")
         document = flowstone("db", "prune", "--dry-run", "-o", "json").document
 
-        assert told.stdout == "would delete 2 runs (2 succeeded) and 0 jobs\n"
+        assert told.stdout == "would delete 2 runs (2 succeeded), 0 jobs and 0 items\n"
         assert document["runs"] == document["succeeded"] == 2
         assert document["dry_run"] is True
         assert len(flowstone("runs", "ls", "-o", "json").document["items"]) == 2
@@ -55,7 +55,7 @@ class TestPruning:
     def test_takes_another_age(self, a_year_ago: Path) -> None:
         told = flowstone("db", "prune", "--older-than", "400d", "--dry-run")
 
-        assert told.stdout == "would delete 0 runs and 0 jobs\n"
+        assert told.stdout == "would delete 0 runs, 0 jobs and 0 items\n"
         assert flowstone("db", "prune", "--older-than", "300d").stdout.startswith("deleted 2 runs")
 
     def test_asks_whose_policy_counts(

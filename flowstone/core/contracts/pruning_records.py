@@ -47,7 +47,14 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class Prunable:
-    """What would be deleted now: how many runs, by their status, and how many jobs."""
+    """
+    What would be deleted now.
+
+    Attributes:
+        runs: How many, by their status.
+        items: Rows that plugins have of items, of these runs and of others that stay.
+    """
 
     runs: Mapping[RunStatus, int]
     jobs: int
+    items: int

@@ -25,3 +25,7 @@ class AttachedRows(dict[int, R], Generic[R]):
         Its materialization has ended, and stays for now; see ``Retention(items=…)``.
         """
         return 0
+
+    def count_items(self, materialization_id: int) -> int:
+        """Return how many `forget_items` would let go."""
+        return 0

@@ -127,6 +127,22 @@ def _forget_items(machine: Machine, before: datetime, now: datetime) -> int:
     )
 
 
+def count_items(machine: Machine, retention: Retention, now: datetime) -> int:
+    """Return what plugins have of items that are kept no longer, if only with their run."""
+
+    def has_expired(row: Row) -> bool:
+        of_run = retention.failed if row.run.status is RunStatus.FAILED else retention.runs
+        periods = [parse(it) for it in (of_run, retention.items) if it is not None]
+        return bool(periods) and _ended_before(row.run, now - min(periods))
+
+    return sum(
+        rows.count_items(id_)
+        for rows in machine.attached.values()
+        for id_ in rows
+        if (row := machine.rows.get(id_)) is not None and has_expired(row)
+    )
+
+
 def _forget(machine: Machine, row: Row) -> int:
     machine.superseded.pop(row.id, None)
     had_value = row.value is not None or row.location is not None

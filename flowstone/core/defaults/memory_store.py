@@ -263,7 +263,8 @@ class MemoryStore(
         now = self._clock.now()
         runs = memory_pruning.expired(self._machine, retention, now)
         jobs = memory_pruning.expired_jobs(self._machine, retention, now)
-        return Prunable(Counter(run.status for run in runs), sum(1 for _ in jobs))
+        items = memory_pruning.count_items(self._machine, retention, now)
+        return Prunable(Counter(run.status for run in runs), sum(1 for _ in jobs), items)
 
     def _prune_surplus(self) -> None:
         """Keep memory bounded where no worker lives long enough to prune by age."""

@@ -1,5 +1,6 @@
 """The rows of scatters in memory: what Postgres keeps in tables, as plain objects."""
 
+import math
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -88,9 +89,13 @@ class Barrier:
         """How many items there are, or were."""
         return len(self.items) + self.pruned_count
 
+    def count_items(self) -> int:
+        """Return how many rows items have, in Postgres as here."""
+        return len(self.items) + len(self.batched) + len(self.children)
+
     def forget_items(self, now: datetime) -> int:
         """Let the items go, keep the counts, and return how many rows that were."""
-        count = len(self.items) + len(self.batched) + len(self.children)
+        count = self.count_items()
         self.pruned_count += len(self.items)
         for rows in (self.items, self.by_hash, self.batched, self.children, self.chunks):
             rows.clear()
@@ -203,3 +208,13 @@ class Barriers(AttachedRows[Barrier]):
     def forget_items(self, materialization_id: int, now: datetime) -> int:
         """Let the items go; see `AttachedRows.forget_items`."""
         return self[materialization_id].forget_items(now) if materialization_id in self else 0
+
+    def count_items(self, materialization_id: int) -> int:
+        """Return how many there are."""
+        return self[materialization_id].count_items() if materialization_id in self else 0
+
+
+def scale_of(delay: timedelta | None) -> int:
+    """Return a number that delays have in common which differ by less than a fifth."""
+    milliseconds = 0 if delay is None else delay // timedelta(milliseconds=1)
+    return int(4 * math.log2(milliseconds)) if milliseconds > 0 else -1

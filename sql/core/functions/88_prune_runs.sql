@@ -77,13 +77,17 @@ $$;
 -- never pruned, nor is one that is current. Of a table with many rows for each the plugin names a function
 -- (ids bigint[], most integer) that deletes no more than so many of them, and returns how many: it is called
 -- until it returns fewer, when items are kept no longer; the materializations have ended, and stay for now.
-CREATE FUNCTION flowstone_attach_v1(p_table text, p_forget_items text DEFAULT NULL)
+-- p_holds_items: that function, or the one of another table, deletes its rows, so that a dry run counts them.
+CREATE FUNCTION flowstone_attach_v1(
+    p_table text, p_forget_items text DEFAULT NULL, p_holds_items boolean DEFAULT NULL
+)
     RETURNS void
     LANGUAGE sql
     SET search_path FROM CURRENT
 AS $$
-    INSERT INTO flowstone_attached_tables (name, forget_items) VALUES (p_table, p_forget_items)
-    ON CONFLICT (name) DO UPDATE SET forget_items = excluded.forget_items;
+    INSERT INTO flowstone_attached_tables (name, forget_items, holds_items)
+    VALUES (p_table, p_forget_items, coalesce(p_holds_items, p_forget_items IS NOT NULL))
+    ON CONFLICT (name) DO UPDATE SET forget_items = excluded.forget_items, holds_items = excluded.holds_items;
 $$;
 
 -- Delete what plugins have of these materializations.

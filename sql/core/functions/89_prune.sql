@@ -243,3 +243,34 @@ AS $$
             ('succeeded'::flowstone_run_status, p_runs_ms), ('cancelled', p_runs_ms), ('failed', p_failed_ms)
     ) AS ended(status, age_ms);
 $$;
+
+-- How many rows that plugins have of items would go by this policy now, together with runs or before them.
+CREATE FUNCTION flowstone_prunable_items_v1(p_runs_ms bigint, p_failed_ms bigint, p_items_ms bigint)
+    RETURNS bigint
+    LANGUAGE plpgsql
+    STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_table text;
+    v_rows bigint;
+    v_count bigint := 0;
+BEGIN
+    FOR v_table IN SELECT a.name FROM flowstone_attached_tables a WHERE a.holds_items ORDER BY a.name LOOP
+        EXECUTE format(
+            $query$
+            SELECT count(*)
+            FROM flowstone_runs r
+            JOIN flowstone_materializations m ON m.run_id = r.id
+            JOIN %I a ON a.materialization_id = m.id
+            WHERE r.status <> 'running'
+                AND r.finished_at < clock_timestamp()
+                    - least(CASE WHEN r.status = 'failed' THEN $2 ELSE $1 END, $3) * interval '1 ms'
+            $query$,
+            v_table
+        ) INTO v_rows USING p_runs_ms, p_failed_ms, p_items_ms;
+        v_count := v_count + v_rows;
+    END LOOP;
+    RETURN v_count;
+END;
+$$;

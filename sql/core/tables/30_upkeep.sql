@@ -44,9 +44,11 @@ COMMENT ON COLUMN flowstone_interventions.was IS 'The job''s status before the c
 
 CREATE TABLE flowstone_attached_tables (
     name text PRIMARY KEY,
-    forget_items text
+    forget_items text,
+    holds_items boolean NOT NULL
 );
 COMMENT ON TABLE flowstone_attached_tables IS
     'Tables of plugins whose rows go with their materialization. One row for each; see flowstone_attach_v1.';
 COMMENT ON COLUMN flowstone_attached_tables.forget_items IS
     'The function that deletes its many rows before, by the period of items; null: it has few.';
+COMMENT ON COLUMN flowstone_attached_tables.holds_items IS 'Its rows go by the period of items, by this function or that of another.';

@@ -8,15 +8,9 @@ from flowstone.engine.statements import truth
 revision = "0001_scatter"
 down_revision = None
 
-TABLES = (
-    "scatter_barriers",
-    "scatter_feeds",
-    "scatter_items",
-    "scatter_children",
-    "scatter_chunks",
-    "scatter_pumps",
-    "scatter_batched_keys",
-)
+TABLES = ("scatter_barriers", "scatter_feeds", "scatter_chunks", "scatter_pumps")
+TABLES_OF_ITEMS = ("scatter_items", "scatter_children", "scatter_batched_keys")
+FORGET = "'scatter_forget_items'"
 
 
 def upgrade() -> None:
@@ -24,4 +18,6 @@ def upgrade() -> None:
     apply(*truth("scatter"))
     for table in TABLES:
         op.execute(f"SELECT flowstone_attach_v1('{table}')")
-    op.execute("SELECT flowstone_attach_v1('scatter_items', 'scatter_forget_items')")
+    for table in TABLES_OF_ITEMS:
+        function = FORGET if table == "scatter_items" else "NULL"
+        op.execute(f"SELECT flowstone_attach_v1('{table}', {function}, true)")

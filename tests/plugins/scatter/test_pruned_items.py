@@ -71,8 +71,12 @@ async def test_items_go_a_while_after_their_run_and_the_counts_stay(stage: Stage
     assert len(await items_of(app)) == 25
     assert (await newest(app)).items_pruned_at is None
 
+    assert (await app.store.prunable(WEEK)).items == 0
+
     await stage.advance(timedelta(days=2))
+    assert (await app.store.prunable(WEEK)).items == 25
     assert (await pruned(app)).items == 25
+    assert (await app.store.prunable(WEEK)).items == 0
 
     after = await newest(app)
     assert (after.total, after.completed, after.failed) == (25, 22, 3)
@@ -93,6 +97,7 @@ async def test_what_is_kept_of_batches_and_pages_goes_with_them(stage: Stage) ->
     await stage.advance(timedelta(days=8))
 
     # Five batches, the keys of what is in them, and a page.
+    assert (await app.store.prunable(WEEK)).items == 5 + 25 + 1
     assert (await pruned(app)).items == 5 + 25 + 1
 
     coordinator = app.coordinator(ScatterCoordinator)
@@ -108,6 +113,7 @@ async def test_items_outlive_neither_their_run_nor_a_value_that_is_kept(stage: S
     await app.run("each")
     await stage.advance(timedelta(days=31))
 
+    assert (await app.store.prunable(Retention("30d", items=None))).items == 25
     went = await pruned(app, Retention("30d", items=None))
 
     assert (went.runs, went.items) == (1, 25)
