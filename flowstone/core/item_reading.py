@@ -267,8 +267,10 @@ class _Calls:
 
     def position(self, doing: str, state: object) -> JsonValue:
         try:
-            position = self.reader.checkpoint(state)
-            json.dumps(position, allow_nan=False)
+            # A copy, as it will be read: a reader may go on to change what it gave.
+            position: JsonValue = json.loads(
+                json.dumps(self.reader.checkpoint(state), allow_nan=False)
+            )
         except Exception as error:
             raise self.error(doing, error) from error
         return position

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeAlias
 
+from flowstone.core import call_beginning
+
 Job: TypeAlias = tuple["Future[object]", Callable[[], object]]
 
 
@@ -115,6 +117,7 @@ def _do(future: "Future[object]", function: Callable[[], object]) -> None:
 
 def without_stop_iteration(function: Callable[[], object]) -> object:
     """Call the function; a `StopIteration` can end no awaited future, so another error tells it."""
+    call_beginning.tell()
     try:
         return function()
     except StopIteration as error:

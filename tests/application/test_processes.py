@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flowstone import FlowStone, RunFailedError
+from flowstone.core.call_beginning import on_beginning
 from flowstone.core.defaults.json_codec import JsonCodec
 from flowstone.core.defaults.memory_io import MemoryIO
 from flowstone.core.errors import ProcessDiedError
@@ -156,13 +157,21 @@ class TestChildren:
         processes = Processes(children, limit=1)
         first = asyncio.create_task(processes.call(in_processes.held, called("held"), None))
         await said(folder, "held-1")
+        begun: list[str] = []
+
+        async def call(deadline: asyncio.Timeout) -> object:
+            on_beginning.set(lambda: begun.append("second"))
+            return await processes.call(in_processes.pid, called("pid"), deadline)
+
         async with asyncio.timeout(60) as deadline:
-            second = asyncio.create_task(processes.call(in_processes.pid, called("pid"), deadline))
+            second = asyncio.create_task(call(deadline))
             await eventually(lambda: deadline.when() is None)
+            assert not begun
 
             (folder / "gate").touch()
 
             assert await second == await first
+            assert begun == ["second"]
             assert deadline.when() is not None
         await children.close()
 

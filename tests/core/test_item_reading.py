@@ -1,6 +1,7 @@
 """Pages of a reader, their progress, their limits, and what happens when it fails."""
 
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -117,6 +118,32 @@ class TestPages:
 
         with pytest.raises(ReaderError, match=rf"{STALLED_READS} reads gave nothing.*is_last=True"):
             await pages_of(reading, source)
+
+    async def test_a_reader_may_change_what_it_gave_as_its_position(
+        self, reading: ItemReading
+    ) -> None:
+        def read(state: dict[str, int], limit: int) -> Read[dict[str, int]]:
+            state["page"] += 1
+            found = [{"value": state["page"]}] if state["page"] > STALLED_READS else []
+            return Read(found, state, is_last=state["page"] > STALLED_READS + 1)
+
+        changing = function_reader(
+            init=lambda config, deps: {"page": 0},
+            read=read,
+            checkpoint=lambda state: state,  # type: ignore[arg-type, return-value]
+            restore=lambda state, kept: state,
+        )
+
+        pages = await pages_of(reading, reader(changing))
+
+        # All but two are empty, and each stands elsewhere: that is no reader which stands still.
+        positions = [page.progress["position"] for page in pages]
+        assert positions == [{"page": number} for number in range(1, STALLED_READS + 3)]
+
+    async def test_a_sequence_need_not_give_slices(self, reading: ItemReading) -> None:
+        pages = await pages_of(reading, deque([1, 2, 3]), page_size=2)
+
+        assert [list(page.items) for page in pages] == [[1, 2], [3]]
 
     async def test_a_total_is_known_where_the_reader_counts(self, reading: ItemReading) -> None:
         async with reading.open(numbers(5)) as pages:

@@ -52,9 +52,10 @@ class IterableReader(ItemReader[IterableState]):
         """Return the next items."""
         items = state.items
         if isinstance(items, Sequence):
-            end = state.position + limit
-            moved = replace(state, position=end)
-            return Read(items[state.position : end], moved, is_last=end >= len(items))
+            end = min(state.position + limit, len(items))
+            # No slice: there are sequences that give none, such as a deque.
+            found = [items[at] for at in range(state.position, end)]
+            return Read(found, replace(state, position=end), is_last=end == len(items))
         if isinstance(items, AsyncIterator):
             found = []
             async for item in items:

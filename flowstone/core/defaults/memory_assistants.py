@@ -61,6 +61,13 @@ class MemoryAssistants(Assistants):
         self._publish()
         return count
 
+    def hasten_assistants(self, materialization_id: int) -> None:
+        """Let those that were to be claimed later be claimed at once."""
+        row = self._machine.rows.get(materialization_id)
+        if row is not None:
+            self._machine.hasten_assistants(row)
+            self._publish()
+
     def status_of(self, materialization_id: int) -> Status | None:
         """Return where a materialization stands, for what a plugin keeps beside it in memory."""
         row = self._machine.rows.get(materialization_id)

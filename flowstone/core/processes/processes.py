@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 
+from flowstone.core import call_beginning
 from flowstone.core.asset import Asset
 from flowstone.core.errors import ProcessDiedError
 from flowstone.core.processes import carried_error
@@ -44,6 +45,7 @@ class Processes:
         try:
             with _standing_still(deadline):
                 child = await self._children.lend(place_of(asset), asset.code_version)
+            call_beginning.tell()
             try:
                 answer = await child.ask(call.dump())
             finally:

@@ -21,6 +21,7 @@ _ENDED = {
     ItemEvent.COMPLETED: "scatter.batch_complete",
     ItemEvent.FAILED: "scatter.batch_fail",
     ItemEvent.RETRIED: "scatter.batch_fail",
+    ItemEvent.RETURNED: "scatter.batch_fail",
 }
 
 

@@ -92,14 +92,20 @@ class Body:
         self, chunk_id: int, index: int, attempts: int, raised: BaseException
     ) -> ItemOutcome:
         """Return what an attempt came to that raised: to be made again, or failed for good."""
-        error = self._normalizer.normalize(raised)
         made = attempts + 1
-        outcome = ItemOutcome(
-            chunk_id, index, attempts, ItemEvent.FAILED, error=json.dumps(describe(error))
-        )
-        if made < self._retry.max_attempts and self._retry.is_retryable(error):
-            outcome.event, outcome.delay = ItemEvent.RETRIED, self._retry.delay(made)
-        return outcome
+        delay: timedelta | None = None
+        error: BaseException
+        try:
+            error = self._normalizer.normalize(raised)
+            if made < self._retry.max_attempts and self._retry.is_retryable(error):
+                delay = self._retry.delay(made)
+        except Exception as broken:
+            # The author's own backoff or normalizer: the item fails with that.
+            broken.__cause__ = raised
+            error = broken
+        event = ItemEvent.FAILED if delay is None else ItemEvent.RETRIED
+        record = json.dumps(describe(error))
+        return ItemOutcome(chunk_id, index, attempts, event, error=record, delay=delay)
 
     def timed_out(
         self, chunk_id: int, index: int, attempts: int, limit: timedelta | None
@@ -121,7 +127,7 @@ class Body:
                     chunk_id,
                     index,
                     attempts,
-                    ItemEvent.RETRIED,
+                    ItemEvent.RETURNED,
                     error=_said("it was snoozed"),
                     delay=value.delay,
                 )

@@ -69,3 +69,9 @@ class ReadingFailedError(FlowStoneError):
     """The items of a scatter could not be read to their end."""
 
     code = "execution_error"
+
+
+class PreparingFailedError(FlowStoneError):
+    """What the function of a scatter is given beside its items could not be had."""
+
+    code = "execution_error"

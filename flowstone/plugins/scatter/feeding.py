@@ -106,7 +106,8 @@ class Feeding:
                         expected_total=pages.total,
                     )
                 else:
-                    chosen = map(self._rules.chosen, page.items)
+                    # No lazy map: a StopIteration of `select` would end it as if that were all.
+                    chosen = [self._rules.chosen(it) for it in page.items]
                     full = await batched.page(chosen, page.progress, is_last=is_last)
                     inserted = await self._insert(
                         full.batches, full.progress, closes=is_last, batched=full.hashes

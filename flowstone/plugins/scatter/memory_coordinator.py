@@ -12,7 +12,7 @@ from flowstone.core.json_value import JsonText
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.errors import BarrierNotFoundError, ItemNotFoundError
 from flowstone.plugins.scatter.item_key import stored_hash
-from flowstone.plugins.scatter.memory_barriers import Barrier, Barriers, Chunk, Item
+from flowstone.plugins.scatter.memory_barriers import Barrier, Barriers, Chunk, Item, scale_of
 from flowstone.plugins.scatter.records import (
     BarrierState,
     BarrierStatus,
@@ -221,7 +221,7 @@ class MemoryScatter(ScatterCoordinator):
 
     def _settle(self, it: Barrier, turn: PumpTurn) -> int:
         refused = 0
-        again: dict[tuple[int, ItemEvent], list[ItemOutcome]] = {}
+        again: dict[tuple[int, ItemEvent, int], list[ItemOutcome]] = {}
         for outcome in turn.outcomes:
             chunk, item = it.chunks.get(outcome.chunk_id), it.items[outcome.index]
             is_open = item.status is ItemStatus.PENDING and item.attempts == outcome.attempts
@@ -235,8 +235,9 @@ class MemoryScatter(ScatterCoordinator):
                     it, item, outcome.event, outcome.result, outcome.error, outcome.errors
                 )
             if outcome.event in (ItemEvent.RETRIED, ItemEvent.RETURNED):
-                again.setdefault((item.attempts, outcome.event), []).append(outcome)
-        for (attempts, _), outcomes in again.items():
+                kind = (item.attempts, outcome.event, scale_of(outcome.delay))
+                again.setdefault(kind, []).append(outcome)
+        for (attempts, _, _), outcomes in again.items():
             chunk = it.add_chunk(sorted(outcome.index for outcome in outcomes), attempts)
             delay = max(outcome.delay or timedelta() for outcome in outcomes)
             chunk.due = self._store.clock.now() + delay

@@ -104,6 +104,8 @@ class MemoryScatterOperations(ScatterOperations):
             it.next_start = None
         # Nothing is settled by that, but a threshold that is passed now ends it.
         await self._app.coordinator(ScatterCoordinator).settle(materialization_id, [])
+        if not it.has_ended() and changed.keys() & {"max_concurrent", "rate_limit"}:
+            await self._call_back(it)
         return await self.progress(materialization_id)
 
     async def retry_failed(self, materialization_id: int) -> int:
@@ -120,10 +122,11 @@ class MemoryScatterOperations(ScatterOperations):
         it.failed -= count
         it.retried += count
         if count:
-            await self._call_help(it)
+            await self._call_back(it)
         return count
 
-    async def _call_help(self, it: Barrier) -> None:
+    async def _call_back(self, it: Barrier) -> None:
+        self._store.hasten_assistants(it.new.id)
         ready, total = self._store.count_assistants(it.new.id)
         if ready == 0 and total < MOST_PUMPS:
             options = it.new.options

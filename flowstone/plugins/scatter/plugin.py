@@ -22,7 +22,8 @@ BOUNDS = {
     "scatter_children": ITEMS,
     "scatter_batched_keys": ITEMS,
     "scatter_chunks": "a few rows for each pump that runs, and for items to be tried again; none "
-    "of a scatter that has ended",
+    "of a scatter that has ended, but for those of one that was cancelled while nobody worked at "
+    "it, which go with its items",
     "scatter_pumps": "one row for each pump that runs",
 }
 

@@ -63,10 +63,10 @@ class Pump:
         self._body = body
         self._told = told
         self._queue: deque[Piece] = deque()
-        self._running: dict[asyncio.Task[None], tuple[Piece, float]] = {}
+        self._running: dict[asyncio.Task[None], float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_beginning = False
-        self._limit = TimeLimit(place.timeout)
+        self._limit = TimeLimit(place.timeout, place.runs_in)
         self._outcomes: list[ItemOutcome] = []
         self._oldest = 0.0
         self._held = HeldChunks()
@@ -278,7 +278,7 @@ class Pump:
         task = asyncio.current_task()
         assert task is not None
         queue, running, run = self._queue, self._running, self._body.run
-        permits = self._permits
+        permits, limit = self._permits, self._limit
         self._is_beginning = False
         held_since = time.monotonic()
         while queue and len(running) < permits.count:
@@ -295,19 +295,21 @@ class Pump:
             if now > piece.late_at:
                 self._settle_later(piece.returned())
                 continue
-            running[task] = piece, now
+            running[task] = now + limit.seconds
+            if limit.waits:
+                limit.wait(running, task, now)
             self._fill()
             try:
                 outcome = await run(piece.chunk_id, piece.item_index, piece.attempts, piece.item)
             except asyncio.CancelledError:
-                if not self._limit.has_stopped(task):
+                if not limit.has_stopped(task):
                     running.pop(task, None)
                     raise
-                outcome = self._body.timed_out(
-                    piece.chunk_id, piece.item_index, piece.attempts, self._limit.limit
-                )
+                outcome = piece.returned()
+                if limit.has_begun(task):
+                    outcome = self._body.timed_out(*piece[:3], limit.limit)
             # Where the function keeps that to itself, the next item has its own time all the same.
-            self._limit.has_stopped(task)
+            limit.has_stopped(task)
             del running[task]
             self._end(outcome)
         self._changed.set()
@@ -355,8 +357,7 @@ class Pump:
                 self._ahead = 0 if self._place.has_rate else min(CHUNK_ITEMS, wanted)
             if self._place.is_wanted_back():
                 self._end_with(Snoozed(timedelta(0)))
-            began = [(task, began) for task, (_, began) in self._running.items()]
-            self._limit.stop(began, time.monotonic())
+            self._limit.stop(self._running, time.monotonic())
             self._changed.set()
 
     async def _give_back(self) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from flowstone.core.json_value import JsonText
 from flowstone.plugins.scatter.records import ItemEvent, ItemOutcome
+from flowstone.plugins.scatter.time_limit import Place
 
 LANES = 3
 """How many turns are under way at once."""
@@ -66,6 +67,7 @@ class PumpPlace:
         max_concurrent: Of the scatter; None is no limit.
         has_rate: Whether items start at times that are handed out with them.
         timeout: How long one attempt at an item may take.
+        runs_in: Where it is made; a thread or a child process may have to be waited for.
         is_wanted_back: Whether its worker stops.
         is_fed: Whether items may come that somebody in this process would tell of.
     """
@@ -79,6 +81,7 @@ class PumpPlace:
     timeout: timedelta | None
     is_wanted_back: Callable[[], bool]
     is_fed: Callable[[], bool] = lambda: False
+    runs_in: Place = "loop"
 
     @property
     def first_room(self) -> int:

@@ -73,7 +73,7 @@ class ItemEvent(IntEnum):
     FAILED = 2
     RETRIED = 3
     RETURNED = 4
-    """None was made: it was too late for the time that it had; it counts for nothing."""
+    """None was made, as it was too late for its time, or it said "not now": nothing is counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ Pages are read as they are wanted, so memory does not grow with the number of it
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -143,12 +144,23 @@ class Results(Generic[I_co, R_co]):
         self._item_type = item_type
         self._value_type = value_type
         self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
 
     def __aiter__(self) -> AsyncIterator[ItemResult[I_co, R_co]]:
         return self.completed()
 
     def __iter__(self) -> Iterator[ItemResult[I_co, R_co]]:
-        """Iterate in a thread; on the event loop itself say ``async for``."""
+        """
+        Iterate in a thread; on the event loop itself say ``async for``.
+
+        Raises:
+            InvalidOptionError: This is the event loop, which would wait for itself.
+        """
+        if threading.get_ident() == self._loop_thread:
+            raise InvalidOptionError(
+                "results are iterated on the event loop: an async function says "
+                "`async for it in results`, a plain one `for it in results`"
+            )
         after = -1
         while True:
             read = partial(self._page, (ItemStatus.COMPLETED,), after)
@@ -225,7 +237,9 @@ class Results(Generic[I_co, R_co]):
 
     def _result(self, record: ItemRecord) -> ItemResult[I_co, R_co]:
         decode = self._codec.decode
-        value = None if record.result is None else decode(record.result, self._value_type)
+        # One that was skipped has null, whatever the type of the others is.
+        text = record.result
+        value = None if text is None or text == "null" else decode(text, self._value_type)
         return ItemResult(
             record.index,
             decode(record.item, self._item_type),  # type: ignore[arg-type]  # it was one

@@ -11,8 +11,6 @@ items, and whoever dies is replaced: reading goes on from the last page, and ite
 """
 
 import asyncio
-import json
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +21,7 @@ from weakref import WeakKeyDictionary
 from flowstone.core.asset import Asset
 from flowstone.core.contracts.strategy import Execution, Strategy
 from flowstone.core.defaults.function_strategy import outcome_of
-from flowstone.core.error_record import describe
-from flowstone.core.errors import DatabaseError, Problem
+from flowstone.core.errors import Problem
 from flowstone.core.json_value import JsonText, JsonValue
 from flowstone.core.outcome import (
     Cancelled,
@@ -42,11 +39,8 @@ from flowstone.plugins.scatter.batch_body import BatchBody, BatchTypes
 from flowstone.plugins.scatter.batching import Batching
 from flowstone.plugins.scatter.body import Body
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
-from flowstone.plugins.scatter.errors import (
-    BarrierNotFoundError,
-    ReadingFailedError,
-    ThresholdExceededError,
-)
+from flowstone.plugins.scatter.ending import PREPARING, READING, end_with, failure_of
+from flowstone.plugins.scatter.errors import BarrierNotFoundError
 from flowstone.plugins.scatter.feeding import Feeding, ItemRules
 from flowstone.plugins.scatter.options import ScatterOptions
 from flowstone.plugins.scatter.pump import Pump
@@ -58,22 +52,17 @@ from flowstone.plugins.scatter.records import (
     Inserted,
     ItemEvent,
     ItemOutcome,
-    ItemStatus,
     NewBarrier,
 )
 from flowstone.plugins.scatter.results import Results, Scattered
 from flowstone.plugins.scatter.telemetry import facts_of
-
-logger = logging.getLogger("flowstone.scatter")
+from flowstone.plugins.scatter.time_limit import Place
 
 MOST_IN_THREADS = 64
 """How many plain functions of one pump wait for, or run in, the threads of a worker."""
 
 NEXT_LOOK = timedelta(seconds=2)
 """Before a pump that nobody needs here may be claimed again, perhaps by another process."""
-
-READING_ATTEMPTS = 5
-"""How often reading is taken up again after errors that may pass."""
 
 
 @dataclass(eq=False)
@@ -200,7 +189,12 @@ class Scatter(Strategy):
         self, execution: Execution, coordinator: ScatterCoordinator, feed: Feed, *, feeds: bool
     ) -> Outcome:
         feeding: asyncio.Task[None] | None = None
-        body = await self._body(execution, feed)
+        try:
+            body = await self._body(execution, feed)
+        except Exception as raised:
+            # An input that cannot be read as it is annotated, a resource that there is not.
+            await end_with(execution, coordinator, raised, PREPARING)
+            return Skipped()
         assert execution.assistant_id is not None
         asset = execution.asset
         place = PumpPlace(
@@ -213,6 +207,7 @@ class Scatter(Strategy):
             timeout=feed.options.timeout,
             is_wanted_back=lambda: execution.is_wanted_back,
             is_fed=lambda: feeding is not None and not feeding.done(),
+            runs_in=_place_of(asset),
         )
         pump = Pump(place, coordinator, body, _teller(execution))
 
@@ -257,20 +252,12 @@ class Scatter(Strategy):
 
         try:
             await Feeding(execution, coordinator, self.rules, feed, tell, self.batching).run()
-        except (Exception, asyncio.CancelledError) as raised:
+        except (Exception, asyncio.CancelledError, SystemExit) as raised:
+            # An exit too: items that exit must not take their worker with them.
             task = asyncio.current_task()
             if isinstance(raised, asyncio.CancelledError) and (task is None or task.cancelling()):
                 raise
-            if isinstance(raised, DatabaseError) and raised.retryable:
-                raise
-            error = execution.normalizer.normalize(raised)
-            if error.retryable and execution.attempt < READING_ATTEMPTS:
-                raise
-            logger.error(
-                "The items of %s cannot be read", execution.asset.full_name, exc_info=raised
-            )
-            record = json.dumps(describe(error))
-            await coordinator.end(execution.materialization_id, BarrierState.FAILED, error=record)
+            await end_with(execution, coordinator, raised, READING)
             told(Inserted(0, 0, BarrierState.FAILED))
 
     async def _body(self, execution: Execution, feed: Feed) -> Body:
@@ -308,7 +295,7 @@ class Scatter(Strategy):
             return Cancelled("its scatter was cancelled")
         if not status.state.has_results:
             execution.telemetry.execute("scatter.failed", measured, facts)
-            return Failed(await _failure(coordinator, status))
+            return Failed(await failure_of(coordinator, status))
         execution.telemetry.execute("scatter.complete", measured, facts)
         if not self.gathers:
             return Stored(Scattered(status.total, status.completed, status.failed))
@@ -327,27 +314,14 @@ class Scatter(Strategy):
         return outcome_of(value)
 
 
+def _place_of(asset: Asset[..., object]) -> Place:
+    if asset.options.executor == "process":
+        return "child"
+    return "loop" if asset.is_async else "thread"
+
+
 def _waiting() -> Waiting:
     return Waiting("scatter", external=False)
-
-
-async def _failure(
-    coordinator: ScatterCoordinator, status: BarrierStatus
-) -> ThresholdExceededError | ReadingFailedError:
-    if status.error is not None:
-        stored = json.loads(status.error)
-        reason = stored.get("message", status.error)
-        return ReadingFailedError(f"its items could not be read: {reason}", context=stored)
-    first = await coordinator.gather(status.id, limit=1, statuses=(ItemStatus.FAILED,))
-    sample: Mapping[str, object] | None = None
-    if first and first[0].error is not None:
-        sample = _described(first[0].error)
-    return ThresholdExceededError(status.failed, status.total, status.options.tolerated, sample)
-
-
-def _described(text: JsonText) -> Mapping[str, object]:
-    stored = json.loads(text)
-    return stored if isinstance(stored, dict) else {"message": str(stored)}
 
 
 _TOLD = {
@@ -364,6 +338,8 @@ def _teller(execution: Execution) -> Callable[[ItemOutcome], None] | None:
         return None
 
     def tell(outcome: ItemOutcome) -> None:
+        if outcome.event not in _TOLD:
+            return  # no attempt was made
         error = {} if outcome.error is None else {"error": outcome.error}
         telemetry.execute(_TOLD[outcome.event], {}, {**facts, "index": outcome.index, **error})
 

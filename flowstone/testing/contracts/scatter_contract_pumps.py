@@ -165,6 +165,39 @@ class PumpsContract:
         assert after.wait is not None
         assert timedelta(seconds=50) < after.wait <= timedelta(minutes=1)
 
+    async def test_an_item_does_not_wait_with_those_of_longer_delays(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(3))
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=3, begins=True))
+        outcomes = outcomes_of(turned, ItemEvent.RETRIED)
+        outcomes[1].delay = timedelta(minutes=1)
+        outcomes[2].delay = timedelta(hours=1)
+
+        again = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, outcomes, want=9))
+        given_back = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, ends=True))
+
+        assert list(again.handed.indexes) == [0]
+        assert again.wait is not None
+        assert timedelta(seconds=50) < again.wait <= timedelta(minutes=1)
+        assert given_back.wait == timedelta(0)
+
+    async def test_what_goes_back_for_later_is_waited_for_and_is_no_attempt(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        barrier_id = await begun(coordinator, *range(2))
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=2, begins=True))
+        outcomes = outcomes_of(turned, ItemEvent.RETURNED)
+        outcomes[1].delay = timedelta(minutes=1)
+
+        again = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, outcomes, want=9))
+
+        handed = zip(again.handed.indexes, again.handed.attempts, strict=True)
+        assert list(handed) == [(0, 0)]
+        assert again.wait is not None
+        assert timedelta(seconds=50) < again.wait <= timedelta(minutes=1)
+        assert (await coordinator.status(barrier_id)).retried == 0
+
     async def test_no_more_are_permitted_than_may_run(
         self, coordinator: ScatterCoordinator
     ) -> None:

@@ -114,6 +114,38 @@ BEGIN
 END;
 $$;
 
+-- Let the assistants of a materialization that were to be claimed later be claimed at once: there is more to do
+-- than they have seen. Locks: their jobs.
+CREATE FUNCTION flowstone_hasten_assistants(p_materialization bigint)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_ids bigint[];
+BEGIN
+    v_ids := ARRAY(
+        SELECT j.id
+        FROM procrastinate_jobs j
+        WHERE j.id = ANY (ARRAY(
+                SELECT m.id FROM flowstone_materializations m
+                WHERE m.assists = p_materialization AND m.status = 'ready'
+            ))
+            AND j.status::text = 'todo'
+            AND j.scheduled_at IS NOT NULL
+        ORDER BY j.id
+        -- One that is being claimed needs nobody's help.
+        FOR UPDATE SKIP LOCKED
+    );
+    IF v_ids <> '{}' THEN
+        UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (v_ids);
+        PERFORM flowstone_notify_queues(v_ids);
+        PERFORM flowstone_notify_runs(ARRAY(
+            SELECT m.run_id FROM flowstone_materializations m WHERE m.id = p_materialization
+        ));
+    END IF;
+END;
+$$;
+
 -- Whether something else waits in the queue of an assistant that runs, as urgent as it is.
 CREATE FUNCTION flowstone_has_rivals(p_assistant bigint)
     RETURNS boolean

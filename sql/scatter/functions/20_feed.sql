@@ -41,7 +41,22 @@ BEGIN
 END;
 $$;
 
--- What a scatter was begun with, and how far it is read. With p_claim pages of earlier claims are refused
+-- The options of a scatter as they are now: limits may have been changed since it was begun.
+CREATE FUNCTION scatter_options(p_given json, p_barrier scatter_barriers)
+    RETURNS text
+    LANGUAGE sql
+    IMMUTABLE
+AS $$
+    SELECT (p_given::jsonb || jsonb_build_object(
+        'max_concurrent', coalesce(to_jsonb(p_barrier.max_concurrent), '"unlimited"'),
+        'rate_limit', CASE
+            WHEN p_barrier.rate_count IS NOT NULL THEN jsonb_build_array(p_barrier.rate_count, p_barrier.rate_ms)
+        END,
+        'failure_threshold', p_barrier.failure_threshold
+    ))::text;
+$$;
+
+-- What a scatter was begun with, its limits as they are now, and how far it is read. With p_claim pages of earlier claims are refused
 -- from now on; no row then: a later one reads already. Locks: the feed.
 CREATE FUNCTION scatter_feed_v1(p_barrier bigint, p_claim integer)
     RETURNS TABLE (
@@ -61,7 +76,7 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT
-        f.asset, f.partition, f.options::text, f.input::text, f.is_batched, f.progress::text, b.is_closed,
+        f.asset, f.partition, scatter_options(f.options, b), f.input::text, f.is_batched, f.progress::text, b.is_closed,
         CASE WHEN b.status = 'executing' AND scatter_is_abandoned(p_barrier) THEN 'cancelled' ELSE b.status END
     FROM scatter_feeds f
     JOIN scatter_barriers b ON b.materialization_id = f.materialization_id

@@ -4,7 +4,8 @@
 -- exact, whatever the number of pumps. They are short, and carry a thousand items each under load.
 
 -- The turn itself. Arrays run in parallel, one entry for each item that has had an attempt:
---   p_events: 1 completed, 2 failed, 3 failed and to be tried again after p_delays milliseconds, 4 not begun.
+--   p_events: 1 completed, 2 failed, 3 failed and to be tried again after p_delays milliseconds, 4 not begun,
+--   or not to be counted, and back after p_delays.
 -- p_results: a JSON array; what has no result has any value there. p_errors, p_partial: JSON, null where none has
 -- any. p_chunks, p_attempts and p_events may have one value that stands for all. p_finished: chunks of which
 -- nothing is left.
@@ -157,7 +158,9 @@ BEGIN
                 FROM unnest(p_indexes, p_attempts, p_events, p_delays) AS o(index, attempts, event, delay_ms)
                 WHERE o.index = ANY (v_done.again)
             ) o
-            GROUP BY o.attempts, o.is_returned;
+            -- An item waits for company, but no longer than a fifth of its own delay.
+            GROUP BY o.attempts, o.is_returned,
+                CASE WHEN o.delay_ms > 0 THEN floor(4 * ln(o.delay_ms) / ln(2)) END;
         END IF;
         IF p_finished <> '{}' THEN
             DELETE FROM scatter_chunks c WHERE c.id = ANY (p_finished) AND c.id = ANY (v_owned);

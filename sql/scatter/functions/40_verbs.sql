@@ -88,7 +88,7 @@ AS $$
     SELECT
         b.materialization_id, b.run_id, f.asset, f.partition,
         CASE WHEN b.status = 'executing' AND scatter_is_abandoned(p_barrier) THEN 'cancelled' ELSE b.status END,
-        b.total, b.completed, b.failed, b.retried, b.is_closed, f.expected_total, f.options::text,
+        b.total, b.completed, b.failed, b.retried, b.is_closed, f.expected_total, scatter_options(f.options, b),
         b.error::text, b.created_at, b.finished_at
     FROM scatter_barriers b
     JOIN scatter_feeds f ON f.materialization_id = b.materialization_id

@@ -48,8 +48,25 @@ BEGIN
 END;
 $$;
 
+-- Let pumps look at a barrier now, though they were told that there is nothing to do for long. The caller holds
+-- the barrier. Locks: jobs of assistants, without waiting; then as adding an assistant does.
+CREATE FUNCTION scatter_call_back(p_barrier bigint)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_pump bigint;
+BEGIN
+    PERFORM flowstone_hasten_assistants(p_barrier);
+    SELECT max(m.id) INTO v_pump FROM flowstone_materializations m WHERE m.assists = p_barrier;
+    -- As one that is about to go has not heard of it.
+    PERFORM scatter_call_help(p_barrier, coalesce(v_pump, p_barrier));
+END;
+$$;
+
 -- Change limits of a scatter that is executing: those that p_changes names, null removes one. Returns the
--- status that it had; no row: there is none. Locks: the barrier; then, if it ends by that, as its end does.
+-- status that it had; no row: there is none. Locks: the barrier; then, if it ends by that, as its end does, and
+-- otherwise as calling pumps back does.
 CREATE FUNCTION scatter_change_v1(p_barrier bigint, p_changes jsonb)
     RETURNS TABLE (run_id bigint, status text)
     LANGUAGE plpgsql
@@ -95,12 +112,14 @@ BEGIN
     WHERE b.materialization_id = p_barrier;
     IF v_status IS NOT NULL THEN
         PERFORM scatter_tell_end(p_barrier, v_status);
+    ELSIF p_changes ?| '{max_concurrent,rate_count}' THEN
+        PERFORM scatter_call_back(p_barrier);
     END IF;
 END;
 $$;
 
 -- Let every failed item of a scatter that is executing be tried once more. Returns the status that it had and
--- how many go again; no row: there is none. Locks: the barrier, then as adding an assistant does.
+-- how many go again; no row: there is none. Locks: the barrier, then as calling pumps back does.
 --
 -- Their attempts stay counted: what still has an item from an earlier attempt has nothing to say about it.
 CREATE FUNCTION scatter_retry_failed_v1(p_barrier bigint)
@@ -112,7 +131,6 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_barrier scatter_barriers;
-    v_pump bigint;
 BEGIN
     SELECT b.* INTO v_barrier FROM scatter_barriers b WHERE b.materialization_id = p_barrier FOR UPDATE;
     IF NOT FOUND THEN
@@ -141,8 +159,7 @@ BEGIN
         SELECT count(*)::integer INTO items FROM again;
         UPDATE scatter_barriers b SET failed = b.failed - items, retried = b.retried + items
         WHERE b.materialization_id = p_barrier;
-        SELECT max(m.id) INTO v_pump FROM flowstone_materializations m WHERE m.assists = p_barrier;
-        PERFORM scatter_call_help(p_barrier, coalesce(v_pump, p_barrier));
+        PERFORM scatter_call_back(p_barrier);
     END IF;
     RETURN QUERY SELECT v_barrier.run_id, v_barrier.status, items;
 END;

@@ -45,6 +45,24 @@ def _told(it: ItemResult[object, Any]) -> list[object]:
     return [it.index, it.value, list(it.errors)]
 
 
+async def test_a_selection_that_stops_leaves_no_items_out(stage: Stage) -> None:
+    pipeline = Pipeline("p")
+
+    def first_even(numbers: list[int]) -> int:
+        return next(it for it in numbers if it % 2 == 0)
+
+    @pipeline.asset
+    @scatter([[2], [1], [4]], select=first_even, gather=listed)
+    @batch(max_items=2)
+    async def evens(b: Batch[int, None]) -> int:
+        return sum(b)
+
+    app = await stage.app(pipeline)
+
+    with pytest.raises(RunFailedError, match="StopIteration"):
+        await app.run(evens)
+
+
 class TestABatch:
     @pytest.mark.conformance(288, 290, 291)
     async def test_has_typed_items_its_place_and_what_all_share(self, stage: Stage) -> None:

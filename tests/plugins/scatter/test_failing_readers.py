@@ -1,11 +1,12 @@
 """A reader, or what is chosen of its items, that fails half way: the scatter fails and says why."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from flowstone import FlowStone, Pipeline, RunFailedError, reader
+from flowstone import Dep, FlowStone, Pipeline, RunFailedError, reader
 from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.store import Key
 from flowstone.plugins.scatter import scatter
@@ -61,3 +62,37 @@ async def test_an_item_that_is_no_json_fails_the_scatter_and_closes_the_reader(
 
     assert "$.no" in said
     assert seen.closed == 1
+
+
+async def test_items_that_exit_fail_the_scatter_and_nothing_else(stage: Stage) -> None:
+    p = Pipeline("p")
+
+    def numbers() -> Iterator[int]:
+        yield 1
+        raise SystemExit(3)
+
+    @p.asset
+    @scatter(numbers)
+    async def each(number: int) -> None: ...
+
+    said = await failure(await stage.app(p))
+
+    assert "its items could not be read" in said
+    assert "SystemExit" in said
+
+
+async def test_a_function_whose_input_cannot_be_read_fails_the_scatter(stage: Stage) -> None:
+    p = Pipeline("p")
+
+    @p.asset
+    async def text() -> str:
+        return "no number"
+
+    @p.asset
+    @scatter([1])
+    async def each(number: int, given: int = Dep(text)) -> None:  # type: ignore[assignment]
+        ...
+
+    said = await asyncio.wait_for(failure(await stage.app(p)), 20)
+
+    assert "its function could not be prepared" in said
