@@ -192,6 +192,8 @@ async def start(dsn: str, count: int) -> list[Measurement]:
 async def finish(dsn: str, count: int) -> list[Measurement]:
     """Let a worker go on with so many, which were signaled."""
     connection = await asyncpg.connect(**for_asyncpg(dsn))
+    before = await connection.fetchval(ENDED, open_for_long.full_name)
+    require_count(before, 0, "gone on before")
     async with FlowStone(pipeline, dsn=dsn) as app:
         started = perf_counter()
         await app.worker(WorkerOptions(queues={"default": SLOTS}, drain=True)).run()
@@ -344,7 +346,7 @@ async def run_phase(phase: str, dsn: str, count: int) -> list[Measurement]:
 
 
 PHASES = (
-    *("idle-empty", "open", "ask", "idle-open", "signal", "start", "finish"),
+    *("idle-empty", "open", "ask", "idle-open", "signal", "finish", "start"),
     *("decide", "decide-one-by-one", "sweep", "work"),
 )
 

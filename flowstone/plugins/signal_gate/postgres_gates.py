@@ -31,6 +31,11 @@ from flowstone.plugins.signal_gate.errors import (
     TokenTakenError,
 )
 
+NEW_TYPES = (
+    "bigint[]", "integer[]", "integer[]", "text[]", "bigint[]", "text[]", "integer[]", "text[]",
+)  # fmt: skip
+"""What the SQL function takes of new gates: a row each, in arrays that run in parallel."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Signal:
@@ -116,39 +121,38 @@ class PostgresGates(GateCoordinator):
         return count
 
     async def _create_many(self, gates: Sequence[NewGate], waits: bool) -> Sequence[Row | None]:
-        return await self._ask(
-            "signal_gate_create_v1", "json", json.dumps([*map(_new, gates)]), waits
-        )
+        return await self._ask("signal_gate_create_v1", NEW_TYPES, *_arrays(gates), waits)
 
     async def _signal_many(self, signals: Sequence[_Signal], waits: bool) -> Sequence[Row | None]:
         sent = json.dumps([asdict(it) for it in signals])
-        return await self._ask("signal_gate_signal_v1", "json", sent, waits)
+        return await self._ask("signal_gate_signal_v1", ("json",), sent, waits)
 
     async def _time_out_many(self, gates: Sequence[int], waits: bool) -> Sequence[Row | None]:
-        return await self._ask("signal_gate_time_out_v1", "bigint[]", [*gates], waits)
+        return await self._ask("signal_gate_time_out_v1", ("bigint[]",), [*gates], waits)
 
     async def _get_many(self, gates: Sequence[int], waits: bool) -> Sequence[Row | None]:
         return await self._store.call("signal_gate_get_v1", ("bigint[]",), [*gates])
 
     async def _ask(
-        self, function: str, type_: str, asked: object, waits: bool
+        self, function: str, types: Sequence[str], *asked: object
     ) -> Sequence[Row | None]:
-        found = await self._store.call(function, (type_, "boolean"), asked, waits)
+        """Call a function whose last argument is whether it waits."""
+        found = await self._store.call(function, (*types, "boolean"), *asked)
         return [None if row["answer"] == "busy" else row for row in found]
 
 
-def _new(gate: NewGate) -> Mapping[str, object]:
-    """Return a gate by the names that the SQL function reads it by."""
-    return {
-        "materialization": gate.materialization_id,
-        "claim": gate.claim,
-        "attempt": gate.attempt,
-        "token": gate.token,
-        "timeout_ms": milliseconds(gate.timeout),
-        "action": gate.timeout_action,
-        "max_retries": gate.max_timeout_retries,
-        "metadata": gate.metadata,
-    }
+def _arrays(gates: Sequence[NewGate]) -> Sequence[Sequence[object]]:
+    """Return new gates as the arrays of `NEW_TYPES`."""
+    return (
+        [it.materialization_id for it in gates],
+        [it.claim for it in gates],
+        [it.attempt for it in gates],
+        [it.token for it in gates],
+        [milliseconds(it.timeout) for it in gates],
+        [it.timeout_action.value for it in gates],
+        [it.max_timeout_retries for it in gates],
+        [it.metadata for it in gates],
+    )
 
 
 def _found(gate_id: int, row: Row) -> Gate:

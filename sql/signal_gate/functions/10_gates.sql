@@ -16,8 +16,9 @@ CREATE TYPE signal_gate_record AS (
     answer text
 );
 
+-- One row; as a set, the planner takes it into the query that it is called in.
 CREATE FUNCTION signal_gate_read(p_gate signal_gate_gates, p_answer text DEFAULT NULL)
-    RETURNS signal_gate_record
+    RETURNS SETOF signal_gate_record
     LANGUAGE sql
     STABLE
 AS $$
@@ -48,7 +49,7 @@ AS $$
 BEGIN
     UPDATE signal_gate_gates g
     SET status = 'cancelled', ended_at = clock_timestamp()
-    WHERE g.materialization_id = ANY (ARRAY(SELECT o.materialization_id FROM over o)) AND g.status = 'waiting';
+    WHERE g.materialization_id = ANY (ARRAY(SELECT o.materialization_id FROM over o)) AND g.ended_at IS NULL;
     RETURN NULL;
 END;
 $$;

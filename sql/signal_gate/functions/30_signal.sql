@@ -18,7 +18,7 @@ BEGIN
     IF v_gate.id IS NULL THEN
         -- Whoever opens a gate holds this lock until it is seen.
         IF NOT signal_gate_lock_token(v_hash, p_waits) THEN
-            RETURN signal_gate_read(NULL, 'busy');
+            RETURN (SELECT gate FROM signal_gate_read(NULL, 'busy') gate);
         END IF;
         SELECT g.id, g.materialization_id INTO v_gate.id, v_gate.materialization_id
         FROM signal_gate_gates g
@@ -29,11 +29,12 @@ BEGIN
         VALUES (v_hash, p_token, clock_timestamp(), p_payload::json, p_sender::json)
         ON CONFLICT (token_hash) DO NOTHING;
         SELECT e.payload::jsonb INTO v_kept FROM signal_gate_early e WHERE e.token_hash = v_hash;
-        RETURN signal_gate_read(NULL, CASE WHEN v_kept = v_payload THEN 'kept' ELSE 'already_signaled' END);
+        v_answer := CASE WHEN v_kept = v_payload THEN 'kept' ELSE 'already_signaled' END;
+        RETURN (SELECT gate FROM signal_gate_read(NULL, v_answer) gate);
     END IF;
 
     IF signal_gate_lock(ARRAY[v_gate.id], p_waits) = '{}' THEN
-        RETURN signal_gate_read(NULL, 'busy');
+        RETURN (SELECT gate FROM signal_gate_read(NULL, 'busy') gate);
     END IF;
     SELECT m.status INTO v_status FROM flowstone_materializations m WHERE m.id = v_gate.materialization_id;
     SELECT * INTO v_gate FROM signal_gate_gates g WHERE g.id = v_gate.id;
@@ -67,7 +68,7 @@ BEGIN
     ELSE
         v_answer := CASE v_gate.status WHEN 'timeout' THEN 'expired' ELSE 'cancelled' END;
     END IF;
-    RETURN signal_gate_read(v_gate, v_answer);
+    RETURN (SELECT gate FROM signal_gate_read(v_gate, v_answer) gate);
 END;
 $$;
 

@@ -8,8 +8,10 @@ CREATE FUNCTION signal_gate_time_out_v1(p_gates bigint[], p_waits boolean)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
+    SET enable_bitmapscan = off
     SET enable_hashjoin = off
     SET enable_mergejoin = off
+    SET enable_material = off
     SET jit = off
     SET plan_cache_mode = force_generic_plan
 AS $$
@@ -28,7 +30,7 @@ BEGIN
     FROM (
         SELECT d.id, d.timeout_action = 'retry' AND d.timeout_retries < d.max_timeout_retries AS goes_on
         FROM signal_gate_gates d
-        WHERE d.id = ANY (v_locked) AND d.status = 'waiting' AND d.timeout_at <= v_now
+        WHERE d.id = ANY (v_locked) AND d.ended_at IS NULL AND d.timeout_at <= v_now
     ) due
     WHERE g.id = due.id;
     RETURN QUERY
@@ -49,8 +51,10 @@ CREATE FUNCTION signal_gate_cancel_v1(p_gate bigint)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
+    SET enable_bitmapscan = off
     SET enable_hashjoin = off
     SET enable_mergejoin = off
+    SET enable_material = off
     SET jit = off
     SET plan_cache_mode = force_generic_plan
 AS $$
@@ -65,7 +69,7 @@ BEGIN
         PERFORM flowstone_wake(ARRAY[v_gate.materialization_id], 'null');
     END IF;
     IF v_gate.id IS NOT NULL THEN
-        RETURN NEXT signal_gate_read(v_gate);
+        RETURN QUERY SELECT gate.* FROM signal_gate_read(v_gate) gate;
     END IF;
 END;
 $$;
@@ -78,8 +82,10 @@ CREATE FUNCTION signal_gate_reopen_v1(p_gate bigint, p_claim integer)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
+    SET enable_bitmapscan = off
     SET enable_hashjoin = off
     SET enable_mergejoin = off
+    SET enable_material = off
     SET jit = off
     SET plan_cache_mode = force_generic_plan
 AS $$
@@ -98,7 +104,7 @@ BEGIN
         AND m.claim = p_claim
     RETURNING g.* INTO v_gate;
     IF FOUND THEN
-        RETURN NEXT signal_gate_read(v_gate);
+        RETURN QUERY SELECT gate.* FROM signal_gate_read(v_gate) gate;
     END IF;
 END;
 $$;

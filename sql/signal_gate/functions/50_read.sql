@@ -4,6 +4,13 @@ CREATE FUNCTION signal_gate_get_v1(p_gates bigint[])
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET enable_material = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
     SELECT gate.*
     FROM unnest(p_gates) WITH ORDINALITY AS asked(id, place)

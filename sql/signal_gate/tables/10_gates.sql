@@ -27,7 +27,8 @@ CREATE TABLE signal_gate_gates (
     payload json,
     sender json,
     is_checked boolean NOT NULL DEFAULT false,
-    ended_at timestamptz
+    ended_at timestamptz,
+    CONSTRAINT signal_gate_has_ended_unless_it_waits CHECK ((ended_at IS NULL) = (status = 'waiting'))
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE signal_gate_gates IS 'A wait for one signal. Goes with its materialization.';
 COMMENT ON COLUMN signal_gate_gates.attempt IS 'Which attempt at the asset opened it.';
@@ -44,7 +45,9 @@ CREATE UNIQUE INDEX signal_gate_gates_by_token ON signal_gate_gates (token_hash)
 CREATE INDEX signal_gate_gates_by_materialization ON signal_gate_gates (materialization_id);
 -- Serves the remarks on a run.
 CREATE INDEX signal_gate_gates_by_run ON signal_gate_gates (run_id);
--- Serves the list of what waits, earliest deadline first.
+-- Serves the list of what waits, earliest deadline first. Who asks for the gates of a materialization, or for some by
+-- their ids, that are open asks for ended_at IS NULL: otherwise this one looks as good on an empty table, and is then
+-- read as a whole.
 CREATE INDEX signal_gate_gates_waiting ON signal_gate_gates (timeout_at, id) WHERE status = 'waiting';
 
 SELECT flowstone_attach_v1('signal_gate_gates');

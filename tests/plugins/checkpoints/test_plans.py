@@ -1,10 +1,9 @@
 """What each step reads does not depend on how many others are open; counted in blocks."""
 
-import json
-from typing import Any
-
 import asyncpg
 import pytest
+
+from tests.plugins.blocks import blocks
 
 MANY, MOST_BLOCKS = 14_000, 115
 
@@ -77,10 +76,3 @@ async def test_there_would_be_more_to_read(pg: asyncpg.Connection, table: str) -
     whole = await pg.fetchval("SELECT pg_relation_size($1::regclass) / 8192", f"flowstone.{table}")
 
     assert whole > MOST_BLOCKS
-
-
-async def blocks(pg: asyncpg.Connection, call: str) -> int:
-    """Return how many blocks a call reads, in whatever it calls."""
-    statement = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) SELECT * FROM {call}"
-    plan: Any = json.loads(await pg.fetchval(statement))[0]["Plan"]
-    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])

@@ -17,11 +17,7 @@ SIGNAL = "SELECT flowstone.signal_gate_signal('t', $1)"
 CREATE = """
 SELECT status
 FROM flowstone.signal_gate_create_v1(
-    json_build_array(json_build_object(
-        'materialization', $1::bigint, 'claim', $2::integer, 'attempt', 1, 'token', 't',
-        'timeout_ms', 3600000, 'action', 'fail', 'max_retries', 0, 'metadata', '{}'
-    )),
-    true
+    ARRAY[$1::bigint], ARRAY[$2::integer], '{1}', '{t}', '{3600000}', '{fail}', '{0}', '{1}', true
 )
 """
 
