@@ -58,6 +58,9 @@ ASSISTANT_DELAY = timedelta(seconds=5)
 
 _PLAIN = FunctionStrategy()
 
+LONGEST_MS = 2**31 - 1
+"""The longest duration that a row can hold; a consumer may well run for longer."""
+
 
 class Executor:
     """Runs attempts for one worker; shared by all that it runs at once."""
@@ -191,7 +194,7 @@ class Executor:
         try:
             settlement = await self._in_time(asset, claim, options, attempt)
             if attempt.transaction is not None:
-                settlement.duration_ms = int((time.perf_counter() - began) * 1000)
+                settlement.duration_ms = _milliseconds_since(began)
                 settlement = await attempt.transaction.settle(settlement)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -208,7 +211,7 @@ class Executor:
             del self._attempts[claim.id]
             if attempt.transaction is not None:
                 await attempt.transaction.roll_back()
-        settlement.duration_ms = int((time.perf_counter() - began) * 1000)
+        settlement.duration_ms = _milliseconds_since(began)
         return settlement
 
     async def _in_time(
@@ -351,3 +354,8 @@ def _failure(id_: int, claim: int, error: FlowStoneError) -> Settlement:
 
 def _said(reason: str) -> str | None:
     return json.dumps({"message": shorten(harmless(reason), MESSAGE_BYTES)}) if reason else None
+
+
+def _milliseconds_since(began: float) -> int:
+    """Return how long it took; what has run for more than 24 days did so, as a row says it."""
+    return min(int((time.perf_counter() - began) * 1000), LONGEST_MS)

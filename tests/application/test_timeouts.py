@@ -7,10 +7,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from time import perf_counter
+from types import SimpleNamespace
 
 import pytest
 
 from flowstone import Context, Dep, FlowStone, Pipeline, RunFailedError
+from flowstone.core import executor
 from flowstone.core.contracts.io_manager import Address, Written
 from flowstone.core.defaults.memory_io import MemoryIO
 from tests.application.conftest import AppOf
@@ -250,3 +253,21 @@ def test_a_thread_that_never_returns_does_not_keep_the_process() -> None:
     )
 
     assert (ended.returncode, ended.stdout) == (0, "it timed out\n")
+
+
+async def test_what_has_run_for_a_month_is_settled(
+    app_of: AppOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p, days = Pipeline("p"), [0]
+    clock = SimpleNamespace(perf_counter=lambda: perf_counter() + days[0] * 86_400)
+    monkeypatch.setattr(executor, "time", clock)
+
+    @p.job
+    async def consume() -> int:
+        days[0] += 30
+        return 7
+
+    app = await app_of(p)
+    handle = await app.enqueue(consume.with_())
+    async with working(app):
+        assert await handle.result(timeout=20) == 7
