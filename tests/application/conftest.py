@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from flowstone import FlowStone
+from tests.application.entries import Entries
 from tests.application.stage import MemoryStage, PostgresStage, Stage
 from tests.conftest import a_database
 
@@ -62,3 +63,10 @@ def sync_stage(empty_stage: Stage) -> Iterator[Stage]:
 def app_of(stage: Stage) -> AppOf:
     """``await app_of(pipeline, **options)`` opens an application over the scenario's store."""
     return stage.app
+
+
+@pytest.fixture
+def entries(admin: psycopg.Connection[Any]) -> Iterator[Entries]:
+    admin.execute("CREATE TABLE public.entries (note text UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    yield Entries(admin)
+    admin.execute("DROP TABLE public.entries")
