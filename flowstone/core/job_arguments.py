@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -60,6 +61,9 @@ class JobArguments:
         self._defaults: dict[str, object] | None = None
         if len(self._plain) == len(wanted):
             self._defaults = {it.parameter: it.default for it in wanted if not it.is_required}
+        self._usual = self._defaults
+        if any(type(it) is not self._plain[name] for name, it in (self._defaults or {}).items()):
+            self._usual = None  # nor need 1 be the 1.0 that a float is
         self._canonical_forms: dict[Sequence[str] | None, CanonicalForm] = {}
         self._type: type[Any] = dataclasses.make_dataclass(
             job.rpartition(".")[2] or "job",
@@ -132,23 +136,41 @@ class JobArguments:
         Raises:
             JobArgumentsError: They are not what the function takes.
         """
-        if self._defaults is not None and self._are_plain(given):
+        if self._usual is not None and self._are_plain(given):
             if len(given) == len(self._wanted):
                 return unique.key_of_text(self._canonical(given, unique.by))
-            return unique.key_of(self._job, unique.chosen({**self._defaults, **given}))
-        # Decoded and encoded again, what was left to a default, or given as another type that
-        # fits, is the same.
-        chosen = codec.encode(unique.chosen(self.decode(text, codec)), max_bytes=2 * MAX_BYTES)
+            return unique.key_of(self._job, unique.chosen({**self._usual, **given}))
+        chosen = codec.encode(unique.chosen(self._all(given, text, codec)), max_bytes=2 * MAX_BYTES)
         return unique.key_of(self._job, json.loads(chosen))
 
-    def full(self, text: JsonText, codec: Codec) -> JsonText:
+    def full(self, given: Mapping[str, object], text: JsonText, codec: Codec) -> JsonText:
         """
         Return all arguments as JSON, those that were left to their defaults too.
+
+        Args:
+            text: What `encode` made of them.
 
         Raises:
             JobArgumentsError: They are not what the function takes.
         """
-        return codec.encode(self.decode(text, codec), max_bytes=2 * MAX_BYTES)
+        return codec.encode(self._all(given, text, codec), max_bytes=2 * MAX_BYTES)
+
+    def _all(
+        self, given: Mapping[str, object], text: JsonText, codec: Codec
+    ) -> Mapping[str, object]:
+        """
+        Return all arguments as JSON brings them back.
+
+        So what was left to a default, or given as another type that fits, is the same: of a
+        ``float``, 1 is 1.0, whoever says it.
+        """
+        known = self.decode(text, codec)
+        left = {it.parameter: it.annotation for it in self._wanted if it.parameter not in given}
+        for name, annotation in left.items():
+            # A default need not fit its annotation: nobody is asked for `None` in `x: int = None`.
+            with suppress(ValueNotStorableError, ValueNotReadableError):
+                known[name] = codec.decode(codec.encode(known[name]), annotation)
+        return known
 
     def _canonical(self, given: Mapping[str, object], by: Sequence[str] | None) -> str:
         """Return what `canonical` says of plain arguments, quicker: a batch has thousands."""

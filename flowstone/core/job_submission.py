@@ -112,7 +112,7 @@ class JobSubmissions:
         )
         key, lane = self._limit_keys.get(queue), job.options.lane
         if key is not None or lane is not None:
-            known = json.loads(takes.full(arguments, self._codec))
+            known = json.loads(takes.full(call.arguments, arguments, self._codec))
             new.limit_key = limit_key(job.full_name, known, key, unique)
             value = None if lane is None else text_of(known[lane])
             new.lane = None if value is None else f"{job.full_name}:{value}"

@@ -32,6 +32,11 @@ class Address:
     street: str
 
 
+@dataclasses.dataclass
+class Parcel:
+    weight: float
+
+
 MIXED = taking(to=str, address=(Address | None, None))
 
 
@@ -113,13 +118,50 @@ def test_what_the_function_takes_no_longer_is_refused_when_run(text: str) -> Non
         PLAIN.decode(text, CODEC)
 
 
-def test_what_is_left_to_a_default_makes_the_same_key() -> None:
-    unique = Unique()
-    takes = taking(to=str, copies=(int, 1))
+@pytest.mark.parametrize("by", [None, ["it"], ["to", "it"]], ids=str)
+@pytest.mark.parametrize(
+    ("wanted", "same"),
+    [
+        ((int, 1), [1]),
+        ((float, 1), [1, 1.0]),
+        ((float, 2**53), [float(2**53)]),
+        ((float, 10**20), [1e20, 10**20]),
+        ((float | None, 1), [1, 1.0]),
+        ((Parcel, Parcel(1)), [Parcel(1), Parcel(1.0)]),
+        ((tuple[float, ...], (1, 2)), [(1.0, 2.0), (1, 2)]),
+        # What does not fit its annotation is what it is.
+        ((int, None), []),
+        ((int, True), []),
+    ],
+    ids=str,
+)
+def test_what_is_left_to_a_default_makes_the_same_key_and_lane(
+    wanted: tuple[object, object], same: list[object], by: list[str] | None
+) -> None:
+    unique = Unique(by=by)
+    takes = taking(to=str, it=wanted)
 
-    given = [{"to": "ann"}, {"to": "ann", "copies": 1}]
+    def key(given: Mapping[str, object]) -> str:
+        return takes.key(given, takes.encode(given, CODEC), unique, CODEC).key
 
-    assert len({takes.key(it, takes.encode(it, CODEC), unique, CODEC) for it in given}) == 1
+    def full(given: Mapping[str, object]) -> str:
+        return takes.full(given, takes.encode(given, CODEC), CODEC)
+
+    given = [{"to": "ann"}, *({"to": "ann", "it": it} for it in same)]
+    assert len(set(map(key, given))) == 1
+    assert len(set(map(full, given))) == 1
+    assert takes.decode(takes.encode(given[0], CODEC), CODEC)["it"] is wanted[1]
+
+
+def test_a_default_beside_arguments_that_are_not_plain_does_so_too() -> None:
+    takes = taking(address=Address, weight=(float, 1))
+    given: list[dict[str, object]] = [
+        {"address": Address("1 Elm")},
+        {"address": Address("1 Elm"), "weight": 1.0},
+    ]
+
+    keys = {takes.key(it, takes.encode(it, CODEC), Unique(), CODEC) for it in given}
+    assert len(keys) == 1
 
 
 def test_a_whole_number_that_waits_for_a_float_comes_as_one() -> None:

@@ -106,6 +106,23 @@ class TestCosts:
             read.append(await _blocks_of_a_replacement(pg))
         assert read[1] <= read[0] * 1.3 + 20
 
+    async def test_a_batch_of_thousands_is_not_compared_each_with_each(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        # That is 64 million comparisons, several times over; otherwise it is half a second.
+        await pg.execute("SET statement_timeout = '5s'")
+        jobs = [
+            unique_job(f"{it}", within=MINUTE, on_conflict=OnConflict.REPLACE)
+            for it in range(8_000)
+        ]
+        first = await store.enqueue(jobs, conn=pg)
+        again = await store.enqueue(jobs, conn=pg)
+        assert all(it.replaced for it in again)
+        assert [it.job_id for it in again] == [it.job_id for it in first]
+
+        await pg.execute(EXPIRE)
+        assert all(it.created for it in await store.enqueue(jobs, conn=pg))
+
     async def test_the_conditions_of_triggers_call_no_function_of_ours(
         self, store: PostgresStore, pg: asyncpg.Connection
     ) -> None:
@@ -150,6 +167,27 @@ async def test_of_two_that_take_over_a_key_at_once_one_has_it(
             )
             await eventually(partial(behind_a_lock, pg, "flowstone_take_unique_keys"))
         assert [it["holder"] for it in await second] == [first.job_id]
+
+
+async def test_a_batch_that_has_found_a_key_held_does_not_ask_for_it_again(
+    dsn: str, store: PostgresStore, pg: asyncpg.Connection
+) -> None:
+    # It would wait for who lets go of that key, and he may wait for one that the batch has taken.
+    held = await created(store, unique_job("2"))
+    async with connected(dsn) as first, connected(dsn) as one, connected(dsn) as other:
+        for connection in (first, one, other):
+            await connection.execute("BEGIN")
+        await store.enqueue([unique_job("3")], conn=first)
+        batch = asyncio.create_task(store.enqueue([unique_job(it) for it in "123"], conn=one))
+        await eventually(partial(behind_a_lock, pg, "flowstone_enqueue_jobs_v1"))
+        await other.execute("SELECT flowstone.flowstone_cancel_jobs_v1(ARRAY[$1::bigint])", held)
+        later = asyncio.create_task(store.enqueue([unique_job("1")], conn=other))
+        await eventually(partial(behind_a_lock, pg, "flowstone_enqueue_jobs_v1", count=2))
+
+        await first.execute("ROLLBACK")
+        assert [it.created for it in await batch] == [True, False, True]
+        await one.execute("COMMIT")
+        assert [it.created for it in await later] == [False]
 
 
 class TestViolations:

@@ -79,17 +79,7 @@ BEGIN
         );
         IF v_free <> '{}' THEN
             PERFORM FROM flowstone_unique_keys k WHERE k.key = ANY (v_free) ORDER BY k.key FOR UPDATE;
-            -- While this waited, somebody else may have taken one over.
-            UPDATE flowstone_unique_keys k SET materialization_id = wanted.id
-            FROM unnest(p_keys, p_ids) AS wanted(key, id)
-            WHERE k.key = ANY (v_free)
-                AND k.key = wanted.key
-                AND k.materialization_id <> wanted.id
-                AND (
-                    SELECT (m.unique_until <= clock_timestamp()) IS TRUE
-                    FROM flowstone_materializations m
-                    WHERE m.id = k.materialization_id
-                ) IS NOT FALSE;
+            PERFORM flowstone_take_over_keys(v_free, p_keys, p_ids);
         END IF;
 
         -- Own ones are looked for apart, as such a snapshot also shows who had a key before.
@@ -108,9 +98,35 @@ BEGIN
 END;
 $$;
 
+-- Take these keys, whose rows are locked, for their jobs, if they still are free: until they were locked, somebody
+-- else may have taken one over. Joins are with arrays, which may be long.
+CREATE FUNCTION flowstone_take_over_keys(p_free text[], p_keys text[], p_ids bigint[])
+    RETURNS void
+    LANGUAGE plpgsql
+    SET enable_seqscan = off
+    SET enable_nestloop = off
+    SET enable_mergejoin = off
+    SET enable_hashjoin = on
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    UPDATE flowstone_unique_keys k SET materialization_id = wanted.id
+    FROM unnest(p_keys, p_ids) AS wanted(key, id)
+    WHERE k.key = ANY (p_free)
+        AND k.key = wanted.key
+        AND k.materialization_id <> wanted.id
+        AND (
+            SELECT (m.unique_until <= clock_timestamp()) IS TRUE
+            FROM flowstone_materializations m
+            WHERE m.id = k.materialization_id
+        ) IS NOT FALSE;
+END;
+$$;
+
 -- Give jobs that hold these keys, and still wait, what was enqueued in their place; return which ones.
 --
--- Locks: jobs, materializations.
+-- All joins are with arrays, which may be long; rows are found by their ids and keys. Locks: jobs, materializations.
 CREATE FUNCTION flowstone_replace_waiting(
     p_keys text[],
     p_arguments text[],
@@ -123,8 +139,9 @@ CREATE FUNCTION flowstone_replace_waiting(
     RETURNS TABLE (key text, holder bigint)
     LANGUAGE plpgsql
     SET enable_seqscan = off
-    SET enable_hashjoin = off
+    SET enable_nestloop = off
     SET enable_mergejoin = off
+    SET enable_hashjoin = on
     SET jit = off
     SET plan_cache_mode = force_generic_plan
 AS $$
@@ -143,19 +160,24 @@ BEGIN
         FOR UPDATE
     );
     RETURN QUERY
-    WITH replaced AS (
+    WITH given AS MATERIALIZED (
+        -- A snapshot that lasts shows two rows of a key that was let go of and taken just now: the newer one is there.
+        SELECT s.*, (
+            SELECT max(k.materialization_id) FROM flowstone_unique_keys k WHERE k.key = s.key
+        ) AS holder
+        FROM unnest(p_keys, p_arguments, p_queues, p_priorities, p_due, p_limit_keys, p_lanes)
+            AS s(key, arguments, queue, priority, due, limit_key, lane)
+    ),
+    replaced AS (
         UPDATE flowstone_materializations m
         SET arguments = given.arguments::json,
             queue = given.queue,
             priority = given.priority,
             limit_key = given.limit_key,
             lane = given.lane
-        FROM unnest(p_keys, p_arguments, p_queues, p_priorities, p_due, p_limit_keys, p_lanes)
-            AS given(key, arguments, queue, priority, due, limit_key, lane)
-        JOIN flowstone_unique_keys k ON k.key = given.key
-        WHERE k.key = ANY (p_keys)
-            AND m.id = k.materialization_id
-            AND m.id = ANY (v_waiting)
+        FROM given
+        WHERE m.id = ANY (v_waiting)
+            AND m.id = given.holder
             AND m.status = 'ready'
             AND (m.unique_until <= clock_timestamp()) IS NOT TRUE
         RETURNING m.id, m.asset, given.key, given.queue, given.priority, given.due, given.limit_key, given.lane
@@ -168,7 +190,7 @@ BEGIN
             task_name = flowstone_task_of_job(replaced.limit_key, replaced.lane),
             args = flowstone_args_of_job(replaced.asset, replaced.limit_key, replaced.lane)
         FROM replaced
-        WHERE j.id = replaced.id
+        WHERE j.id = ANY (v_waiting) AND j.id = replaced.id
     )
     SELECT replaced.key, replaced.id FROM replaced;
     PERFORM flowstone_notify_queues(v_waiting);
@@ -267,11 +289,11 @@ BEGIN
                     array_agg(coalesce(s.queue, p_queues[1])) AS queues,
                     array_agg(coalesce(s.priority, p_priorities[1])) AS priorities, array_agg(s.due) AS due,
                     array_agg(s.limit_key) AS limit_keys, array_agg(s.lane) AS lanes
-                FROM unnest(v_keys, v_places) AS own(key, place)
+                FROM unnest(v_replacing) AS it(key)
+                JOIN unnest(v_keys, v_places) AS own(key, place) ON own.key = it.key
                 JOIN unnest(p_arguments, p_queues, p_priorities, p_due, p_limit_keys, p_lanes)
                     WITH ORDINALITY AS s(arguments, queue, priority, due, limit_key, lane, place)
                     ON s.place = own.place
-                WHERE own.key = ANY (v_replacing)
             ) given
             CROSS JOIN LATERAL flowstone_replace_waiting(
                 given.keys, given.arguments, given.queues, given.priorities, given.due, given.limit_keys,
@@ -286,7 +308,7 @@ BEGIN
             SELECT array_agg(own.key ORDER BY own.key), array_agg(own.taker ORDER BY own.key)
             INTO v_wanted, v_wanting
             FROM unnest(v_keys, v_takers) AS own(key, taker)
-            WHERE own.key <> ALL (v_replaced_keys);
+            WHERE NOT EXISTS (SELECT FROM unnest(v_replaced_keys) AS done(key) WHERE done.key = own.key);
         END IF;
         v_lost := NULL;
         IF v_wanted IS NOT NULL THEN
@@ -298,8 +320,9 @@ BEGIN
         EXIT WHEN NOT EXISTS (
             SELECT FROM flowstone_materializations m
             WHERE m.id = ANY (ARRAY(
-                    SELECT lost.holder FROM unnest(v_lost, v_holders) AS lost(key, holder)
-                    WHERE lost.key = ANY (v_replacing)
+                    SELECT lost.holder
+                    FROM unnest(v_lost, v_holders) AS lost(key, holder)
+                    JOIN unnest(v_replacing) AS it(key) ON it.key = lost.key
                 ))
                 AND m.status = 'ready'
                 AND (SELECT j.status FROM procrastinate_jobs j WHERE j.id = m.id) = 'todo'

@@ -73,7 +73,7 @@ AS $$
             AND CASE
                 -- One that is doing has been taken by a worker that is not ours.
                 WHEN m.finished_at IS NOT NULL THEN j.status IS DISTINCT FROM 'doing'
-                ELSE m.status = 'ready' AND j.status::text = 'todo' AND j.scheduled_at > clock_timestamp()
+                ELSE m.status = 'ready' AND j.status = 'todo' AND j.scheduled_at > clock_timestamp()
             END
     ) able
     WHERE able.key IS NULL OR able.place = 1;
