@@ -9,10 +9,12 @@ import pytest
 
 from flowstone.core.contracts.schedule_store import Advance, DueSchedule
 from flowstone.core.errors import DatabaseError
+from flowstone.core.unique_key import JobState, UniqueKey
 from flowstone.engine.store import PostgresStore
 from flowstone.testing.contracts.store_contract_schedules import due, new_schedule, one
 from flowstone.testing.contracts.store_contract_ticks import tick
 from flowstone.testing.contracts.store_runs import new_worker
+from flowstone.testing.contracts.store_unique_jobs import WAITING, unique_job
 
 TICK = """
 SELECT * FROM flowstone.flowstone_tick_schedules_v1(
@@ -80,6 +82,46 @@ class TestWhoHasNotCommitted:
             ticked = await asyncio.wait_for(tick(store, *found), 10)
 
         assert [it.name for it in ticked] == ["shop.other"]
+
+
+class TestWhoIsAboutToEnqueueAUniqueJob:
+    """In a transaction that stays open: a tick with the same key has to wait for its end."""
+
+    async def test_holds_up_its_schedule_alone(
+        self, store: PostgresStore, pg: asyncpg.Connection
+    ) -> None:
+        for name in ("shop.a", "shop.held", "shop.z"):
+            schedule = await new_schedule(store, name, first=timedelta(0))
+            schedule.unique = UniqueKey(name, frozenset([JobState.WAITING]))
+            await store.put_schedule(schedule)
+        found = await due(store)
+        transaction = pg.transaction()
+        await transaction.start()
+        await store.enqueue([unique_job("shop.held", states=WAITING)], conn=pg)
+
+        ticked = await asyncio.wait_for(tick(store, *found), 10)
+        assert [it.name for it in ticked] == ["shop.a", "shop.z"]
+        assert all(it.job_id for it in ticked)
+        assert [it.name for it in await due(store)] == ["shop.held"]
+
+        await transaction.rollback()
+        [later] = await tick(store, *await due(store))
+        assert later.name == "shop.held"
+        jobs = [it.job_id for it in (*ticked, later)]
+        assert sorted(it.id for it in await (await new_worker(store)).claims()) == sorted(jobs)
+
+    async def test_and_does_leaves_it_his_job(
+        self, store: PostgresStore, pg: asyncpg.Connection, read: DueSchedule
+    ) -> None:
+        schedule = await new_schedule(store, first=timedelta(0))
+        schedule.unique = UniqueKey("k", frozenset([JobState.WAITING]))
+        await store.put_schedule(schedule)
+        async with pg.transaction():
+            [first] = await store.enqueue([unique_job(states=WAITING)], conn=pg)
+            assert await asyncio.wait_for(tick(store, read), 10) == []
+
+        [ticked] = await tick(store, read)
+        assert ticked.job_id == first.job_id
 
 
 async def test_a_step_that_fails_leaves_the_schedule_where_it_was(

@@ -200,7 +200,8 @@ $$;
 -- ticks to enqueue, by the name of their schedule.
 --
 -- A schedule counts only if it still is what the caller has read: of two who enqueue the same tick, one does.
--- One whose row somebody holds is passed over: either he enqueues it, or it is read again.
+-- One whose row somebody holds is passed over: either he enqueues it, or it is read again. So is one whose unique
+-- job somebody is about to enqueue, in a transaction that may stay open for long: no other waits for him.
 -- Returns what was moved, with the job of each tick (null when there was none to enqueue).
 -- Locks: schedules, by name.
 CREATE FUNCTION flowstone_tick_schedules_v1(
@@ -221,6 +222,9 @@ DECLARE
     v_tick_names text[];
     v_ticks timestamptz[];
     v_jobs bigint[];
+    v_alone record;
+    v_done_names text[];
+    v_done_ticks timestamptz[];
 BEGIN
     SELECT array_agg(own.name) INTO v_names
     FROM (
@@ -244,7 +248,26 @@ BEGIN
     INTO v_tick_names, v_ticks
     FROM unnest(p_tick_names, p_ticks) AS t(name, tick)
     WHERE t.name = ANY (v_names);
-    v_jobs := flowstone_enqueue_ticks(v_tick_names, v_ticks);
+    v_jobs := flowstone_try_ticks(v_tick_names, v_ticks);
+    IF v_jobs IS NULL AND v_tick_names IS NOT NULL THEN
+        FOR v_alone IN
+            SELECT t.name, array_agg(t.name) AS names, array_agg(t.tick ORDER BY t.tick) AS ticks, NULL::bigint[] AS jobs
+            FROM unnest(v_tick_names, v_ticks) AS t(name, tick)
+            GROUP BY t.name
+            ORDER BY min(t.tick), t.name
+        LOOP
+            v_alone.jobs := flowstone_try_ticks(v_alone.names, v_alone.ticks);
+            IF v_alone.jobs IS NULL THEN
+                v_names := array_remove(v_names, v_alone.name);
+            ELSE
+                v_done_names := v_done_names || v_alone.names;
+                v_done_ticks := v_done_ticks || v_alone.ticks;
+                v_jobs := v_jobs || v_alone.jobs;
+            END IF;
+        END LOOP;
+        v_tick_names := v_done_names;
+        v_ticks := v_done_ticks;
+    END IF;
 
     UPDATE flowstone_schedules s
     SET
@@ -310,6 +333,19 @@ BEGIN
     FROM unnest(v_jobs, p_names, p_ticks, v_outcomes) AS t(id, name, tick, outcome)
     WHERE m.id = t.id AND t.outcome = 'created';
     RETURN v_jobs;
+END;
+$$;
+
+-- The same, but null when somebody's lock would have to be waited for; nothing is enqueued then.
+CREATE FUNCTION flowstone_try_ticks(p_names text[], p_ticks timestamptz[])
+    RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET lock_timeout = '100ms'
+AS $$
+BEGIN
+    RETURN flowstone_enqueue_ticks(p_names, p_ticks);
+EXCEPTION WHEN lock_not_available THEN
+    RETURN NULL;
 END;
 $$;
 
