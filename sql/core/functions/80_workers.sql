@@ -95,11 +95,14 @@ AS $$
     UPDATE flowstone_workers w SET suspect_id = p_id WHERE w.id = p_worker;
 $$;
 
--- Take back what these workers own, and forget them. Locks: jobs, materializations, runs.
+-- Take back what these workers own, and forget them; with p_only these alone, of workers that stay known. Locks:
+-- jobs, materializations, runs.
 --
 -- A stop that was asked for is carried out. When they died, it is held against what they had begun: of the
 -- suspects only the one that was named. One that it is held against for the p_max_rescues + 1st time fails.
-CREATE FUNCTION flowstone_take_over(p_workers bigint[], p_died boolean, p_max_rescues integer)
+CREATE FUNCTION flowstone_take_over(
+    p_workers bigint[], p_died boolean, p_max_rescues integer, p_only bigint[] DEFAULT NULL
+)
     RETURNS TABLE (worker_id bigint, materialization_id bigint)
     LANGUAGE plpgsql
 AS $$
@@ -111,7 +114,7 @@ BEGIN
     v_ids := ARRAY(
         SELECT m.id
         FROM flowstone_materializations m
-        WHERE m.id = ANY (flowstone_doing()) AND m.status = 'running' AND m.worker_id = ANY (p_workers)
+        WHERE m.id = ANY (coalesce(p_only, flowstone_doing())) AND m.status = 'running' AND m.worker_id = ANY (p_workers)
     );
     PERFORM
     FROM procrastinate_jobs j
@@ -193,6 +196,9 @@ BEGIN
         PERFORM flowstone_notify_queues(v_ids);
     END IF;
 
+    IF p_only IS NOT NULL THEN
+        RETURN;
+    END IF;
     DELETE FROM procrastinate_workers pw
     USING flowstone_workers w
     WHERE w.id = ANY (p_workers) AND pw.id = w.procrastinate_worker_id;
@@ -201,6 +207,9 @@ END;
 $$;
 
 -- Take over from workers that have not beaten for their own lease; every worker does this now and then.
+--
+-- What somebody's lock holds up for long, of a row or of a unique key that he is about to take, is left for the
+-- next time, and its worker known until then; the others do not wait with it.
 CREATE FUNCTION flowstone_rescue_v1(p_max_rescues integer)
     RETURNS TABLE (worker_id bigint, materialization_id bigint)
     LANGUAGE plpgsql
@@ -210,10 +219,13 @@ CREATE FUNCTION flowstone_rescue_v1(p_max_rescues integer)
     SET enable_mergejoin = off
     SET jit = off
     SET plan_cache_mode = force_generic_plan
+    SET lock_timeout = '500ms'
 AS $$
 #variable_conflict use_column
 DECLARE
     v_dead bigint[];
+    v_id bigint;
+    v_held integer := 0;
 BEGIN
     SELECT array_agg(w.id) INTO v_dead
     FROM (
@@ -231,9 +243,28 @@ BEGIN
             AND m.status = 'running'
             AND NOT EXISTS (SELECT FROM flowstone_workers w WHERE w.id = m.worker_id)
     );
-    IF v_dead <> '{}' THEN
-        RETURN QUERY SELECT * FROM flowstone_take_over(v_dead, true, p_max_rescues);
+    IF v_dead = '{}' THEN
+        RETURN;
     END IF;
+    BEGIN
+        RETURN QUERY SELECT * FROM flowstone_take_over(v_dead, true, p_max_rescues);
+    EXCEPTION WHEN lock_not_available THEN
+        PERFORM set_config('lock_timeout', '100ms', true);
+        -- One by one, in no order: where much is held up, what is not has its chance the next time.
+        FOR v_id IN
+            SELECT m.id
+            FROM flowstone_materializations m
+            WHERE m.id = ANY (flowstone_doing()) AND m.status = 'running' AND m.worker_id = ANY (v_dead)
+            ORDER BY random()
+        LOOP
+            BEGIN
+                RETURN QUERY SELECT * FROM flowstone_take_over(v_dead, true, p_max_rescues, ARRAY[v_id]);
+            EXCEPTION WHEN lock_not_available THEN
+                v_held := v_held + 1;
+                EXIT WHEN v_held = 50;
+            END;
+        END LOOP;
+    END;
 END;
 $$;
 
