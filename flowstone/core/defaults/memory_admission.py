@@ -105,13 +105,17 @@ class Admission:
         """Return the settings of a queue, to change them; `settle` comes after that."""
         return self.settings.setdefault(queue, Settings())
 
-    def settle(self, queue: str) -> None:
-        """Forget what says nothing any longer."""
+    def settle(self, queue: str, now: datetime) -> None:
+        """Forget what says nothing any longer; a start is where a new rate would have noted it."""
         settings = self.settings[queue]
         for used in [it for it in self._uses if it[0] == queue]:
             limits = settings.limits
-            if (limits.rate_per_key if used[1] else limits.rate) is None:
+            rate = limits.rate_per_key if used[1] else limits.rate
+            if rate is None:
                 del self._uses[used]
+            else:
+                latest = _rounded_up(now, rate.per / 1000)
+                self._uses[used] = deque(min(at, latest) for at in self._uses[used])
         if settings.is_empty:
             del self.settings[queue]
 

@@ -108,5 +108,5 @@ class MemoryQueues(Queues):
 
     def _changed(self, queue: str) -> None:
         if queue in self._admission.settings:
-            self._admission.settle(queue)
+            self._admission.settle(queue, self._clock.now())
         self.wakeups.publish("queues")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from flowstone.core.contracts.job_queue import NewJob
+from flowstone.core.contracts.queues import LimitChanges
 from flowstone.core.contracts.store import Claim, Store
 from flowstone.core.rate import Rate
 from flowstone.testing.contracts.store_contract_jobs import ids, new_job
@@ -82,6 +83,21 @@ class KeyLimitsContract(StoreSuite):
         assert timedelta(seconds=50) < turn.held <= MINUTE + timedelta(seconds=1)
         await self.advance(store, timedelta(seconds=61))
         assert by_name(await worker.claims()) == {"a": 2}
+
+    async def test_shorter_periods_count_from_when_they_are_said(self, store: Store) -> None:
+        # What starts within a year is noted by steps of hours.
+        year = Rate(3, timedelta(days=365))
+        for longer in (LimitChanges(rate=year), LimitChanges(rate_per_key=year)):
+            await store.limit_queue(QUEUE, rate=None, rate_per_key=None)
+            await store.limit_queue(QUEUE, **longer)
+            await enqueue(store, *of("a", 6))
+            worker = await new_worker(store)
+            assert len(await worker.claims()) == 3
+
+            await store.limit_queue(QUEUE, rate=Rate(3, MINUTE), rate_per_key=Rate(3, MINUTE))
+            assert await worker.claims() == []
+            await self.advance(store, 2 * MINUTE)
+            assert len(await worker.claims()) == 3
 
     async def test_the_limits_of_the_queue_hold_too(self, store: Store) -> None:
         await store.limit_queue(QUEUE, max_running=3, max_running_per_key=2)

@@ -165,6 +165,15 @@ class RateContract(StoreSuite):
             assert wait is not None
             assert seconds * 0.9 < wait.total_seconds() <= seconds * 1.01 + 0.01
 
+    async def test_a_shorter_period_counts_from_when_it_is_said(self, store: Store) -> None:
+        await said(store, rate="2/52w")
+        assert [await took(store, None) for _ in range(3)] == [True, True, False]
+
+        await said(store, rate="2/m")
+        assert not await took(store, None)
+        await self.advance(store, timedelta(minutes=2))
+        assert [await took(store, None) for _ in range(3)] == [True, True, False]
+
     async def test_a_slot_that_is_not_to_be_had_uses_nothing(self, store: Store) -> None:
         await said(store, slots=1, rate="2/h")
         _, (a, b) = await attempts(store, 2)

@@ -28,6 +28,31 @@ BEGIN
 END;
 $$;
 
+-- Bring starts that are remembered back to where the rates of now would have noted them: a period of a day notes
+-- one up to a minute and a half ahead, which a rate per second would wait for. The queue's lock is held.
+CREATE FUNCTION flowstone_bring_back_uses(p_queue text)
+    RETURNS void
+    LANGUAGE sql
+AS $$
+    WITH step AS MATERIALIZED (
+        SELECT flowstone_rate_step(q.rate_ms) AS in_all, flowstone_rate_step(q.rate_per_key_ms) AS per_key
+        FROM flowstone_queues q
+        WHERE q.name = p_queue
+    ),
+    ahead AS (
+        DELETE FROM flowstone_rate_uses u
+        USING step
+        WHERE u.queue = p_queue AND u.at > CASE WHEN u.key = '' THEN step.in_all ELSE step.per_key END
+        RETURNING u.key, u.count
+    )
+    INSERT INTO flowstone_rate_uses AS u (queue, key, at, count)
+    SELECT p_queue, a.key, CASE WHEN a.key = '' THEN step.in_all ELSE step.per_key END, sum(a.count)
+    FROM ahead a
+    CROSS JOIN step
+    GROUP BY a.key, step.in_all, step.per_key
+    ON CONFLICT (queue, key, at) DO UPDATE SET count = u.count + excluded.count;
+$$;
+
 CREATE FUNCTION flowstone_pause_queue_v1(p_queue text, p_is_paused boolean)
     RETURNS void
     LANGUAGE plpgsql
@@ -92,6 +117,7 @@ BEGIN
             WHERE q.name = p_queue
                 AND CASE WHEN u.key = '' THEN q.rate_count ELSE q.rate_per_key_count END IS NOT NULL
         );
+    PERFORM flowstone_bring_back_uses(p_queue);
     PERFORM flowstone_queues_changed(p_queue);
 END;
 $$;
@@ -133,6 +159,7 @@ BEGIN
             excluded.rate_per_key_count, excluded.rate_per_key_ms
         );
     IF FOUND THEN
+        PERFORM flowstone_bring_back_uses(l ->> 'name') FROM json_array_elements(p_limits) l;
         PERFORM pg_notify('flowstone#' || current_schema(), '{"queues": true}');
     END IF;
 END;

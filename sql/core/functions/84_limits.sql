@@ -22,6 +22,22 @@ AS $$
         rate_ms = excluded.rate_ms,
         is_by_hand = excluded.is_by_hand
     WHERE NOT (p_by_code AND l.is_by_hand);
+
+    -- What a longer period has noted ahead of its time is brought back, as in flowstone_bring_back_uses.
+    WITH step AS MATERIALIZED (
+        SELECT l.name, flowstone_rate_step(l.rate_ms) AS at
+        FROM flowstone_limits l
+        WHERE l.name IN (SELECT s ->> 'name' FROM json_array_elements(p_limits) s) AND l.rate_ms IS NOT NULL
+    ),
+    ahead AS (
+        DELETE FROM flowstone_limit_uses u
+        USING step
+        WHERE u.limit_name = step.name AND u.used_at > step.at
+        RETURNING u.limit_name, step.at, u.count
+    )
+    INSERT INTO flowstone_limit_uses AS u (limit_name, used_at, count)
+    SELECT a.limit_name, a.at, sum(a.count) FROM ahead a GROUP BY a.limit_name, a.at
+    ON CONFLICT (limit_name, used_at) DO UPDATE SET count = u.count + excluded.count;
 $$;
 
 -- How many of a limit's slots are taken by attempts that run. Holds the limit's row.
