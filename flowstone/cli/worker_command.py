@@ -72,7 +72,7 @@ LAST_SECONDS = 5.0
     type=click.IntRange(1, 256),
     default=1,
     show_default=True,
-    help="So many worker processes; one that crashes is started again.",
+    help="So many worker processes; one that ends is followed by another.",
 )
 @click.option(
     "--child-processes",

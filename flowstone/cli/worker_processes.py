@@ -4,7 +4,7 @@ Several worker processes under one that keeps them alive.
 ::
 
     supervisor ──starts──▶ flowstone worker --supervised   (its own process group)
-        │  SIGTERM, Ctrl-C: handed on once for each          one that crashes is started again,
+        │  SIGTERM, Ctrl-C: handed on once for each          one that ends is followed by another,
         └─ holds their standard input                        later each time it does not last
 
 The children end with the supervisor, even if that is killed: their standard input ends then. They
@@ -54,6 +54,7 @@ class WorkerProcesses:
     ) -> None:
         self._command = _command(settings, options, concurrency)
         self._http = http
+        self._drains = options.drain
         self._environment = _environment(app, settings)
         self._children: set[asyncio.subprocess.Process] = set()
         self._stopped = asyncio.Event()
@@ -76,9 +77,9 @@ class WorkerProcesses:
         while not self._stopped.is_set():
             began = loop.time()
             code = await self._live(place)
-            if code == ExitCode.OK or self._stopped.is_set():
-                return  # drained, or told to stop
-            if code == ExitCode.RECYCLED:
+            if self._stopped.is_set() or (code == ExitCode.OK and self._drains):
+                return
+            if code in (ExitCode.RECYCLED, ExitCode.OK):  # somebody stopped it alone
                 backoff = SHORTEST_BACKOFF
                 continue
             if code == ExitCode.USAGE:

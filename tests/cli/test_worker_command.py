@@ -270,6 +270,24 @@ class TestSeveralProcesses:
         assert ended.exit_code == 0
         assert not is_alive(first)
 
+    def test_one_that_is_stopped_alone_is_followed_by_another(
+        self, durable: Path, dsn: str
+    ) -> None:
+        with (
+            psycopg.connect(dsn, autocommit=True) as connection,
+            Process("worker", "--processes", "2") as worker,
+        ):
+            (child, _) = (int(it[1]) for it in worker.says(r"worker (\d+): serves", times=2))
+            count = "SELECT count(*) FROM flowstone.workers"
+            eventually(lambda: connection.execute(count).fetchone() == (2,), "both are at work")
+            os.kill(child, signal.SIGTERM)
+            worker.says(r"worker (\d+): serves", times=3)
+            worker.signal(signal.SIGTERM)
+            ended = worker.ends()
+
+        assert ended.exit_code == 0
+        assert "starting another in" not in ended.stderr
+
     def test_drain_together(self, durable: Path) -> None:
         flowstone("enqueue", "sales")
 
