@@ -236,5 +236,5 @@ def _text(approval: Approval) -> str:
 def _read_json(text: str) -> object:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"{text!r} is not JSON: {error}", param_hint="--value") from error

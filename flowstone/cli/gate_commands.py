@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,12 @@ from flowstone.cli.command import Command, pass_settings
 from flowstone.cli.output import columns, note, print_document, print_items, time_text
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
-from flowstone.core.errors import NotRegisteredError
+from flowstone.core.errors import (
+    NotRegisteredError,
+    ValueNotReadableError,
+    ValueNotStorableError,
+)
+from flowstone.core.json_value import JsonValue
 from flowstone.plugins.signal_gate.coordinator import Answer, Answered, Gate, GateCoordinator
 from flowstone.plugins.signal_gate.errors import GateNotFoundError
 from flowstone.plugins.signal_gate.postgres_gates import PostgresGates
@@ -89,10 +95,13 @@ def signal_command(settings: Settings, token: str, data: str) -> None:
 
     async def send() -> Answered:
         async with opened(settings) as app:
-            sender = {"user": getpass.getuser(), "by": "flowstone gate signal"}
-            return await signal_text(app, token, text, sender=dict(sender))
+            sender: JsonValue = {"user": _user(), "by": "flowstone gate signal"}
+            return await signal_text(app, token, text, sender=sender)
 
-    answered = run_async(send)
+    try:
+        answered = run_async(send)
+    except (ValueNotReadableError, ValueNotStorableError) as error:
+        raise click.BadParameter(str(error), param_hint="--data") from error
     document = {"token": token, "answer": answered.answer.value}
     said = {
         Answer.ACCEPTED: "accepted",
@@ -123,11 +132,19 @@ def _payload(data: str) -> str:
         json.loads(data)
     except (OSError, UnicodeDecodeError) as error:
         raise click.BadParameter(str(error), param_hint="--data") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.BadParameter(
             f"{error}; a text is JSON in quotes: --data '\"done\"'", param_hint="--data"
         ) from error
     return data
+
+
+def _user() -> str:
+    """Return who calls; in a container that may be a number without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _document(gate: Gate) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """``flowstone gate`` shows what is open, and signals it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,21 @@ def test_what_it_cannot_do_it_says(waiting: int, project: Path) -> None:
     kept = flowstone("gate", "signal", "task 8", "-d", "@-")
     assert kept.exit_code == 2, "stdin is empty"
     assert "kept for the one that opens" in flowstone("gate", "signal", "task 8").stdout
+
+
+def test_what_only_some_take_for_json_is_none(waiting: int) -> None:
+    for data in ("NaN", '"\\u0000"', '"\\ud800"', "[" * 5000 + "]" * 5000):
+        for token in ("task 7", "nobody's"):
+            ended = flowstone("gate", "signal", token, "-d", data)
+            assert (ended.exit_code, "--data" in ended.stderr) == (2, True)
+    assert flowstone("gate", "show", "task 7", "-o", "json").document["status"] == "waiting"
+
+
+def test_who_has_no_name_is_a_number(waiting: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+
+    assert flowstone("gate", "signal", "task 7", "-d", "7").exit_code == 0
+    shown = flowstone("gate", "show", "task 7", "-o", "json").document
+    assert shown["sender"]["user"] == f"{2**31 - 7}"

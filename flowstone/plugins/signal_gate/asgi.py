@@ -34,7 +34,7 @@ from flowstone.core.errors import (
     ValueNotReadableError,
     ValueNotStorableError,
 )
-from flowstone.core.json_value import JsonText, JsonValue
+from flowstone.core.json_value import JsonValue
 from flowstone.plugins.signal_gate.callbacks import Callbacks
 from flowstone.plugins.signal_gate.errors import (
     AlreadySignaledError,
@@ -159,7 +159,7 @@ class SignalsApp:
         if scope["method"] != "POST":
             raise Refused(405, "method_not_allowed", (b"allow", b"POST"))
         token = callbacks.token_of(signed)
-        payload = self._json(await self._body(scope, receive))
+        payload = _text(await self._body(scope, receive))
         await signal_text(self._app, token, payload, sender=_sender(scope))
 
     async def _body(self, scope: Message, receive: Receive) -> bytes:
@@ -176,15 +176,6 @@ class SignalsApp:
                 raise Refused(413, "too_large", (b"connection", b"close"))
             if not message.get("more_body", False):
                 return bytes(body)
-
-    def _json(self, body: bytes) -> JsonText:
-        """Return the body as JSON text that can be stored; an empty one is null."""
-        try:
-            text = body.decode() or "null"
-        except UnicodeDecodeError:
-            raise Refused(400, "malformed_payload") from None
-        codec = self._app.codec
-        return codec.encode(codec.decode(text))
 
 
 def signals_app(app: Lifespan, *, max_body: int = MAX_BODY) -> SignalsApp:
@@ -214,6 +205,14 @@ def _signed_token(scope: Message, path: str) -> str:
     if not asked.startswith(prefix) or asked == prefix:
         raise Refused(404, "not_found")
     return asked.removeprefix(prefix)
+
+
+def _text(body: bytes) -> str:
+    """Return what is to be JSON; nothing is null."""
+    try:
+        return body.decode() or "null"
+    except UnicodeDecodeError:
+        raise Refused(400, "malformed_payload") from None
 
 
 def _sender(scope: Message) -> JsonValue:

@@ -48,13 +48,22 @@ async def signal(
         ValueNotStorableError: The codec cannot write the payload.
         InvalidOptionError: The token is none.
     """
-    return await signal_text(app, token, app.codec.encode(payload), sender=sender)
+    return await _signal(app, token, app.codec.encode(payload), sender)
 
 
 async def signal_text(
     app: Host, token: str, payload: JsonText, *, sender: JsonValue = None
 ) -> Answered:
-    """Send a signal whose payload is JSON text already; raises as `signal` does."""
+    """
+    Send a signal whose payload is text that somebody says is JSON.
+
+    Raises as `signal` does, and ValueNotReadableError where it is none.
+    """
+    plain = app.codec.encode(app.codec.decode(payload))
+    return await _signal(app, token, plain, sender)
+
+
+async def _signal(app: Host, token: str, payload: JsonText, sender: JsonValue) -> Answered:
     misfits = {name: _misfit(app, asset, payload) for name, asset in _gated(app)}
     answered = await app.coordinator(GateCoordinator).signal(
         checked_token(token),
