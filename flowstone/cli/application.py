@@ -7,6 +7,7 @@ everything else.
 """
 
 import importlib
+import importlib.util
 import sys
 import traceback
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -22,6 +23,7 @@ from flowstone.cli.patience import patiently
 from flowstone.cli.project import current_project
 from flowstone.cli.settings import Settings
 from flowstone.core.application import FlowStone
+from flowstone.core.asset import Location
 from flowstone.core.errors import FlowStoneError
 from flowstone.core.errors.root import printable
 from flowstone.core.pipeline import Pipeline
@@ -115,14 +117,15 @@ def _module(name: str, chosen: str) -> ModuleType:
             sys.path.insert(0, str(folder))
     try:
         return importlib.import_module(name)
-    except FlowStoneError:
+    except FlowStoneError as error:
+        _name_place(error)
         raise
     except (ImportError, ValueError, TypeError) as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{name}.".startswith(f"{missing}."):
             raise click.UsageError(
                 f"--app {chosen}: there is no module '{missing}' in {Path.cwd()} or among the "
-                "installed packages"
+                f"installed packages{_meant(name)}"
             ) from error
         if not name or name.startswith("."):
             raise click.UsageError(f"--app {chosen}: expected module:attribute") from error
@@ -136,11 +139,31 @@ def _import_failure(chosen: str, error: BaseException) -> click.UsageError:
     if isinstance(error, SyntaxError):
         place = f"{error.filename}:{error.lineno}"
     else:
-        frames = traceback.extract_tb(error.__traceback__)
-        last = ([it for it in frames if _is_users(it.filename)] or frames)[-1]
+        last = _last_frame(error)
         place = f"{last.filename}:{last.lineno}"
     what = traceback.format_exception_only(error)[-1].strip()
     return click.UsageError(f"--app {chosen} cannot be imported: {what}  ({place})")
+
+
+def _name_place(error: FlowStoneError) -> None:
+    """Add the author's line that it came from, unless it tells of places itself."""
+    last = _last_frame(error)
+    place = str(Location(last.filename, last.lineno or 1))
+    if not getattr(error, "problems", ()) and place not in str(error):
+        error.args = (f"{place}  {error}", *error.args[1:])
+
+
+def _last_frame(error: BaseException) -> traceback.FrameSummary:
+    frames = traceback.extract_tb(error.__traceback__)
+    return ([it for it in frames if _is_users(it.filename)] or frames)[-1]
+
+
+def _meant(name: str) -> str:
+    """Return what was probably meant by a file's name, or by a dot in the place of the colon."""
+    head, dot, tail = name.rpartition(".")
+    if not dot or importlib.util.find_spec(head.partition(".")[0]) is None:
+        return ""
+    return f"; did you mean --app {head}:{'app' if tail == 'py' else tail}?"
 
 
 def _is_users(filename: str) -> bool:

@@ -10,7 +10,7 @@ import flowstone
 from flowstone.cli.application import load
 from flowstone.cli.command import Command, pass_settings
 from flowstone.cli.exit_codes import ExitCode
-from flowstone.cli.output import print_document
+from flowstone.cli.output import number, print_document
 from flowstone.cli.settings import Output, Settings
 from flowstone.core.asset import Location
 from flowstone.core.definitions import check
@@ -57,11 +57,11 @@ def _checked(settings: Settings, *, types: bool) -> tuple[str, list[Problem]]:
     except (DefinitionError, NotRegisteredError) as error:
         told = error.problems if isinstance(error, DefinitionError) else ()
         found = list(told) or [_raised(error)]
-        return _number(len(found), "problem"), found
+        return number(len(found), "problem"), found
     found = check(app.pipelines, types=types)
-    assets = _number(len(app.definitions), "asset")
-    pipelines = _number(len(app.definitions.pipelines), "pipeline")
-    said = _number(len(found), "problem") if found else "nothing is wrong"
+    assets = number(len(app.definitions), "asset")
+    pipelines = number(len(app.definitions.pipelines), "pipeline")
+    said = number(len(found), "problem") if found else "nothing is wrong"
     return f"{assets} in {pipelines}: {said}", found
 
 
@@ -114,7 +114,3 @@ def _document(problem: Problem) -> dict[str, object]:
 def _place(problem: Problem) -> tuple[str | None, int | None]:
     file, _, line = (problem.where or "").rpartition(":")
     return (file, int(line)) if line.isdecimal() else (problem.where, None)
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun if count == 1 else noun + 's'}"

@@ -21,6 +21,7 @@ import click
 from flowstone.cli.command_table import Entry
 from flowstone.cli.exit_codes import ExitCode
 from flowstone.cli.settings import Output, Settings
+from flowstone.core.suggestion import suggest
 
 pass_settings = click.make_pass_decorator(Settings)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -72,6 +73,18 @@ class Group(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.entries())
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            meant = suggest(args[0], self.entries())
+            if meant is None or "Did you mean" in error.message:
+                raise
+            told = f"{error.message} Did you mean '{meant}'?"
+            raise click.UsageError(told, error.ctx) from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = self.entries().get(cmd_name)

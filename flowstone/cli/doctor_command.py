@@ -13,7 +13,7 @@ from flowstone.cli.application import load
 from flowstone.cli.command import Command, pass_settings
 from flowstone.cli.database import database
 from flowstone.cli.exit_codes import ExitCode
-from flowstone.cli.output import cell, is_table, print_items
+from flowstone.cli.output import cell, is_table, number, print_items
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
 from flowstone.core.application import FlowStone
@@ -115,9 +115,10 @@ def _plugins() -> Iterator[Finding]:
 
 
 def _application(settings: Settings, app: FlowStone) -> Finding:
-    assets, pipelines = len(app.definitions), len(app.definitions.pipelines)
+    assets = number(len(app.definitions), "asset")
+    pipelines = number(len(app.definitions.pipelines), "pipeline")
     plugins = ", ".join(it.name for it in app.plugins)
-    message = f"{settings.chosen_app()}: {assets} assets in {pipelines} pipelines"
+    message = f"{settings.chosen_app()}: {assets} in {pipelines}"
     message += f", with {plugins}" if plugins else ""
     return Finding("application", Level.OK, message)
 

@@ -106,6 +106,11 @@ def seconds_text(seconds: float | None) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
 
 
+def number(count: int, noun: str) -> str:
+    """Return ``1 asset``, ``2 assets``."""
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
 def _json(document: Mapping[str, object], *, indented: bool) -> str:
     return json.dumps(
         {"schema_version": SCHEMA_VERSION, **document},

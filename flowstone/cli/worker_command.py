@@ -173,6 +173,8 @@ def worker_command(
         async with opened(settings, patient=True) as app, answering_at(settings, app, http):
             served = given or dict.fromkeys(_named_queues(app), concurrency)
             note(settings, f"worker {os.getpid()}: {_served(served)}")
+            if unnamed := sorted(served.keys() - {*_named_queues(app)}):
+                note(settings, _unnamed(unnamed, _named_queues(app)))
             worker = app.worker(replace(options, queues=served))
             return await work_until_stopped(
                 settings, worker, shutdown_timeout, supervised=supervised
@@ -285,6 +287,12 @@ def _read_queues(texts: Sequence[str], concurrency: int) -> dict[str, int]:
 def _named_queues(app: FlowStone) -> list[str]:
     named = {queue or DEFAULT_QUEUE for queue in app.definitions.queues}
     return sorted(named) or [DEFAULT_QUEUE]
+
+
+def _unnamed(queues: Sequence[str], named: Sequence[str]) -> str:
+    """Say which may be misspelt; who enqueues may name others than assets and jobs do."""
+    said = ", ".join(f"'{it}'" for it in queues)
+    return f"no asset or job names the queue {said}; they name: {', '.join(named)}"
 
 
 def _served(queues: dict[str, int]) -> str:

@@ -8,6 +8,7 @@ from flowstone.core.errors import InvalidOptionError
 from flowstone.core.job import Job, JobCall
 from flowstone.core.job_handle import JobHandle
 from flowstone.core.job_submission import JobOptions
+from flowstone.core.options import refuse_unknown
 from flowstone.core.submission import EnqueueArguments
 
 T = TypeVar("T")
@@ -64,7 +65,9 @@ def are_calls(targets: object) -> bool:
 
 def of_job(given: Mapping[str, object]) -> JobOptions:
     """Return the arguments of a job's enqueueing, or refuse what only a run has."""
-    alien = sorted(given.keys() - JobOptions.__annotations__.keys())
+    known = JobOptions.__annotations__.keys()
+    refuse_unknown(given.keys() - EnqueueArguments.__annotations__.keys() - known, known)
+    alien = sorted(given.keys() - known)
     if alien:
         raise InvalidOptionError(
             f"{', '.join(alien)}: an option of assets, which a job does not take"

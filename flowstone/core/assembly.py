@@ -15,6 +15,7 @@ from flowstone.core import plugin as plugin_loading
 from flowstone.core.application_limits import ApplicationLimits
 from flowstone.core.application_queues import ApplicationQueues
 from flowstone.core.application_schedules import Schedules
+from flowstone.core.asset import Asset
 from flowstone.core.chosen_io import DEFAULT_IO
 from flowstone.core.contracts.codec import Codec
 from flowstone.core.contracts.coordinator import Coordinator
@@ -30,6 +31,8 @@ from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
 from flowstone.core.coordinators import CoordinatorEntry, Coordinators
 from flowstone.core.defaults.memory_store import MemoryStore
 from flowstone.core.definitions import build
+from flowstone.core.errors import DefinitionError, InvalidOptionError, PluginError
+from flowstone.core.errors.root import printable
 from flowstone.core.executor import Executor
 from flowstone.core.item_reading import ItemReading
 from flowstone.core.job_operations import JobOperations
@@ -90,8 +93,10 @@ class Assembly:
         coordinators: Mapping[type[Coordinator], CoordinatorEntry] | None = None,
         readers: Mapping[str, ReaderEntry] | None = None,
     ) -> None:
-        self.pipelines = (pipelines,) if isinstance(pipelines, Pipeline) else tuple(pipelines)
+        self.pipelines = _pipelines(pipelines)
         self.registries = registries.in_memory()
+        if isinstance(plugins, str):
+            raise InvalidOptionError(f'plugins must be a list: plugins=["{plugins}"]')
         named = [plugin_loading.load(it) if isinstance(it, str) else it for it in plugins]
         named += plugin_loading.of_strategies(self.pipelines, named)
         self._plugins = plugin_loading.install(named, self.registries)
@@ -134,8 +139,8 @@ class Assembly:
         if sweep_after is not None and self.registries.io.list():
             grace = duration.parse(sweep_after, option="sweep_after")
             self.registries.services.register("sweeping", Sweeping(self._sweeper, grace))
-        for asset in self.definitions:
-            self._values.io.holder(asset.options.io or DEFAULT_IO)
+        for chosen in dict.fromkeys(it.options.io or DEFAULT_IO for it in self.definitions):
+            self._values.io.check(chosen)
 
     def with_dsn(self, dsn: str | None, *, schema: str | None = None) -> Self:
         """
@@ -189,10 +194,20 @@ class Assembly:
     def _store(self, dsn: str | None, schema: str) -> Store:
         if dsn is None:
             return MemoryStore()
+        if not isinstance(dsn, str):
+            raise InvalidOptionError(
+                f"dsn must be a text such as postgresql://user@host/database, or None for memory, "
+                f"not a {type(dsn).__qualname__}"
+            )
         scheme, has_scheme, _ = dsn.partition("://")
         # Also postgres://, key=value, and SQLAlchemy's postgresql+driver://.
         name = scheme.partition("+")[0] if has_scheme and scheme != "postgres" else "postgresql"
         if name not in self.registries.stores:
+            if name not in plugin_loading.discover():
+                raise PluginError(
+                    f"no plugin is registered as '{name}', for rows at dsn={name}://...; write "
+                    "postgresql://user@host/database, or leave it out for memory"
+                )
             self._plugins += plugin_loading.install([plugin_loading.load(name)], self.registries)
         return self.registries.stores.instance(name, {"dsn": dsn, "schema": schema})
 
@@ -287,3 +302,29 @@ class Assembly:
             coordinators=self._coordinators,
             reading=self._reading,
         )
+
+
+def _pipelines(given: object) -> tuple[Pipeline, ...]:
+    """
+    Return the pipelines, in their order.
+
+    Raises:
+        DefinitionError: It is something else.
+    """
+    if isinstance(given, Pipeline):
+        return (given,)
+    listed = (
+        tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    )
+    for it in listed:
+        if isinstance(it, Asset):
+            raise DefinitionError(
+                f"FlowStone() takes pipelines, not the asset '{it.full_name}': "
+                f"FlowStone([{it.pipeline}])"
+            )
+        if not isinstance(it, Pipeline):
+            raise DefinitionError(
+                f"FlowStone() takes pipelines, not {printable(it, repr)[:80]}: "
+                "FlowStone([Pipeline(...)])"
+            )
+    return listed

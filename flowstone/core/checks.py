@@ -272,7 +272,7 @@ class Checks:
         name, kind = missing.parameter, missing.annotation
         message = f"{where}parameter '{name}' has no source."
         namesake = self._namesake(asset, name)
-        if namesake is not None:
+        if namesake is not None and (namesake.name == name or missing.default is None):
             wanted = kind or type_text(namesake.value_type)
             there = "with that name" if namesake.name == name else f"'{namesake.full_name}'"
             message += f"\n  There is an asset {there}. Did you mean"

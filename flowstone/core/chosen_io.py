@@ -46,6 +46,17 @@ class ChosenIO:
         text = self.text(io)
         return None if text == DEFAULT_IO and DEFAULT_IO not in self._managers else text
 
+    def check(self, io: str) -> None:
+        """
+        Refuse a choice that cannot be made good when values come: its options are compared with
+        what the manager takes, and none is made.
+
+        Raises as `text` does.
+        """
+        holder = self.holder(io)
+        if holder is not None:
+            self._managers.check_options(*parse(holder, self._managers))
+
     def manager(self, holder: str) -> IOManager:
         """Return the IO manager of a text that `holder` gave."""
         return self._managers.instance(*parse(holder, self._managers))

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Protocol, Self, dataclass_transform
 
 from flowstone.core import annotations
-from flowstone.core.errors import FlowStoneError, InvalidOptionError
+from flowstone.core.errors import FlowStoneError, InvalidOptionError, ValueNotReadableError
 from flowstone.core.suggestion import suggest
 
 
@@ -80,7 +80,7 @@ class Config:
                 given[name] = codec.decode(text, types[name])
             except (FlowStoneError, TypeError, ValueError) as error:
                 expected = annotations.type_text(types[name])
-                wrong.append(f"'{name}' must be {expected}, not {values[name]!r}: {error}")
+                wrong.append(f"'{name}' must be {expected}, not {values[name]!r}{_why(error)}")
         if not wrong:
             try:
                 return cls(**given)
@@ -120,6 +120,13 @@ def field_objections(kind: type[Config]) -> list[str]:
         for name, annotation in field_types(kind).items()
         if isinstance(annotation, annotations.Unresolved)
     ]
+
+
+def _why(error: Exception) -> str:
+    """Return what is to be said beside that the value is of another type."""
+    if not isinstance(error, ValueNotReadableError):
+        return f": {error}"
+    return "" if error.path == "$" else f": at {error.path}: {error.why}"
 
 
 def _is_required(field: dataclasses.Field[object]) -> bool:

@@ -8,6 +8,7 @@ Everything that is wrong is told at once, each with its place and the line that 
           numbers: list[int] = Dep(numbers)
 """
 
+import inspect
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -24,7 +25,7 @@ from flowstone.core.errors import (
     UnknownAssetError,
 )
 from flowstone.core.graph import Labels
-from flowstone.core.job import AnyJob
+from flowstone.core.job import AnyJob, Job, JobCall
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.schedule import Schedule
 
@@ -153,14 +154,23 @@ class Definitions:
         found = self.find(name)
         if found is not None:
             return found
+        if isinstance(asset, Asset) and asset.pipeline not in self.pipelines:
+            raise UnknownAssetError(name, self.assets, pipeline=asset.pipeline)
         candidates = list(dict.fromkeys(self._by_last_name.get(name, ())))
         if len(candidates) > 1:
             raise DefinitionError(
                 f"'{name}' is the name of several assets; say which: {', '.join(candidates)}"
             )
+        if not candidates and (job := self._job(name)) is not None:
+            raise DefinitionError(_no_asset(job))
         if not candidates:
             raise UnknownAssetError(name, self.assets)
         return self.assets[candidates[0]]
+
+    def _job(self, name: str) -> AnyJob | None:
+        """Return the job that a name is probably meant for, when no asset has it."""
+        named = [it for it in self.jobs.values() if name in (it.name, it.full_name)]
+        return named[0] if len(named) == 1 else None
 
 
 def _name(asset: object) -> str:
@@ -168,5 +178,19 @@ def _name(asset: object) -> str:
         return asset.full_name
     if isinstance(asset, str):
         return asset
-    shown = getattr(asset, "__name__", repr(asset))
-    raise DefinitionError(f"'{shown}' is no asset; is @pipeline.asset missing?")
+    raise DefinitionError(_no_asset(asset))
+
+
+def _no_asset(given: object) -> str:
+    """Say what was given where an asset is wanted, and what to give."""
+    if isinstance(given, JobCall):
+        return f"{given} is a job's call, and no asset: app.enqueue({given})"
+    if isinstance(given, Job):
+        return f"'{given.full_name}' is a job, and no asset: app.enqueue({given.name}.with_(...))"
+    if isinstance(given, Pipeline):
+        return f"'{given.name}' is a pipeline, and no asset: give a list of them, its .assets"
+    if inspect.iscoroutine(given):
+        given.close()
+        return f"'{given.__name__}' was called, and gives no asset: leave the () out"
+    shown = getattr(given, "__name__", repr(given))
+    return f"'{shown}' is no asset; is @pipeline.asset missing?"

@@ -15,6 +15,7 @@ Both are typed as what the parameter receives, so that a checker compares the pr
 the consumer's. ``Annotated[list[int], Dep(numbers)]`` means the same, but is not compared.
 """
 
+import inspect
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,9 @@ def Dep(  # noqa: N802 - reads as a value in signatures
             raise DefinitionError(f'Dep("{asset}") needs the type too: Dep("{asset}", type=...)')
         return AssetValue(asset, optional, None, type)
     name = getattr(asset, "__name__", None)
+    if inspect.iscoroutine(asset):
+        asset.close()
+        raise DefinitionError(f"Dep({name}()): '{name}' was called; write Dep({name})")
     if name and callable(asset):
         raise DefinitionError(f"Dep({name}): '{name}' is no asset; is @pipeline.asset missing?")
     raise DefinitionError(f"Dep() takes an asset or the name of one, not {asset!r}")

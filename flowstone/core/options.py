@@ -6,7 +6,7 @@ application is built or the asset runs.
 """
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -15,6 +15,7 @@ from flowstone.core import duration
 from flowstone.core.errors import InvalidOptionError
 from flowstone.core.io_choice import text_of
 from flowstone.core.retry import Retry
+from flowstone.core.suggestion import suggest
 from flowstone.core.unique import Unique
 
 LONGEST_NAME = 200
@@ -171,3 +172,21 @@ def name_objection(kind: str, name: object) -> str | None:
     if len(name) > LONGEST_NAME:
         return f"the name of {kind} has {len(name)} characters; {LONGEST_NAME} is the most"
     return None
+
+
+def refuse_unknown(given: Iterable[str], known: Collection[str]) -> None:
+    """
+    Refuse what a call was given beside the options that it takes.
+
+    Args:
+        known: The options of this call, and of those like it.
+
+    Raises:
+        InvalidOptionError: It names the option, and the one that was probably meant.
+    """
+    for name in given:
+        if name in known:
+            raise InvalidOptionError(f"{name}= is an option of enqueue, and not of this call")
+        meant = suggest(name, known)
+        advice = f"did you mean {meant}=?" if meant else f"there are: {', '.join(known)}"
+        raise InvalidOptionError(f"there is no option {name}=; {advice}")

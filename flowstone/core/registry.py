@@ -5,6 +5,7 @@ An entry is an implementation, or an implementation and its configuration. What 
 name is the default that an asset's own configuration is merged over.
 """
 
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
@@ -134,6 +135,26 @@ class Registry(Generic[T]):
             self._instances[key] = self._made(name, entry)
         return self._instances[key]
 
+    def check_options(self, name: str, config: Mapping[str, object]) -> None:
+        """
+        Compare the merged configuration with what making an instance takes; nothing is made.
+
+        Raises:
+            NotRegisteredError: There is no such name.
+            InvalidOptionError: An option is missing, or is not known.
+        """
+        implementation, given = self.resolve_with_config(name, config)
+        if self._is_instance(implementation) or not callable(implementation):
+            return
+        try:
+            takes = inspect.signature(implementation)
+        except (TypeError, ValueError):
+            return  # written in C: it says itself what it takes, when one is made
+        try:
+            takes.bind(**given)
+        except TypeError as error:
+            raise self._refused(name, given, takes, error) from error
+
     def list(self) -> list[str]:
         """Return the registered names, sorted."""
         return sorted(self._entries)
@@ -202,6 +223,15 @@ class Registry(Generic[T]):
         if not self._is_instance(made):
             raise RegistrationError(f"{self.kind} '{name}' made a {type(made).__qualname__}")
         return made
+
+    def _refused(
+        self, name: str, config: Mapping[str, object], takes: inspect.Signature, why: TypeError
+    ) -> InvalidOptionError:
+        given = ", ".join(config) or "none"
+        return InvalidOptionError(
+            f"{self.kind} '{name}': {why}; it was given {given}, and takes "
+            f"{', '.join(takes.parameters)}"
+        )
 
     def _is_instance(self, implementation: object) -> TypeGuard[T]:
         if self._contract is None:

@@ -240,10 +240,18 @@ def _configured(kind: type, entry: object) -> _Configured:
     resource, config = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, {})
     if isinstance(resource, type) and issubclass(resource, Resource):
         resource = resource()
-    if not isinstance(kind, type) or not isinstance(resource, Resource):
+    if not isinstance(kind, type):
         raise InvalidOptionError(
-            f"resources: {kind!r} must be a type, and its value a Resource or "
-            f"(Resource, config), not a {type(entry).__qualname__}"
+            f"resources: {kind!r} must be the type that Requires() asks for: "
+            "resources={Shop: ...}"
+        )
+    if not isinstance(resource, Resource):
+        name = kind.__qualname__
+        raise InvalidOptionError(
+            f"resources: {name} must be given as a Resource, whose setup() returns the {name}, or "
+            f"as (Resource, config), not as a {type(entry).__qualname__}. Write\n"
+            f"    class {name}Resource(Resource[{name}]):\n"
+            f"        async def setup(self, config): return {name}(...)"
         )
     if not isinstance(config, Mapping):
         raise InvalidOptionError(

@@ -45,6 +45,7 @@ class Signature:
         context_parameter: The one that gets the `Context`, or None.
         partition_type: The ``X`` of ``Context[X]``, as `flowstone.core.partition.decode` wants it;
             None when the function does not say.
+        needs_partition: Whether its ``X`` has no None in it, so that there has to be a partition.
         config_parameter: The one that gets the configuration, or None.
         supplied: The parameters that the strategy supplies, in order.
         supplied_types: What they are annotated to be; ``object`` where nothing is said.
@@ -61,6 +62,7 @@ class Signature:
     requirements: tuple[Requirement, ...] = ()
     context_parameter: str | None = None
     partition_type: type | None = None
+    needs_partition: bool = False
     config_parameter: str | None = None
     config_type: type[Config] | None = None
     supplied: tuple[str, ...] = ()
@@ -150,6 +152,7 @@ class _Reader:
         self.requirements: list[Requirement] = []
         self.contexts: list[str] = []
         self.partition_type: type | None = None
+        self.needs_partition = False
         self.configs: list[tuple[str, type[Config]]] = []
         self.supplied: tuple[str, ...] = ()
         self.supplied_types: dict[str, object] = {}
@@ -165,6 +168,7 @@ class _Reader:
             requirements=tuple(self.requirements),
             context_parameter=self.contexts[0] if self.contexts else None,
             partition_type=self.partition_type,
+            needs_partition=self.needs_partition,
             config_parameter=self.configs[0][0] if self.configs else None,
             config_type=self.configs[0][1] if self.configs else None,
             supplied=self.supplied,
@@ -317,8 +321,11 @@ class _Reader:
             )
 
     def _read_partition_type(self, annotation: object) -> None:
+        self.needs_partition = not annotations.accepts_none(annotation)
         members = typing.get_args(annotation) if annotations.is_union(annotation) else [annotation]
         kinds = [it for it in members if it is not annotations.NoneType]
+        if not kinds:
+            return
         found = typing.get_origin(kinds[0]) or kinds[0]
         if len(kinds) > 1 or found in (object, typing.Any) or isinstance(found, typing.TypeVar):
             return

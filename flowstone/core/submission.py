@@ -19,7 +19,8 @@ from flowstone.core.errors import InvalidOptionError, ValueNotStorableError
 from flowstone.core.foresight import Foresight
 from flowstone.core.io_choice import IOLike
 from flowstone.core.job_submission import checked_at, checked_dedupe
-from flowstone.core.options import OptionReader
+from flowstone.core.options import OptionReader, refuse_unknown
+from flowstone.core.partition_types import PartitionTypes
 from flowstone.core.planner import Action, Decision, Planner, Request
 from flowstone.core.run_options import AssetOptions, RunOptions, parse
 from flowstone.core.values import Values
@@ -68,6 +69,7 @@ class Submissions:
         self._definitions = definitions
         self._foresight = Foresight(definitions.assets, coordinators)
         self._planner = Planner(definitions.assets, definitions.dag)
+        self._partition_types = PartitionTypes(definitions.assets)
         self._store = store
         self._values = values
         self._codec = codec
@@ -86,6 +88,7 @@ class Submissions:
         config: ConfigLike | None = None,
         queue: str | None = None,
         priority: int | None = None,
+        **unknown: object,
     ) -> Request:
         """
         Return the request, checked as far as it can be without the store.
@@ -95,18 +98,25 @@ class Submissions:
 
         Raises:
             UnknownAssetError: There is no such asset.
-            InvalidPartitionError: A partition is of no known type.
-            InvalidOptionError: An option has no effect or a wrong value; it is named.
+            InvalidPartitionError: A partition is of no known type, or of another one than an asset
+                says that has to be computed for it.
+            InvalidOptionError: An option does not exist, has no effect or a wrong value.
             NotRegisteredError: There is no such IO manager.
         """
+        refuse_unknown(unknown, EnqueueArguments.__annotations__)
         if over is not None and partition is not None:
             raise InvalidOptionError("give partition= or over=, not both")
         if isinstance(over, str) or not (over is None or isinstance(over, Iterable)):
             raise InvalidOptionError(f"over={over!r} must be a list of partitions: over=[...]")
-        partition_texts = [partitions.encode(it) for it in ([partition] if over is None else over)]
+        given = [partition] if over is None else list(over)
+        partition_texts = [partitions.encode(it) for it in given]
         found = [self._definitions.get(target) for target in targets]
         if not found:
             raise InvalidOptionError("nothing is asked for: name at least one asset")
+        names = [asset.full_name for asset in found]
+        if self._partition_types.are_said:
+            upstreams = self._definitions.dag.ancestors(names) if with_deps else ()
+            self._partition_types.check([*upstreams, *names], given)
         chosen = None if io is None else self._values.io.text(io)
         configs = self._configs(found, config)
         options = {
@@ -119,7 +129,7 @@ class Submissions:
         if read.objections:
             raise InvalidOptionError("; ".join(read.objections))
         return Request(
-            targets=list(dict.fromkeys(asset.full_name for asset in found)),
+            targets=list(dict.fromkeys(names)),
             partitions=list(dict.fromkeys(partition_texts)),
             options=RunOptions(options, queue, priority),
             force=force,

@@ -11,7 +11,7 @@ from flowstone.core.contracts.io_manager import Address
 from flowstone.core.contracts.registries import Registries
 from flowstone.core.contracts.store import Claim, JsonText, Store, StoredInput
 from flowstone.core.contracts.telemetry_emitter import TelemetryEmitter
-from flowstone.core.errors import NotStoredError, StorageError
+from flowstone.core.errors import NotStoredError, StorageError, ValueNotReadableError
 from flowstone.core.processes.call import Encoded
 from flowstone.core.telemetry import listens
 
@@ -121,16 +121,22 @@ class Values:
             ValueNotReadableError: It is not what the annotation says.
             StorageError: The IO manager failed.
         """
-        if not listens(self._telemetry, "io.load"):
-            if source.value is not None:
-                return self._codec.decode(source.value, annotation)
-            return await self._load_value(source, annotation)
-        facts = self._facts(source.asset, partition, source.io)
-        with self._telemetry.span("io.load", facts) as measurements:
-            if source.io is None:
-                source = replace(source, value=await self._text(source))
-            measurements["size_bytes"] = _bytes(source.value)
-            return await self._load_value(source, annotation)
+        try:
+            if not listens(self._telemetry, "io.load"):
+                if source.value is not None:
+                    return self._codec.decode(source.value, annotation)
+                return await self._load_value(source, annotation)
+            facts = self._facts(source.asset, partition, source.io)
+            with self._telemetry.span("io.load", facts) as measurements:
+                if source.io is None:
+                    source = replace(source, value=await self._text(source))
+                measurements["size_bytes"] = _bytes(source.value)
+                return await self._load_value(source, annotation)
+        except ValueNotReadableError as error:
+            if error.asset:
+                raise
+            named = ValueNotReadableError(error.why, path=error.path, asset=source.asset)
+            raise named from error.__cause__
 
     async def text(self, source: StoredInput, partition: str, annotation: object) -> JsonText:
         """

@@ -36,6 +36,7 @@ from flowstone.core.errors import (
     TransactionError,
     UnknownLimitError,
 )
+from flowstone.engine.dsn import redacted
 
 _ASYNCPG = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 DRIVER_ERRORS = (psycopg.Error, *_ASYNCPG)
@@ -124,13 +125,26 @@ def database_errors() -> Iterator[None]:
 
 
 @contextmanager
-def connection_errors() -> Iterator[None]:
-    """As `database_errors`, around a connect: a missing socket file, too, is no answer."""
+def connection_errors(dsn: str | None = None) -> Iterator[None]:
+    """
+    As `database_errors`, around a connect: a missing socket file, too, is no answer.
+
+    Args:
+        dsn: Where to; the message has it then, without its password.
+    """
     try:
         with database_errors():
             yield
     except OSError as error:
-        raise translated(error) from error
+        raise _at(dsn, translated(error)) from error
+    except DatabaseUnreachableError as error:
+        raise _at(dsn, error) from error.__cause__
+
+
+def _at(dsn: str | None, error: FlowStoneError) -> FlowStoneError:
+    if dsn is not None:
+        error.args = (f"{error}; the dsn is {redacted(dsn)}", *error.args[1:])
+    return error
 
 
 def sqlstate_of(error: BaseException) -> str | None:

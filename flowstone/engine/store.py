@@ -101,7 +101,7 @@ class PostgresStore(
     async def open(self) -> None:
         await self._pool.open()
         try:
-            with connection_errors():
+            with connection_errors(self.dsn):
                 async with asyncio.timeout(CALL_SECONDS), self._pool.acquire() as connection:
                     await schema.check_connection(connection, self.schema, tables=self.tables)
         except BaseException:

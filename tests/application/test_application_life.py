@@ -10,6 +10,9 @@ from flowstone import FlowStone, Pipeline, Requires, run_sync
 from flowstone.core.contracts.resource import Resource
 from flowstone.core.defaults.memory_io import MemoryIO
 from flowstone.core.errors import (
+    DefinitionError,
+    FlowStoneError,
+    InvalidOptionError,
     NotOpenError,
     NotRegisteredError,
     ResourceUnavailableError,
@@ -161,9 +164,10 @@ class TestWithoutALoop:
         given = next(it for it in app.definitions.assets.values() if it.name == "given")
 
         assert run_sync(app, given) == 7
+        assert run_sync(app, [given, "plain"]) == [7, "p"]
         assert run_sync(app, given, force=True, partition="x") == 7
 
-        assert number.told == ["setup", "teardown"] * 2
+        assert number.told == ["setup", "teardown"] * 3
 
     def test_what_went_wrong_is_raised(self, sync_stage: Stage) -> None:
         p = Pipeline("p")
@@ -196,3 +200,65 @@ class TestWithoutALoop:
         tenant.set("acme")
 
         assert run_sync(stage.build(p), told) == "acme"
+
+
+class TestBadArguments:
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ("shop", "FlowStone() takes pipelines, not 'shop': FlowStone([Pipeline(...)])"),
+            (None, "FlowStone() takes pipelines, not None: FlowStone([Pipeline(...)])"),
+            ([7], "FlowStone() takes pipelines, not 7: FlowStone([Pipeline(...)])"),
+            (
+                [pipeline("shop").assets[0]],
+                "FlowStone() takes pipelines, not the asset 'shop.given': FlowStone([shop])",
+            ),
+        ],
+        ids=repr,
+    )
+    def test_what_is_no_pipeline(self, given: Any, said: str) -> None:
+        with pytest.raises(DefinitionError) as caught:
+            FlowStone(given)
+
+        assert str(caught.value) == said
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"dsn": 5}, "dsn must be a text such as postgresql://user@host/database, or None"),
+            ({"dsn": "sqlite:///me:secret@x"}, "no plugin is registered as 'sqlite', for rows at "),
+            ({"plugins": "scatter"}, 'plugins must be a list: plugins=["scatter"]'),
+            ({"resources": {int: 1}}, "resources: int must be given as a Resource, whose setup()"),
+            ({"resources": {"int": 1}}, "resources: 'int' must be the type that Requires() asks"),
+        ],
+        ids=str,
+    )
+    def test_an_option_of_another_kind(self, options: Any, said: str) -> None:
+        with pytest.raises(FlowStoneError) as caught:
+            FlowStone([Pipeline("p")], **options)
+
+        assert str(caught.value).startswith(said)
+        assert "secret" not in str(caught.value)
+
+    async def test_an_option_that_is_not_there(self, app_of: AppOf) -> None:
+        p = pipeline()
+
+        @p.job
+        def told() -> None: ...
+
+        app: Any = await app_of(p, resources={int: Number(1)})
+
+        for ask, given, said in (
+            (app.run, "partion", "there is no option partion=; did you mean partition=?"),
+            (app.plan, "forced", "there is no option forced=; did you mean force=?"),
+            (app.enqueue, "dedup", "there is no option dedup=; did you mean dedupe=?"),
+            (app.run, "dedupe", "dedupe= is an option of enqueue, and not of this call"),
+            (app.enqueue, "zzz", "there is no option zzz=; there are: partition, force, "),
+        ):
+            with pytest.raises(InvalidOptionError) as caught:
+                await ask("plain", **{given: 1})
+            assert str(caught.value).startswith(said)
+        with pytest.raises(InvalidOptionError, match=r"no option dely=; did you mean delay=\?"):
+            await app.enqueue(told.with_(), dely=1)
+
+        assert await app.store.runs() == []

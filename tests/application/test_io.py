@@ -266,6 +266,24 @@ class TestWhichOne:
         with pytest.raises(NotRegisteredError, match="no IO manager is registered as 'lake'"):
             stage.build(pipeline(io="lake"))
 
+    @pytest.mark.parametrize(
+        ("config", "said"),
+        [
+            ({}, "missing a required argument: 'label'; it was given none, and takes label, size"),
+            ({"label": "a", "sise": 2}, "got an unexpected keyword argument 'sise'; it was given "),
+        ],
+    )
+    async def test_one_that_could_never_be_made_is_refused_with_the_application(
+        self, stage: Stage, config: Mapping[str, object], said: str
+    ) -> None:
+        def shelf(label: str, size: int = 1) -> Shelf:
+            raise AssertionError("none is made")
+
+        with pytest.raises(InvalidOptionError, match="IO manager 'lake': ") as caught:
+            stage.build(pipeline(io="lake"), io={"lake": (shelf, config)})
+
+        assert said in str(caught.value)
+
     async def test_its_name_may_have_any_character(self, app_of: AppOf) -> None:
         name = "la'ke\"; DROP TABLE flowstone_runs; -- %s {} $1 ü"
         app = await app_of(pipeline(), io={name: Shelf()})

@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 
 from flowstone import Context, Dep, Pipeline
-from flowstone.core.errors import InvalidPartitionError, NotStoredError
+from flowstone.core.errors import (
+    DependencyNotReadyError,
+    InvalidPartitionError,
+    NotStoredError,
+)
 from tests.application.conftest import AppOf
 from tests.application.stage import drain, statuses
 from tests.opaque import Opaque
@@ -167,3 +171,109 @@ async def test_one_failing_partition_leaves_the_others_alone(app_of: AppOf) -> N
     assert await app.get(doubled, partition=2) == 1
     (failure,) = await handle.failures()
     assert (failure.asset, failure.partition) == ("p.inverse", "0")
+
+
+class TestAContextThatSaysItsPartition:
+    """Whoever asks is told before a run is written, also of an asset further up."""
+
+    def pipeline(self) -> Pipeline:
+        p = Pipeline("p")
+
+        @p.asset
+        async def day(ctx: Context[date]) -> int:
+            return ctx.partition.day
+
+        @p.asset
+        async def doubled(day: int = Dep(day)) -> int:
+            return 2 * day
+
+        @p.asset
+        async def slice_(ctx: Context[str]) -> str:
+            return ctx.partition
+
+        @p.asset
+        async def either(ctx: Context[str | int]) -> str:
+            return str(ctx.partition)
+
+        @p.asset
+        async def perhaps(ctx: Context[date | None]) -> str:
+            return str(ctx.partition)
+
+        return p
+
+    @pytest.mark.parametrize(
+        ("target", "partition", "said"),
+        [
+            (
+                "doubled",
+                "2025-01-15",
+                (
+                    "asset 'p.day' is computed for a date (Context[date]), not for '2025-01-15'; "
+                    "write partition=datetime.date(2025, 1, 15), or -p d:2025-01-15"
+                ),
+            ),
+            (
+                "day",
+                datetime(2025, 1, 15, 8),
+                (
+                    "asset 'p.day' is computed for a date (Context[date]), not for "
+                    "datetime.datetime(2025, 1, 15, 8, 0); "
+                    "write partition=datetime.date(2025, 1, 15), or -p d:2025-01-15"
+                ),
+            ),
+            ("day", 7, "asset 'p.day' is computed for a date (Context[date]), not for 7"),
+            (
+                "doubled",
+                None,
+                (
+                    "asset 'p.day' is computed for a date (Context[date]), and none is given: say "
+                    "partition=..., on the command line -p"
+                ),
+            ),
+            (
+                "slice_",
+                date(2025, 1, 15),
+                (
+                    "asset 'p.slice_' is computed for a str (Context[str]), not for "
+                    "datetime.date(2025, 1, 15); "
+                    "write partition='2025-01-15', or -p s:MjAyNS0wMS0xNQ"
+                ),
+            ),
+            (
+                "either",
+                None,
+                (
+                    "asset 'p.either' is computed for a partition, and none is given: say "
+                    "partition=..., on the command line -p"
+                ),
+            ),
+        ],
+        ids=repr,
+    )
+    async def test_refuses_another_one_before_anything_is_written(
+        self, app_of: AppOf, target: str, partition: Any, said: str
+    ) -> None:
+        app = await app_of(self.pipeline())
+
+        for ask in (app.run, app.plan, app.enqueue):
+            with pytest.raises(InvalidPartitionError) as caught:
+                await ask(target, partition=partition)
+            assert str(caught.value) == said
+        with pytest.raises(InvalidPartitionError):
+            await app.enqueue_many([target], over=iter([partition]))
+
+        assert await app.store.runs() == []
+
+    async def test_takes_what_stands_for_it(self, app_of: AppOf) -> None:
+        app = await app_of(self.pipeline())
+
+        assert await app.run("doubled", partition=date(2025, 1, 15)) == 30
+        assert await app.run("slice_", partition=7) == "7"
+        assert await app.run("either", partition="a") == "a"
+        assert await app.run("perhaps") == "None"
+
+    async def test_is_not_asked_of_upstreams_that_stay_as_they_are(self, app_of: AppOf) -> None:
+        app = await app_of(self.pipeline())
+
+        with pytest.raises(DependencyNotReadyError):
+            await app.plan("doubled", with_deps=False)

@@ -239,7 +239,9 @@ async def test_a_value_that_does_not_fit_its_reader_fails_the_reader(app_of: App
 
     app = await app_of(p)
 
-    with pytest.raises(RunFailedError, match=r"the stored value cannot be read: at \$\.day") as it:
+    with pytest.raises(
+        RunFailedError, match=r"the stored value of p\.\w+ cannot be read: at \$\.day"
+    ) as it:
         await app.run(read)
 
     step = (await steps(app, it.value.run_id))["read"]

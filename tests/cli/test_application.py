@@ -110,6 +110,8 @@ class TestWhatIsWrongWithIt:
             ("nowhere:app", "there is no module 'nowhere'"),
             ("shop.deeper:app", "there is no module 'shop.deeper'"),
             ("shop:ap", "has no 'ap'; did you mean 'app'?"),
+            ("shop.py", "did you mean --app shop:app?"),
+            ("shop.app", "did you mean --app shop:app?"),
             (":app", "expected module:attribute"),
             ("..shop:app", "expected module:attribute"),
         ],
@@ -146,9 +148,11 @@ class TestWhatIsWrongWithIt:
         (project / "closed.py").write_text("from flowstone import FlowStone\nFlowStone(3)\n")
 
         ended = flowstone("plan", "report", "--app", "closed:app")
+        checked = flowstone("check", "--app", "closed:app")
 
-        assert ended.exit_code == 2
-        assert "closed.py:2)" in ended.stderr
+        assert ended.exit_code == checked.exit_code == 2
+        assert ended.stderr.startswith("error: closed.py:2  FlowStone() takes pipelines, not 3")
+        assert checked.stdout.startswith("closed.py:2  FlowStone() takes pipelines, not 3")
 
     def test_a_circle_is_told_with_its_path(self, project: Path) -> None:
         (project / "circle.py").write_text(

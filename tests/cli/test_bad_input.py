@@ -141,6 +141,7 @@ class TestADatabase:
 
         assert ended.exit_code == 3
         assert "error: the database cannot be reached" in ended.stderr
+        assert "127.0.0.1" in ended.stderr
         assert "secret" not in ended.stderr
 
     def test_whose_dsn_is_none(self, project: Path, arguments: tuple[str, ...]) -> None:

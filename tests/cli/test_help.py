@@ -42,11 +42,19 @@ def test_a_group_without_a_command_shows_its_help_and_is_a_usage_error(
     assert "Commands:" in ended.stdout
 
 
-def test_an_unknown_command_is_a_usage_error() -> None:
-    ended = flowstone("rnu")
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["rum"], "error: No such command 'rum'. Did you mean 'run'?"),
+        (["asset", "histroy"], "error: No such command 'histroy'. Did you mean 'history'?"),
+        (["xyz"], "error: No such command 'xyz'."),
+    ],
+)
+def test_an_unknown_command_is_a_usage_error(typed: list[str], said: str) -> None:
+    ended = flowstone(*typed)
 
     assert ended.exit_code == 2
-    assert ended.stderr.startswith("error: No such command 'rnu'")
+    assert ended.stderr.splitlines()[0] == said
 
 
 def test_an_unknown_option_is_a_usage_error() -> None:

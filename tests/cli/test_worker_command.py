@@ -96,6 +96,12 @@ class TestDraining:
     ) -> None:
         assert served in flowstone("worker", "--drain", *given).stderr
 
+    def test_names_a_queue_that_may_be_misspelt(self, reading: Path) -> None:
+        ended = flowstone("worker", "--drain", "-q", "slwo,default")
+
+        assert "no asset or job names the queue 'slwo'; they name: default, slow" in ended.stderr
+        assert ended.exit_code == 0
+
     def test_passes_over_a_job_that_is_none_of_ours(self, durable: Path, dsn: str) -> None:
         with psycopg.connect(dsn) as connection:
             for arguments in ({}, {"run_id": "x'; --", "asset": None}, [1, 2], "text"):

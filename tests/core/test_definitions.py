@@ -111,6 +111,12 @@ class TestAParameterWithoutSource:
             "          limit: int = 10"
         )
 
+    def test_a_default_is_no_asset_of_a_similar_name(self, sales: Pipeline) -> None:
+        @sales.asset
+        def report(number: int = 10) -> None: ...
+
+        assert "Nothing would ever replace 10" in told(sales)
+
     def test_otherwise_both_kinds_of_source_are_shown(self, sales: Pipeline) -> None:
         @sales.asset
         def report(shop: Shop) -> None: ...
@@ -212,7 +218,30 @@ class TestCircles:
             build([loop])
 
         assert caught.value.cycle == ("loop.a", "loop.b", "loop.a")
-        assert "depends on itself: loop.a → loop.b → loop.a" in str(caught.value.problems[0])
+        assert str(caught.value) == (
+            f"assets depend on each other in a circle: loop.a → loop.b → loop.a  ({a.source})"
+        )
+
+    def test_every_circle_is_told_with_its_place(self) -> None:
+        loop = Pipeline("loop")
+
+        @loop.asset
+        def a(b: int = Dep("b", type=int)) -> int:
+            return b
+
+        @loop.asset
+        def b(a: int = Dep(a)) -> int:
+            return a
+
+        @loop.asset(after=["c"])
+        def c() -> None: ...
+
+        with pytest.raises(DependencyCycleError) as caught:
+            build([loop])
+
+        first, second = str(caught.value).splitlines()
+        assert first.endswith(f"loop.a → loop.b → loop.a  ({a.source})")
+        assert second == f"{c.source}  asset 'loop.c': depends on itself: loop.c → loop.c"
 
 
 class TestStrategies:
@@ -361,8 +390,35 @@ class TestLookingUp:
     ) -> None:
         stranger = Pipeline("stranger").asset(name="x")(lambda: 1)
 
-        with pytest.raises(UnknownAssetError):
+        with pytest.raises(UnknownAssetError) as caught:
             definitions.get(stranger)
+
+        assert str(caught.value) == (
+            "asset 'stranger.x': the application has no pipeline 'stranger'. Add it: "
+            "FlowStone([..., stranger])"
+        )
+
+    def test_what_is_given_in_the_place_of_an_asset_is_told_with_what_to_do(self) -> None:
+        hr = Pipeline("hr")
+
+        @hr.asset
+        async def people() -> int:
+            return 1
+
+        @hr.job
+        def hire(name: str) -> None: ...
+
+        definitions = build([hr])
+        told = {
+            people(): "'people' was called, and gives no asset: leave the () out",
+            hr: "'hr' is a pipeline, and no asset: give a list of them, its .assets",
+            hire: "'hr.hire' is a job, and no asset: app.enqueue(hire.with_(...))",
+            "hire": "'hr.hire' is a job, and no asset: app.enqueue(hire.with_(...))",
+        }
+        for given, message in told.items():
+            with pytest.raises(DefinitionError) as caught:
+                definitions.get(given)  # type: ignore[arg-type]  # what is told of it is the test
+            assert str(caught.value) == message
 
     def test_rows_may_have_names_that_are_not_known(self, definitions: Definitions) -> None:
         assert definitions.find("hr.gone") is None

@@ -92,19 +92,20 @@ class TestSources:
         assert (signature.missing, signature.objections) == ((), ())
 
     @pytest.mark.parametrize(
-        ("annotation", "partition_type"),
+        ("annotation", "partition_type", "needs_partition"),
         [
-            (Context, None),
-            (Context[int], int),
-            (Context[date | None], date),
-            (Context[tuple[str, date]], tuple),
-            (Context[str | int], None),
-            (Context[Any], None),
-            (Context[object], None),
+            (Context, None, False),
+            (Context[int], int, True),
+            (Context[date | None], date, False),
+            (Context[tuple[str, date]], tuple, True),
+            (Context[str | int], None, True),
+            (Context[None], None, False),
+            (Context[Any], None, False),
+            (Context[object], None, False),
         ],
     )
     def test_a_context_says_what_the_partition_is(
-        self, annotation: object, partition_type: type | None
+        self, annotation: object, partition_type: type | None, needs_partition: bool
     ) -> None:
         def report(ctx: Context) -> None: ...
 
@@ -113,6 +114,7 @@ class TestSources:
         signature = read(report, pipeline="sales")
         assert (signature.context_parameter, signature.objections) == ("ctx", ())
         assert signature.partition_type is partition_type
+        assert signature.needs_partition is needs_partition
 
     def test_a_plugin_can_bring_one_with_several_edges(self) -> None:
         source = FirstOf(("by_mgrs", "other.by_name"))

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from flowstone import FlowStone
 from flowstone.core.errors import (
     DatabaseError,
     DatabaseUnreachableError,
@@ -216,3 +217,11 @@ class TestWhatIsNotTheDatabases:
 
         assert failure_of(caught.value) is Failure.UNREACHABLE
         assert caught.value.retryable
+
+
+async def test_who_cannot_be_reached_is_told_without_the_password() -> None:
+    with pytest.raises(DatabaseUnreachableError) as caught:
+        async with FlowStone([], dsn="postgresql://me:secret@nowhere.invalid/shop"):
+            pass
+
+    assert str(caught.value).endswith("; the dsn is postgresql://me@nowhere.invalid/shop")

@@ -1,8 +1,9 @@
 """Options go by keyword; one that does not exist, or has another type, is refused."""
 
 from datetime import timedelta
+from typing import assert_type
 
-from flowstone import Pipeline, Retry
+from flowstone import FlowStone, Pipeline, Retry, run_sync
 
 sales = Pipeline("sales", io="lake", queue="etl", tags=["sales"], retry=3, timeout=60, owner="me")
 
@@ -39,3 +40,9 @@ sales.asset(executor="fork")  # E:
 sales.asset("name")  # E:
 Pipeline("x", que="etl")  # E:
 Pipeline()  # E:
+
+app = FlowStone(sales)
+assert_type(run_sync(app, heavy), int)
+assert_type(run_sync(app, "heavy"), object)
+assert_type(run_sync(app, [heavy, "full"], partition="a"), list[object])
+run_sync(app, heavy, partion="a")  # E:

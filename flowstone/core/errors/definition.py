@@ -74,16 +74,23 @@ class UnknownAssetError(DefinitionError):
         name: What was asked for.
         available: The names that there are.
         suggestion: The one that was probably meant, or None.
+        pipeline: Of an asset that there is: its pipeline, which the application was not given.
     """
 
     code = "asset_not_found"
 
-    def __init__(self, name: str, available: Iterable[str] = ()) -> None:
+    def __init__(
+        self, name: str, available: Iterable[str] = (), *, pipeline: str | None = None
+    ) -> None:
         self.name = name
         self.available = tuple(sorted(available))
-        self.suggestion = suggest(name, self.available)
+        self.pipeline = pipeline
+        self.suggestion = suggest(name, self.available) if pipeline is None else None
         super().__init__(
-            unknown(f"asset '{name}' does not exist", self.available, self.suggestion),
+            unknown(f"asset '{name}' does not exist", self.available, self.suggestion)
+            if pipeline is None
+            else f"asset '{name}': the application has no pipeline '{pipeline}'. Add it: "
+            f"FlowStone([..., {pipeline}])",
             context={
                 "name": name,
                 "available": list(self.available),
@@ -102,10 +109,13 @@ class DependencyCycleError(DefinitionError):
 
     code = "dependency_cycle"
 
-    def __init__(self, cycle: Sequence[str], *, problems: Iterable[Problem] = ()) -> None:
+    def __init__(self, cycle: Sequence[str], *, problems: Sequence[Problem] = ()) -> None:
         self.cycle = tuple(cycle)
+        first, *others = problems or [Problem("")]
+        place = f"  ({first.where})" if first.where else ""
+        shown = f"assets depend on each other in a circle: {' → '.join(self.cycle)}{place}"
         super().__init__(
-            f"assets depend on each other in a circle: {' → '.join(self.cycle)}",
+            "\n".join([shown, *map(str, others)]),
             problems=problems,
             context={"cycle": list(self.cycle)},
         )

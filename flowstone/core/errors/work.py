@@ -228,16 +228,19 @@ class ValueNotReadableError(StorageError):
     Attributes:
         why: What is wrong.
         path: Where in the value; ``$`` is the value itself.
+        asset: Whose value it is; empty when that is not known.
     """
 
     code = "value_not_readable"
 
-    def __init__(self, why: str, *, path: str = "$") -> None:
+    def __init__(self, why: str, *, path: str = "$", asset: str = "") -> None:
         self.path = path
         self.why = why
+        self.asset = asset
+        whose = f" of {asset}" if asset else ""
         super().__init__(
-            f"the stored value cannot be read: at {path}: {why}",
-            context={"path": path, "why": why},
+            f"the stored value{whose} cannot be read: at {path}: {why}",
+            context={"path": path, "why": why, **({"asset": asset} if asset else {})},
         )
 
 
