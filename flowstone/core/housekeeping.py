@@ -60,6 +60,8 @@ class Housekeeping:
         topics = [*self._options.topics, "abort", "begun", "intervention", "queues"]
         with self._store.wakeups.watch(topics) as watch:
             await self.scale()
+            if self._options.run_id is None:
+                await self._reconcile()  # what was noted while nobody listened
             while True:
                 heard = await watch.wait(poll * random.uniform(0.8, 1.0))
                 if "abort" in heard or EVERYTHING in heard:

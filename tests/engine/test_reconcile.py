@@ -10,6 +10,7 @@ from procrastinate.jobs import Job
 from procrastinate.jobs import Status as JobStatus
 from procrastinate.manager import JobManager
 
+from flowstone import FlowStone, Pipeline
 from flowstone.core.status import RunStatus, Status
 from flowstone.engine import triggers
 from flowstone.engine.connector import AsyncpgConnector
@@ -26,6 +27,7 @@ from flowstone.testing.contracts.store_runs import (
     succeeded,
     waited,
 )
+from tests.application.stage import woken
 
 NOTES = "SELECT count(*) FROM flowstone.flowstone_interventions"
 COUNTERS = "SELECT open_count, failed_count, cancelled_count FROM flowstone.flowstone_runs"
@@ -517,6 +519,20 @@ class TestNotes:
             assert await pg.fetch("SELECT * FROM flowstone_reconcile_v1(1000)") == []
 
             assert await pg.fetchval(ROWS_READ) == before
+
+
+async def test_a_worker_that_starts_sees_to_what_nobody_has_heard_of(
+    dsn: str, jobs: JobManager
+) -> None:
+    p = Pipeline("p")
+    one = p.asset(name="one")(lambda: 1)
+    async with FlowStone(p, dsn=dsn) as app:
+        handle = await app.enqueue(one)
+        id_, _ = await TestAJobThatAStrangerTook().taken(jobs)
+        await finish(jobs, id_, JobStatus.FAILED)
+
+        async with woken(app):
+            assert await handle.result(timeout=10) == 1
 
 
 async def _with_a_run(store: PostgresStore) -> Worker:
