@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowstone.core import plugin as plugins
-from tests.architecture.imports import loaded_by
+from tests.architecture.imports import loaded_by, third_party
 from tests.architecture.sources import PACKAGE, ROOT, modules
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -36,9 +36,11 @@ def test_it_is_loaded_by_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_importing_it_brings_neither_another_nor_the_command_line(name: str) -> None:
-    loaded = loaded_by("-c", f"import flowstone.plugins.{name}, flowstone.plugins.{name}.plugin")
+def test_without_a_database_it_brings_neither_another_nor_a_driver(name: str) -> None:
+    loaded = loaded_by("-c", f"from flowstone import FlowStone; FlowStone([], plugins=['{name}'])")
 
+    if name != "readers_postgres":  # what it reads is a database
+        assert third_party(loaded) == {"flowstone"}
     others = {it for it in loaded if it.startswith("flowstone.plugins.")}
     assert {it.split(".")[2] for it in others} == {name}
     assert [it for it in loaded if it.startswith(("flowstone.cli", "flowstone.testing"))] == []

@@ -14,7 +14,6 @@ from flowstone.plugins.checkpoints.log_notifier import LogNotifier
 from flowstone.plugins.checkpoints.memory_approvals import MemoryApprovals
 from flowstone.plugins.checkpoints.notifier import Notifier
 from flowstone.plugins.checkpoints.notifying import Notifying
-from flowstone.plugins.checkpoints.postgres_approvals import PostgresApprovals
 
 BOUNDS = {
     "checkpoints_approvals": "one row for each materialization that asked for approval; goes with "
@@ -53,13 +52,20 @@ class CheckpointsPlugin(Plugin):
         from flowstone.engine.statements import sql_root
 
         registries.coordinators.register(
-            CheckpointCoordinator, memory=MemoryApprovals, durable=PostgresApprovals
+            CheckpointCoordinator, memory=MemoryApprovals, durable=_on_postgres
         )
         registries.tables.register(
             self.name, Tables(sql_root() / self.name / "revisions", bounds=BOUNDS)
         )
         registries.services.register(self.name, Notifying(self.notifiers))
         registries.events.add(*EVENTS)
+
+
+def _on_postgres() -> CheckpointCoordinator:
+    # Only there: without a database nothing of its drivers is imported.
+    from flowstone.plugins.checkpoints.postgres_approvals import PostgresApprovals
+
+    return PostgresApprovals()
 
 
 plugin = CheckpointsPlugin()

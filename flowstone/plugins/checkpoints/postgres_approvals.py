@@ -6,14 +6,16 @@ statements and commits: see `flowstone.engine.together`.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from flowstone.core.contracts.host import Host
-from flowstone.core.errors import RegistrationError
 from flowstone.core.json_value import JsonText
+from flowstone.engine.kept_in_tables import KeptInTables
+from flowstone.engine.rows import Row, milliseconds
+from flowstone.engine.together import Together
 from flowstone.plugins.checkpoints.coordinator import CheckpointCoordinator
 from flowstone.plugins.checkpoints.errors import (
     ApprovalClosedError,
@@ -29,13 +31,6 @@ from flowstone.plugins.checkpoints.records import (
     Notice,
     Verdict,
 )
-
-if TYPE_CHECKING:
-    from flowstone.engine.store import PostgresStore
-    from flowstone.engine.together import Together
-
-# Any: what a column holds is said by the SQL function, and by the record that it becomes.
-Row = Mapping[str, Any]
 
 Asked = TypeVar("Asked")
 
@@ -64,25 +59,18 @@ class _Settled:
     is_done: bool
 
 
-class PostgresApprovals(CheckpointCoordinator):
+class PostgresApprovals(KeptInTables, CheckpointCoordinator):
     """Beside the runs, in the same schema."""
 
     contract_version: ClassVar[str] = "1.0.0"
 
-    _store: "PostgresStore"
-    _request: "Together[NewApproval, Row]"
-    _decide: "Together[_Said, Row]"
-    _settle: "Together[_Settled, Row]"
-    _expire: "Together[int, Row]"
+    _request: Together[NewApproval, Row]
+    _decide: Together[_Said, Row]
+    _settle: Together[_Settled, Row]
+    _expire: Together[int, Row]
 
     async def open(self, app: Host) -> None:
-        from flowstone.engine.store import PostgresStore
-        from flowstone.engine.together import Together
-
-        if not isinstance(app.store, PostgresStore):
-            kind = type(app.store).__qualname__
-            raise RegistrationError(f"approvals are kept in Postgres, not beside a {kind}")
-        self._store = app.store
+        await super().open(app)
         self._request = Together(
             self._asks("checkpoints_request_v1", "json", _asked_for), size=lambda it: len(it.value)
         )
@@ -156,7 +144,7 @@ class PostgresApprovals(CheckpointCoordinator):
             [*groups],
             [*to],
             reason,
-            _milliseconds(timeout),
+            milliseconds(timeout),
         )
         return _decided(approval_id, found[0] if found else ABSENT, by, groups)
 
@@ -187,8 +175,8 @@ class PostgresApprovals(CheckpointCoordinator):
         await self._settle(_Settled(notice_id, [*told], is_done))
 
     async def next_notice(self) -> timedelta | None:
-        milliseconds = await self._store.call_value("checkpoints_next_notice_v1", ())
-        return None if milliseconds is None else timedelta(milliseconds=milliseconds)
+        due_ms = await self._store.call_value("checkpoints_next_notice_v1", ())
+        return None if due_ms is None else timedelta(milliseconds=due_ms)
 
     def _asks(
         self, function: str, type_: str, encode: Callable[[Sequence[Asked]], object]
@@ -211,8 +199,8 @@ def _asked_for(new: Sequence[NewApproval]) -> str:
                 "approvers": it.rules.approvers,
                 "on_timeout": it.rules.on_timeout,
                 "escalate_to": it.rules.escalate_to,
-                "timeout_ms": _milliseconds(it.rules.timeout),
-                "reminders_ms": [_milliseconds(before) for before in it.rules.reminders],
+                "timeout_ms": milliseconds(it.rules.timeout),
+                "reminders_ms": [milliseconds(before) for before in it.rules.reminders],
             }
             for it in new
         ]
@@ -257,8 +245,3 @@ def _approval(row: Row) -> Approval:
         decided_at=row["decided_at"],
         reason=row["reason"] or "",
     )
-
-
-def _milliseconds(given: timedelta | None) -> int | None:
-    """Return whole milliseconds; a tiny one stays above zero."""
-    return None if given is None else -(-given // timedelta(milliseconds=1))

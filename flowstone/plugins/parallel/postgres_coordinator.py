@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from flowstone.core.contracts.host import Host
-from flowstone.core.errors import NotOpenError
 from flowstone.core.json_value import JsonText
+from flowstone.engine.kept_in_tables import KeptInTables
 from flowstone.engine.rows import milliseconds
-from flowstone.engine.store import PostgresStore
 from flowstone.plugins.parallel.coordinator import ParallelCoordinator, remark
 from flowstone.plugins.parallel.errors import ExecutionNotFoundError, UnknownBranchError
 from flowstone.plugins.parallel.execution import (
@@ -27,15 +25,8 @@ CREATE_TYPES = (
 )  # fmt: skip
 
 
-class PostgresParallel(ParallelCoordinator):
+class PostgresParallel(KeptInTables, ParallelCoordinator):
     """One SQL function for each verb, on the application's own connections."""
-
-    def __init__(self) -> None:
-        self._opened: PostgresStore | None = None
-
-    async def open(self, app: Host) -> None:
-        assert isinstance(app.store, PostgresStore), "a durable store is one on Postgres"
-        self._opened = app.store
 
     async def create_execution(
         self,
@@ -107,12 +98,6 @@ class PostgresParallel(ParallelCoordinator):
             of_one = branches.setdefault(row["materialization_id"], {})
             of_one[row["branch"]] = row["status"]
         return {id_: remark(of_one) for id_, of_one in branches.items()}
-
-    @property
-    def _store(self) -> PostgresStore:
-        if self._opened is None:
-            raise NotOpenError("the application is not open: async with app:")
-        return self._opened
 
 
 # Any: what a column holds is said by the SQL function.

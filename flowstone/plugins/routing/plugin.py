@@ -6,7 +6,6 @@ from flowstone.core.contracts.tables import Tables
 from flowstone.core.telemetry_catalogue import EventSpec
 from flowstone.plugins.routing.coordinator import RoutingCoordinator
 from flowstone.plugins.routing.memory_routing import MemoryRouting
-from flowstone.plugins.routing.postgres_routing import PostgresRouting
 
 _ROUTER = ("router", "run_id", "partition")
 _DECIDED = (*_ROUTER, "decision_id", "selected_branch", "rule", "predicate")
@@ -28,12 +27,19 @@ class RoutingPlugin(Plugin):
         from flowstone.engine.statements import sql_root
 
         registries.coordinators.register(
-            RoutingCoordinator, memory=MemoryRouting, durable=PostgresRouting
+            RoutingCoordinator, memory=MemoryRouting, durable=_on_postgres
         )
         bounds = {"routing_decisions": "goes with the router's materialization, by retention"}
         revisions = sql_root() / "routing" / "revisions"
         registries.tables.register("routing", Tables(revisions, bounds=bounds))
         registries.events.add(*EVENTS)
+
+
+def _on_postgres() -> RoutingCoordinator:
+    # Only there: without a database nothing of its drivers is imported.
+    from flowstone.plugins.routing.postgres_routing import PostgresRouting
+
+    return PostgresRouting()
 
 
 plugin = RoutingPlugin()

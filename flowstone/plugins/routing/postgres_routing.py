@@ -1,30 +1,18 @@
 """Decisions in the table ``routing_decisions``."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from flowstone.core.contracts.host import Host
+from flowstone.engine.kept_in_tables import KeptInTables
+from flowstone.engine.rows import Row
 from flowstone.plugins.routing.coordinator import RoutingCoordinator
 from flowstone.plugins.routing.decision import Decision, Rule
 from flowstone.plugins.routing.errors import DecisionNotFoundError
 
-if TYPE_CHECKING:
-    from flowstone.engine.rows import Row
-    from flowstone.engine.store import PostgresStore
-
 _RECORD = ("bigint", "bigint", "text", "text", "text", "text[]", "text", "text", "text")
 
 
-class PostgresRouting(RoutingCoordinator):
+class PostgresRouting(KeptInTables, RoutingCoordinator):
     """Keeps decisions beside the runs that they were made in."""
-
-    _store: "PostgresStore"
-
-    async def open(self, app: Host) -> None:
-        from flowstone.engine.store import PostgresStore
-
-        assert isinstance(app.store, PostgresStore), "made for a store on Postgres"
-        self._store = app.store
 
     async def record(
         self,
@@ -81,7 +69,7 @@ class PostgresRouting(RoutingCoordinator):
         return [_decision(row) for row in found]
 
 
-def _decision(row: "Row") -> Decision:
+def _decision(row: Row) -> Decision:
     return Decision(
         decision_id=row["materialization_id"],
         run_id=row["run_id"],

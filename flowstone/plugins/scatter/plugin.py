@@ -8,8 +8,6 @@ from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.memory_coordinator import MemoryScatter
 from flowstone.plugins.scatter.memory_operations import MemoryScatterOperations
 from flowstone.plugins.scatter.operations import ScatterOperations
-from flowstone.plugins.scatter.postgres_coordinator import PostgresScatter
-from flowstone.plugins.scatter.postgres_operations import PostgresScatterOperations
 from flowstone.plugins.scatter.telemetry import EVENTS
 
 GOES = "goes with the materialization that scatters, by retention (runs, failed)"
@@ -36,15 +34,28 @@ class ScatterPlugin(Plugin):
     def register(self, registries: Registries) -> None:
         """Bring the coordinators, the tables and the events."""
         registries.coordinators.register(
-            ScatterCoordinator, memory=MemoryScatter, durable=PostgresScatter
+            ScatterCoordinator, memory=MemoryScatter, durable=_on_postgres
         )
         registries.coordinators.register(
-            ScatterOperations, memory=MemoryScatterOperations, durable=PostgresScatterOperations
+            ScatterOperations, memory=MemoryScatterOperations, durable=_operations_on_postgres
         )
         registries.tables.register(
             "scatter", Tables(sql_root() / "scatter" / "revisions", bounds=BOUNDS)
         )
         registries.events.add(*EVENTS)
+
+
+# Only there: without a database nothing of its drivers is imported.
+def _on_postgres() -> ScatterCoordinator:
+    from flowstone.plugins.scatter.postgres_coordinator import PostgresScatter
+
+    return PostgresScatter()
+
+
+def _operations_on_postgres() -> ScatterOperations:
+    from flowstone.plugins.scatter.postgres_operations import PostgresScatterOperations
+
+    return PostgresScatterOperations()
 
 
 plugin = ScatterPlugin()

@@ -5,11 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from flowstone.core.contracts.host import Host
-from flowstone.core.errors import InvalidOptionError
 from flowstone.core.json_value import JsonText
+from flowstone.engine.kept_in_tables import KeptInTables
 from flowstone.engine.rows import milliseconds
-from flowstone.engine.store import PostgresStore
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.errors import BarrierNotFoundError, ItemNotFoundError
 from flowstone.plugins.scatter.item_key import stored_hash
@@ -46,14 +44,8 @@ TURN_TYPES = (
 SETTLE_TYPES = ("bigint", "bytea[]", "smallint[]", "text[]", "text[]")
 
 
-class PostgresScatter(ScatterCoordinator):
+class PostgresScatter(KeptInTables, ScatterCoordinator):
     """Scatters in the schema of the application."""
-
-    async def open(self, app: Host) -> None:
-        if not isinstance(app.store, PostgresStore):
-            kind = type(app.store).__qualname__
-            raise InvalidOptionError(f"scatters on Postgres need its store, and this is a {kind}")
-        self._store = app.store
 
     async def create(self, barrier: NewBarrier) -> bool:
         options = barrier.options

@@ -4,11 +4,9 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 
-from flowstone.core.contracts.host import Host
-from flowstone.core.errors import InvalidOptionError
 from flowstone.core.rate import Rate
+from flowstone.engine.kept_in_tables import KeptInTables
 from flowstone.engine.rows import Row, milliseconds
-from flowstone.engine.store import PostgresStore
 from flowstone.plugins.scatter.errors import BarrierNotFoundError
 from flowstone.plugins.scatter.operations import (
     FailureGroup,
@@ -22,14 +20,8 @@ from flowstone.plugins.scatter.operations import (
 EXECUTING = "executing"
 
 
-class PostgresScatterOperations(ScatterOperations):
+class PostgresScatterOperations(KeptInTables, ScatterOperations):
     """Scatters in the schema of the application."""
-
-    async def open(self, app: Host) -> None:
-        if not isinstance(app.store, PostgresStore):
-            kind = type(app.store).__qualname__
-            raise InvalidOptionError(f"scatters on Postgres need its store, and this is a {kind}")
-        self._store = app.store
 
     async def scatters(
         self, *, run_id: int | None = None, limit: int = 20, before: int | None = None

@@ -50,11 +50,8 @@ class SignalGates(Plugin):
 
     def register(self, registries: Registries) -> None:
         """Add all of it."""
-        # Not before: who only defines assets, or tests them in memory, needs no engine.
-        from flowstone.plugins.signal_gate.postgres_gates import PostgresGates
-
         callbacks = from_environment(self._secrets, self._base_url, self._path)
-        registries.coordinators.register(GateCoordinator, memory=MemoryGates, durable=PostgresGates)
+        registries.coordinators.register(GateCoordinator, memory=MemoryGates, durable=_on_postgres)
         registries.resources.register(Callbacks, CallbacksResource, {"callbacks": callbacks})
         registries.services.register("signal_gate.early", partial(EarlySignals, self._keep_early))
         registries.tables.register("signal_gate", tables())
@@ -69,6 +66,13 @@ class SignalGates(Plugin):
             if strategy is not None and strategy.callbacks:
                 return Health.unhealthy(f"{asset.full_name}: {SecretMissingError()}")
         return Health.healthy()
+
+
+def _on_postgres() -> GateCoordinator:
+    # Only there: without a database nothing of its drivers is imported.
+    from flowstone.plugins.signal_gate.postgres_gates import PostgresGates
+
+    return PostgresGates()
 
 
 def tables() -> Tables:

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 from flowstone.core.contracts.host import Host
 from flowstone.core.json_value import JsonText
+from flowstone.engine.kept_in_tables import KeptInTables
 from flowstone.engine.rows import Row, milliseconds
-from flowstone.engine.store import PostgresStore
 from flowstone.engine.together import Together
 from flowstone.plugins.signal_gate.coordinator import (
     NOT_CHECKED,
@@ -47,14 +47,12 @@ class _Signal:
     fits: Mapping[str, bool]
 
 
-class PostgresGates(GateCoordinator):
+class PostgresGates(KeptInTables, GateCoordinator):
     """Gates in the schema of the application's store."""
 
     async def open(self, app: Host) -> None:
         """Use the connections of the application's store."""
         await super().open(app)
-        assert isinstance(app.store, PostgresStore), "chosen for a durable store"
-        self._store = app.store
         self._create = Together(self._create_many, size=lambda it: len(it.metadata))
         self._signal = Together(self._signal_many, size=lambda it: len(it.payload))
         self._time_out = Together(self._time_out_many)
