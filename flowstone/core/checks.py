@@ -62,9 +62,7 @@ class Checks:
         for name, upstreams in self._edges.items():
             for upstream in upstreams:
                 self._dependents[upstream].append(self._by_name[name])
-        self._old_names = {
-            alias: asset.full_name for asset in self._assets for alias in asset.options.aliases
-        }
+        self._old_names = _old_names(self._assets)
         self._suggestions_left = _SUGGESTIONS
 
     def problems(self, *, types: bool) -> list[Problem]:
@@ -95,7 +93,7 @@ class Checks:
             twin = _problem(asset, f"there is another asset of that name at {first.source}")
             self.duplicates.append(twin)
             yield twin
-        yield from self._of_aliases(asset)
+        yield from _of_aliases(asset, self._by_name, self._old_names)
         yield from (_problem(asset, objection) for objection in asset.objections)
         yield from self._of_strategy(asset)
         signatures = [asset.signature, *asset.phase_signatures.values()]
@@ -134,14 +132,19 @@ class Checks:
                     yield _problem(asset, message, source.needs)
 
     def _of_jobs(self) -> Iterator[Problem]:
-        known = dict(self._by_name)
-        for body in (job.body for pipeline in self._pipelines for job in pipeline.jobs):
-            first = known.setdefault(body.full_name, body)
+        bodies = [job.body for pipeline in self._pipelines for job in pipeline.jobs]
+        old_names = _old_names(bodies)
+        by_name = dict(self._by_name)
+        for body in bodies:
+            by_name.setdefault(body.full_name, body)
+        for body in bodies:
+            first = by_name[body.full_name]
             if first is not body:
-                kind = "job" if first.takes_arguments else "asset"
-                twin = _problem(body, f"there is another {kind} of that name at {first.source}")
+                told = f"there is another {_kind(first)} of that name at {first.source}"
+                twin = _problem(body, told)
                 self.duplicates.append(twin)
                 yield twin
+            yield from _of_aliases(body, by_name, old_names)
             yield from (_problem(body, objection) for objection in body.objections)
             if body.strategy is not None or body.phases:
                 yield _problem(body, "a job is a plain function; decorators are for assets")
@@ -191,19 +194,6 @@ class Checks:
             for message in wrong:
                 where = str(schedule.source)
                 yield Problem(message, where=where, schedule=schedule.full_name)
-
-    def _of_aliases(self, asset: AnyAsset) -> Iterator[Problem]:
-        for alias in asset.options.aliases:
-            pipeline, _, name = alias.rpartition(".")
-            wrong = name_objection("a pipeline", pipeline) or name_objection("an asset", name)
-            if wrong:
-                yield _problem(asset, f"alias '{alias}': {wrong}")
-            elif alias in self._by_name:
-                other = self._by_name[alias].source
-                yield _problem(asset, f"alias '{alias}' is the name of the asset at {other}")
-            elif self._old_names[alias] != asset.full_name:
-                owner = self._old_names[alias]
-                yield _problem(asset, f"alias '{alias}' is also an alias of '{owner}'")
 
     def _of_configs(self, asset: AnyAsset, signatures: Iterable[Signature]) -> Iterator[Problem]:
         kinds = {it.config_type: None for it in signatures if it.config_type is not None}
@@ -339,6 +329,26 @@ def _problem(asset: AnyAsset, message: str, fix: str | None = None) -> Problem:
 
 def _kind(asset: AnyAsset) -> str:
     return "job" if asset.takes_arguments else "asset"
+
+
+def _old_names(assets: Iterable[AnyAsset]) -> Mapping[str, str]:
+    return {alias: asset.full_name for asset in assets for alias in asset.options.aliases}
+
+
+def _of_aliases(
+    asset: AnyAsset, by_name: Mapping[str, AnyAsset], old_names: Mapping[str, str]
+) -> Iterator[Problem]:
+    for alias in asset.options.aliases:
+        pipeline, _, name = alias.rpartition(".")
+        of_what = "a job" if asset.takes_arguments else "an asset"
+        wrong = name_objection("a pipeline", pipeline) or name_objection(of_what, name)
+        if wrong:
+            yield _problem(asset, f"alias '{alias}': {wrong}")
+        elif other := by_name.get(alias):
+            told = f"alias '{alias}' is the name of the {_kind(other)} at {other.source}"
+            yield _problem(asset, told)
+        elif old_names[alias] != asset.full_name:
+            yield _problem(asset, f"alias '{alias}' is also an alias of '{old_names[alias]}'")
 
 
 def _camel(name: str) -> str:

@@ -71,6 +71,23 @@ async def test_a_retry_runs_once_more_at_least_and_not_from_the_first_attempt(
     assert len(shop.attempts) == 3
 
 
+async def test_a_renamed_job_runs_what_was_enqueued_before(app_of: AppOf) -> None:
+    before, now = Pipeline("shop"), Pipeline("shop")
+
+    @before.job
+    async def mail(to: str) -> str:
+        raise NotImplementedError
+
+    @now.job(aliases=["mail"])
+    async def send(to: str) -> str:
+        return f"to {to}"
+
+    job = await (await app_of(before)).enqueue(mail.with_("Ada"))
+    await drain(await app_of(now))
+
+    assert await job.result(timeout=10) == "to Ada"
+
+
 async def test_what_is_for_later_is_brought_forward(app_of: AppOf, shop: Shop) -> None:
     shop.is_mended = True
     app = await app_of(shop.pipeline)

@@ -201,6 +201,17 @@ class TestNames:
         assert "alias 'sales.no good': 'no good' cannot be the name of an asset" in told(sales)
         assert "alias 'x.y.z': 'x.y' cannot be the name of a pipeline" in told(sales)
 
+    def test_nor_must_those_of_jobs(self, sales: Pipeline) -> None:
+        sales.job(name="numbers")(lambda: 1)
+        sales.job(name="a", aliases=["numbers", "b", "old", "no good"])(lambda: 1)
+        sales.job(name="b", aliases=["old"])(lambda: 1)
+
+        assert "job 'sales.numbers': there is another asset of that name at" in told(sales)
+        assert "alias 'sales.numbers' is the name of the asset at" in told(sales)
+        assert "alias 'sales.b' is the name of the job at" in told(sales)
+        assert "job 'sales.a': alias 'sales.old' is also an alias of 'sales.b'" in told(sales)
+        assert "alias 'sales.no good': 'no good' cannot be the name of a job" in told(sales)
+
 
 class TestCircles:
     def test_the_path_is_told(self) -> None:

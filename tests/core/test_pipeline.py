@@ -135,6 +135,16 @@ class TestOptions:
         assert report.code_version == "2"
         assert report.objections == ()
 
+    def test_so_are_those_of_a_job(self) -> None:
+        sales = Pipeline("sales")
+
+        @sales.job(tags=["core", "core"], owner="me", description="Sends it.", aliases=["mail"])
+        def send() -> None: ...
+
+        options = send.body.options
+        assert (options.tags, options.owner) == (("core",), "me")
+        assert (options.description, options.aliases) == ("Sends it.", ("sales.mail",))
+
     def test_the_pipelines_stand_in(self) -> None:
         sales = Pipeline(
             "sales",
