@@ -118,5 +118,5 @@ def _took(record: JobRecord) -> str:
     return seconds_text(None if record.duration_ms is None else record.duration_ms / 1000)
 
 
-def _short(text: str, most: int = 40) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:39]}…"

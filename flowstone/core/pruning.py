@@ -24,13 +24,13 @@ FIRST_SECONDS = 5.0
 EVERY_SECONDS = 60.0
 
 
-async def prune(store: Store, retention: Retention, *, batch: int = BATCH) -> Pruned:
+async def prune(store: Store, retention: Retention) -> Pruned:
     """Prune until nothing is left that is kept no longer, and return what went."""
     loop = asyncio.get_running_loop()
     pruned = Pruned()
     while True:
         began = loop.time()
-        pruned += await store.prune(retention, limit=batch)
+        pruned += await store.prune(retention, limit=BATCH)
         if pruned.is_done:
             return pruned
         await asyncio.sleep(max(REST_SECONDS, loop.time() - began))

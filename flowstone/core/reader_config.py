@@ -61,10 +61,7 @@ def resolve(
 
 
 async def filled_in(
-    config: Mapping[str, object],
-    deps: Mapping[str, object],
-    kept: Collection[str] = (),
-    environ: Mapping[str, str] = os.environ,
+    config: Mapping[str, object], deps: Mapping[str, object], kept: Collection[str] = ()
 ) -> Mapping[str, object]:
     """
     Return the configuration with functions and environment variables replaced by their values.
@@ -77,24 +74,18 @@ async def filled_in(
         InvalidOptionError: A function takes more than one argument, or a variable is not set.
     """
     return {
-        name: value if name in kept else await _filled_in(name, value, deps, environ)
+        name: value if name in kept else await _filled_in(name, value, deps)
         for name, value in config.items()
     }
 
 
-async def _filled_in(
-    name: str, value: object, deps: Mapping[str, object], environ: Mapping[str, str]
-) -> object:
+async def _filled_in(name: str, value: object, deps: Mapping[str, object]) -> object:
     if isinstance(value, Env):
-        return value.look_up(environ)
+        return value.look_up(os.environ)
     if isinstance(value, Mapping):
-        return {
-            key: await _filled_in(f"{name}.{key}", it, deps, environ) for key, it in value.items()
-        }
+        return {key: await _filled_in(f"{name}.{key}", it, deps) for key, it in value.items()}
     if isinstance(value, list | tuple):
-        items = [
-            await _filled_in(f"{name}[{at}]", it, deps, environ) for at, it in enumerate(value)
-        ]
+        items = [await _filled_in(f"{name}[{at}]", it, deps) for at, it in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
     if inspect.isroutine(value) or isinstance(value, functools.partial):
         result = _called(name, value, deps)

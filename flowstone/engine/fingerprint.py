@@ -171,6 +171,6 @@ def trigger_differences(enabled: Mapping[str, bool]) -> tuple[str, ...]:
     )
 
 
-def _some(lines: tuple[str, ...], most: int = 5) -> str:
-    rest = f", and {len(lines) - most} more" if len(lines) > most else ""
-    return ", ".join(lines[:most]) + rest
+def _some(lines: tuple[str, ...]) -> str:
+    rest = f", and {len(lines) - 5} more" if len(lines) > 5 else ""
+    return ", ".join(lines[:5]) + rest

@@ -55,6 +55,9 @@ from flowstone.engine.store_calls import CALL_SECONDS
 from flowstone.engine.transaction_connections import TransactionConnections
 from flowstone.engine.turn_connections import TurnConnections
 
+POOL_SIZE = 4
+"""The most connections for reading and enqueueing; turns, LISTEN and transactions have others."""
+
 INPUT_BYTES = 64 * 1024
 """How much of its inputs a claim brings: each an equal share, or it is loaded when needed."""
 
@@ -85,15 +88,13 @@ class PostgresStore(
     Args:
         dsn: libpq URL or key=value string.
         schema: Where `flowstone db migrate` has put the tables.
-        pool_size: Most connections for reading and enqueueing; turns have two more, LISTEN one, and
-            attempts with ``ctx.transaction()`` as many as are open at once, eight at most.
     """
 
-    def __init__(self, dsn: str, *, schema: str = "flowstone", pool_size: int = 4) -> None:
+    def __init__(self, dsn: str, *, schema: str = "flowstone") -> None:
         super().__init__()
         self.dsn = dsn
         self.schema = checked_schema_name(schema)
-        self._pool = ConnectionPool(dsn, pool_size)
+        self._pool = ConnectionPool(dsn, POOL_SIZE)
         self._turns = TurnConnections(dsn)
         self._transactions = TransactionConnections(dsn)
         self._listener = Listener(dsn, schema, self.wakeups)

@@ -421,8 +421,11 @@ class TestFunctionReader:
         async def page(state: int, limit: int) -> Read[int]:
             return Read([{"value": state}], state + 1, is_last=state == 3)
 
-        source = reader(function_reader(init=lambda config, deps: 1, read=page), max_items=2)
+        closed: list[int] = []
+        given = function_reader(init=lambda config, deps: 1, read=page, close=closed.append)
+        source = reader(given, max_items=2)
         first = (await pages_of(reading, source))[0]
+        assert closed == [3]
 
         again = await pages_of(reading, source, first.progress)
 

@@ -415,6 +415,24 @@ class TestTheConnector:
 
         assert seen == [{"a": [1]}]
 
+    async def test_arguments_are_written_and_read_as_is_said(self, dsn: str) -> None:
+        seen: list[object] = []
+        connector = AsyncpgConnector(
+            dsn,
+            json_dumps=lambda value: json.dumps(value, default=str),
+            json_loads=lambda text: json.loads(text, parse_int=str),
+        )
+        async with procrastinate.App(connector=connector).open_async() as app:
+
+            @app.task(name="remember")
+            async def remember(**arguments: object) -> None:
+                seen.append(arguments)
+
+            await remember.defer_async(number=1, path=Path("a"))
+            await worker(app, wait=False)
+
+        assert seen == [{"number": "1", "path": "a"}]
+
     async def test_works_without_prepared_statements(self, dsn: str) -> None:
         app = procrastinate.App(connector=AsyncpgConnector(dsn, statement_cache_size=0))
 

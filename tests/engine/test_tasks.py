@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -54,9 +54,16 @@ async def tasks(dsn: str) -> AsyncIterator[procrastinate.App]:
 
 @asynccontextmanager
 async def working(
-    dsn: str, tasks: procrastinate.App, *, concurrency: int = 4, shutdown_timeout: str = "30s"
+    dsn: str,
+    tasks: procrastinate.App,
+    *,
+    queues: Sequence[str] | None = None,
+    concurrency: int = 4,
+    shutdown_timeout: str = "30s",
 ) -> AsyncIterator[FlowStone]:
-    plugin = ProcrastinateTasks(tasks, concurrency=concurrency, shutdown_timeout=shutdown_timeout)
+    plugin = ProcrastinateTasks(
+        tasks, queues=queues, concurrency=concurrency, shutdown_timeout=shutdown_timeout
+    )
     async with FlowStone([p], dsn=dsn, plugins=[plugin]) as app:
         worker = app.worker(WorkerOptions({"default": 2}, lease=timedelta(seconds=3)))
         running = asyncio.create_task(worker.run())
@@ -85,13 +92,15 @@ async def test_tasks_and_assets_run_beside_each_other(dsn: str, tasks: procrasti
     def in_thread(text: str) -> None:
         told.append(text)
 
-    async with working(dsn, tasks) as app:
+    async with working(dsn, tasks, queues=["default", "others"]) as app:
+        left = await in_thread.configure(queue="another").defer_async(text="c")
         jobs = [await in_loop.defer_async(text="a"), await in_thread.defer_async(text="b")]
         handle = await app.enqueue(one)
 
         assert await handle.result(timeout=20) == 1
         for job in jobs:
             await ended(tasks, job, Status.SUCCEEDED)
+        assert await tasks.job_manager.get_job_status_async(left) is Status.TODO
     assert sorted(map(str, told)) == ["('in_loop', 'a')", "b"]
 
 

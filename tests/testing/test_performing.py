@@ -227,6 +227,15 @@ class TestAnAsset:
             "attempt": 3,
         }
 
+    async def test_may_give_its_io_manager_what_is_no_json(self) -> None:
+        p = Pipeline("p")
+        frame = p.asset(name="frame")(lambda: object())
+        app = FlowStone(p, io={"lake": Refuses})
+
+        assert type(await perform(app, frame, io="lake")) is object
+        with pytest.raises(ValueNotStorableError):
+            await perform(app, frame)
+
     async def test_does_without_an_optional_input(self) -> None:
         got = await perform(an_app(), report, partition=DAY, inputs={"base": [1]})
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowstone import FlowStone, Pipeline
+from flowstone import Context, FlowStone, Pipeline
 from flowstone.core.errors import RunFailedError
 from flowstone.plugins.signal_gate import Wait, signal_gate
 from flowstone.testing import Applications, Drained, advance, drain, send_signal
@@ -16,8 +16,8 @@ def an_app_that_waits() -> FlowStone:
 
     @p.asset
     @signal_gate(on_signal=on_signal, timeout="1h")
-    async def task() -> Wait:
-        return Wait("nobody has to know it")
+    async def task(ctx: Context) -> Wait:
+        return Wait(f"nobody has to know {ctx.partition}")
 
     return FlowStone(p)
 
@@ -33,6 +33,16 @@ class TestSignaling:
 
             assert await drain(app) == Drained(succeeded=1)
             assert await handle.result() == 8
+
+    async def test_signals_the_gate_of_one_partition(self, flowstone_app: Applications) -> None:
+        async with flowstone_app(an_app_that_waits()) as app:
+            handles = [await app.enqueue("p.task", partition=it) for it in "ab"]
+            await drain(app)
+
+            await send_signal(app, "p.task", 7, partition="b")
+
+            assert await drain(app) == Drained(succeeded=1)
+            assert await handles[1].result() == 8
 
     async def test_needs_a_gate_that_is_open(self, flowstone_app: Applications) -> None:
         async with flowstone_app(an_app_that_waits()) as app:

@@ -37,7 +37,3 @@ def one_line(text: str, limit: int = 200) -> str:
     if not line.isprintable():
         line = "".join(letter if letter.isprintable() else "�" for letter in line)
     return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def _unescaped(found: re.Match[str]) -> str:
-    return "\\" if found[1] == "\\" else chr(int(found[1][1:], 16))

@@ -72,10 +72,10 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Content]], *, empty: 
     return element("div", whole, class_="scroll")
 
 
-def bar(part: int, whole: int, kind: str = "") -> Html:
+def bar(part: int, whole: int) -> Html:
     """A bar as long as a part is of the whole."""
     percent = 100 * part / whole if whole else 0
-    filled = element("i", style=f"width:{percent:.2f}%", class_=kind)
+    filled = element("i", style=f"width:{percent:.2f}%")
     return element("span", filled, class_="bar", aria_hidden="true")
 
 

@@ -122,7 +122,7 @@ def _weights(weights: Sequence[Weight], whole: int) -> Table:
     table = _table(("", "left"), ("", "left"), ("size", "right"), ("share", "right"))
     longest = max((each.size for each in weights), default=0)
     for each in weights:
-        bar = _bar(each.size, longest, 10)
+        bar = _bar(each.size, longest)
         table.add_row(Text(each.name), bar, Text(size(each.size)), Text(share(each.size, whole)))
     return table
 
@@ -131,7 +131,7 @@ def _most_required(report: Report) -> Table:
     table = _table(("", "left"), ("", "left"), ("directly", "right"), ("in all", "right"))
     top = report.graph.most_required[:8]
     for each in top:
-        bar = _bar(each.total, top[0].total, 10)
+        bar = _bar(each.total, top[0].total)
         table.add_row(Text(each.name), bar, Text(f"{each.direct:,}"), Text(f"{each.total:,}"))
     return table
 
@@ -178,5 +178,5 @@ def _table(*columns: tuple[str, str]) -> Table:
     return table
 
 
-def _bar(part: int, whole: int, columns: int) -> Text:
-    return Text("━" * max(1, round(columns * part / whole)) if part else "", style="blue")
+def _bar(part: int, whole: int) -> Text:
+    return Text("━" * max(1, round(10 * part / whole)) if part else "", style="blue")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -288,9 +289,19 @@ class TestWebhook(NotifierContract):
             await away.notify(notice(ApprovalEvent.REQUESTED))
 
     def test_its_name_has_no_secret_of_the_query(self) -> None:
-        webhook = WebhookNotifier("https://example.org/hook?token=t", secret=SECRET)
+        url = "https://example.org/hook?token=t"
 
-        assert webhook.name == "https://example.org/hook"
+        assert WebhookNotifier(url, secret=SECRET).name == "https://example.org/hook"
+        assert WebhookNotifier(url, secret=SECRET, name="desk").name == "desk"
+
+    async def test_nobody_who_answers_is_not_waited_for_long(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+            with pytest.raises(WebhookError, match="timed out"):
+                await WebhookNotifier(url, secret=SECRET, timeout="50ms").notify(
+                    notice(ApprovalEvent.REQUESTED)
+                )
 
     @pytest.mark.parametrize(
         ("url", "secret"),
@@ -338,5 +349,7 @@ class TestSignature:
 
     def test_an_old_one_is_not(self) -> None:
         stamp = str(int(self.NOW) - 301)
+        signed = signature(SECRET.encode(), stamp, b"{}")
 
-        assert not verify(SECRET, stamp, b"{}", signature(SECRET.encode(), stamp, b"{}"))
+        assert not verify(SECRET, stamp, b"{}", signed)
+        assert verify(SECRET, stamp, b"{}", signed, tolerance_seconds=301)

@@ -21,9 +21,10 @@ from flowstone.plugins.signal_gate import (
     Wait,
     signal,
     signal_gate,
+    upkeep,
 )
 from tests.application.conftest import AppOf
-from tests.application.stage import Heard, Stage, drain, statuses, woken
+from tests.application.stage import Heard, Stage, drain, eventually, statuses, woken, working
 from tests.plugins.signal_gate.gated import SECRET, Done, Story, begun, gated, the_gate
 
 
@@ -95,6 +96,23 @@ class TestASignal:
         assert (kept.answer, kept.gate, again.answer) == ("kept", None, "kept")
         assert await app.run("p.after") == "6 pages"
         assert (await signal(app, "task", Done(5))).answer is Answer.REPEATED
+
+    async def test_one_that_no_gate_takes_goes_after_a_while(
+        self, app_of: AppOf, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(upkeep, "FIRST_SECONDS", 0.0)
+        app = await app_of(gated(Story()), plugins=[SignalGates(keep_early="1h")])
+        await signal(app, "task", Done(5))
+        await stage.advance("2h")
+
+        async def is_gone() -> bool:
+            try:
+                return (await signal(app, "task", Done(6))).answer is Answer.KEPT
+            except AlreadySignaledError:
+                return False
+
+        async with working(app):
+            await eventually(is_gone)
 
     async def test_a_payload_of_another_type_changes_nothing(self, app_of: AppOf) -> None:
         app = await app_of(gated(Story()))

@@ -279,11 +279,13 @@ def post(port: int, url: str, body: bytes) -> tuple[int, Any]:
 
 async def test_a_real_server_opens_the_application_and_takes_signals(stage: Stage) -> None:
     story = Story()
-    app = stage.build(gated(story, token="a/b ü?.%"), plugins=[SignalGates(secrets=[SECRET])])
+    gates = SignalGates(secrets=[SECRET], path="/hooks")
+    app = stage.build(gated(story, token="a/b ü?.%"), plugins=[gates])
     async with serving(signals_app(app, max_body=1000)) as port:
         handle = await begun(app)
         url = app.resources.get(Callbacks).url("a/b ü?.%").removeprefix("http://localhost:8000")
 
+        assert url.startswith("/hooks/")
         large = await asyncio.to_thread(post, port, url, b" " * 1001)
         first = await asyncio.to_thread(post, port, url, DONE)
         again = await asyncio.to_thread(post, port, url, DONE)
