@@ -8,6 +8,8 @@ CREATE FUNCTION scatter_forget_items(p_ids bigint[], p_limit integer)
 AS $$
 DECLARE
     v_barrier bigint;
+    v_table text;
+    v_key text;
     v_rows integer;
     v_count integer := 0;
 BEGIN
@@ -21,39 +23,21 @@ BEGIN
     WHERE b.materialization_id = ANY (p_ids) AND b.items_pruned_at IS NULL;
     DELETE FROM scatter_chunks c WHERE c.materialization_id = ANY (p_ids);
     DELETE FROM scatter_pumps s WHERE s.materialization_id = ANY (p_ids);
-    FOR v_barrier IN
-        SELECT b.materialization_id FROM scatter_barriers b
+    FOR v_barrier, v_table, v_key IN
+        SELECT b.materialization_id, many.name, many.key
+        FROM scatter_barriers b
+        CROSS JOIN (VALUES
+            ('scatter_items', 'index'), ('scatter_batched_keys', 'key_hash'), ('scatter_children', 'batch_index')
+        ) AS many(name, key)
         WHERE b.materialization_id = ANY (p_ids)
         ORDER BY b.materialization_id
     LOOP
-        DELETE FROM scatter_items i
-        WHERE i.materialization_id = v_barrier
-            AND i.index = ANY (ARRAY(
-                SELECT it.index FROM scatter_items it
-                WHERE it.materialization_id = v_barrier
-                ORDER BY it.index
-                LIMIT p_limit - v_count
-            ));
-        GET DIAGNOSTICS v_rows = ROW_COUNT;
-        v_count := v_count + v_rows;
-        DELETE FROM scatter_batched_keys k
-        WHERE k.materialization_id = v_barrier
-            AND k.key_hash = ANY (ARRAY(
-                SELECT it.key_hash FROM scatter_batched_keys it
-                WHERE it.materialization_id = v_barrier
-                ORDER BY it.key_hash
-                LIMIT p_limit - v_count
-            ));
-        GET DIAGNOSTICS v_rows = ROW_COUNT;
-        v_count := v_count + v_rows;
-        DELETE FROM scatter_children c
-        WHERE c.materialization_id = v_barrier
-            AND c.batch_index = ANY (ARRAY(
-                SELECT it.batch_index FROM scatter_children it
-                WHERE it.materialization_id = v_barrier
-                ORDER BY it.batch_index
-                LIMIT p_limit - v_count
-            ));
+        EXECUTE format(
+            'DELETE FROM %1$I WHERE materialization_id = $1 AND %2$I = ANY (ARRAY('
+            '    SELECT %2$I FROM %1$I WHERE materialization_id = $1 ORDER BY %2$I LIMIT $2'
+            '))',
+            v_table, v_key
+        ) USING v_barrier, p_limit - v_count;
         GET DIAGNOSTICS v_rows = ROW_COUNT;
         v_count := v_count + v_rows;
         EXIT WHEN v_count >= p_limit;
