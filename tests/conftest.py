@@ -10,17 +10,12 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from flowstone.engine.disposable_databases import FAST_SETTINGS
 from flowstone.engine.dsn import for_asyncpg, normalize, with_database
 from flowstone.engine.embedded import EmbeddedPostgres
 from flowstone.engine.schema import migrate
 from flowstone.engine.statements import quoted
 
-FAST = {  # what a crash would lose is thrown away anyway
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "max_connections": "200",
-}
 # How fast an example is depends on who else is at work here. Each run tries the same ones; to look
 # for others: --hypothesis-profile=hunting.
 settings.register_profile(
@@ -56,7 +51,7 @@ def server_dsn() -> Iterator[str]:
     if given:
         yield normalize(given)
         return
-    with EmbeddedPostgres(settings=FAST) as server:
+    with EmbeddedPostgres(settings={**FAST_SETTINGS, "max_connections": "200"}) as server:
         yield server.dsn()
 
 

@@ -1,11 +1,10 @@
 """Where a scenario plays: one store that begins empty, the applications over it, and its time."""
 
 import asyncio
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -19,19 +18,11 @@ from flowstone.core.registries import Registries
 from flowstone.core.telemetry import PREFIX
 from flowstone.core.worker import Worker
 from flowstone.core.worker_options import WorkerOptions
+from flowstone.engine.statements import script
+from flowstone.testing.owned_clock import OwnedClock
+from tests.scenarios.eventually import eventually
 
 SLOTS = 20
-
-
-async def eventually(condition: Callable[[], Any], *, seconds: float = 10) -> Any:
-    """Return what a condition gives once it holds; it may be a coroutine's."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = condition()
-            found = await found if inspect.isawaitable(found) else found
-            if found:
-                return found
-            await asyncio.sleep(0.005)
 
 
 class Stage(ABC):
@@ -68,16 +59,6 @@ class Stage(ABC):
     def _move(self, by: timedelta) -> None: ...
 
 
-class MovedClock:
-    """The real time, and what a test has added to it."""
-
-    def __init__(self) -> None:
-        self.added = timedelta()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.added
-
-
 class OneMemory(Plugin):
     """Brings ``memory://``: a memory store that several applications share."""
 
@@ -93,7 +74,7 @@ class OneMemory(Plugin):
 class MemoryStage(Stage):
     def __init__(self) -> None:
         super().__init__()
-        self.clock = MovedClock()
+        self.clock = OwnedClock()
         self.plugin = OneMemory(MemoryStore(self.clock))
 
     def _placed(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +82,7 @@ class MemoryStage(Stage):
         return {"dsn": "memory://", **options, "plugins": plugins}
 
     def _move(self, by: timedelta) -> None:
-        self.clock.added += by
+        self.clock.advance(by)
 
 
 class PostgresStage(Stage):
@@ -119,65 +100,40 @@ class PostgresStage(Stage):
         return {"dsn": self.dsn, **options}
 
     def _move(self, by: timedelta) -> None:
-        # The clock is the database's own, so what was written moves instead. Workers stay as they
-        # are: those that live would seem dead until their next beat.
         with self.admin.transaction():
-            for statement in MOVES:
-                self.admin.execute(statement, {"by": by})
-            for table, column in self.admin.execute(TIMES_OF_PLUGINS).fetchall():
-                self.admin.execute(
-                    f"UPDATE {table} SET {column} = {column} - %(by)s".encode(), {"by": by}
-                )
+            self.admin.execute(script("testing/moving_time.sql").encode())
+            self.admin.execute("SELECT pg_temp.flowstone_advance(%s)", [by])
 
     async def close(self) -> None:
         await super().close()
         await eventually(lambda: self.admin.execute(OTHERS).fetchone() == (0,))
-        of_plugins = self.admin.execute(TABLES_OF_PLUGINS).fetchall()
-        for table in (*TABLES, *(name for (name,) in of_plugins)):
-            self.admin.execute(f"DELETE FROM {table}".encode())
+        self.admin.execute(EMPTY)
 
 
-MOVES = (
-    """UPDATE procrastinate_jobs SET scheduled_at = scheduled_at - %(by)s
-        WHERE scheduled_at < '9999-01-01'""",
-    "UPDATE procrastinate_events SET at = at - %(by)s WHERE at < '9999-01-01'",
-    """UPDATE flowstone_waits
-        SET deadline_at = deadline_at - %(by)s, waiting_since = waiting_since - %(by)s""",
-    """UPDATE flowstone_materializations
-        SET started_at = started_at - %(by)s, finished_at = finished_at - %(by)s,
-            enqueued_at = enqueued_at - %(by)s, unique_until = unique_until - %(by)s""",
-    "UPDATE flowstone_leases SET held_until = held_until - %(by)s",
-    """UPDATE flowstone_schedules SET next_at = next_at - %(by)s, last_at = last_at - %(by)s""",
-    "UPDATE flowstone_rate_uses SET at = at - %(by)s",
-    "UPDATE flowstone_limit_uses SET used_at = used_at - %(by)s",
-    "UPDATE flowstone_pruning SET ended_at = ended_at - %(by)s",
-    """UPDATE flowstone_runs
-        SET created_at = created_at - %(by)s, finished_at = finished_at - %(by)s""",
-)
-TABLES_OF_PLUGINS = r"""
-SELECT c.relname
-FROM pg_class c
-WHERE c.relnamespace = 'flowstone'::regnamespace AND c.relkind = 'r'
-    AND c.relname !~ '^(flowstone|procrastinate)_|alembic_version$'
-"""
-TIMES_OF_PLUGINS = f"""
-SELECT c.relname, a.attname
-FROM ({TABLES_OF_PLUGINS}) c
-JOIN pg_attribute a ON a.attrelid = c.relname::regclass
-WHERE a.atttypid = 'timestamptz'::regtype AND a.attnum > 0 AND NOT a.attisdropped
-"""
 OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
-TABLES = (
-    "flowstone_runs flowstone_materializations flowstone_values flowstone_current "
-    "flowstone_lineage flowstone_reused flowstone_waits flowstone_workers flowstone_leases "
-    "flowstone_pruning flowstone_schedules flowstone_unique_keys "
-    "flowstone_queues flowstone_rate_uses "
-    "flowstone_limits flowstone_limit_slots flowstone_limit_uses "
-    "procrastinate_events procrastinate_jobs procrastinate_workers"
-).split()
+# What is deleted of jobs leaves notes, which go then.
+EMPTY = """
+DO $$
+DECLARE
+    v_table regclass;
+BEGIN
+    FOR v_table IN
+        SELECT c.oid
+        FROM pg_class c
+        WHERE c.relnamespace = current_schema()::regnamespace
+            AND c.relkind = 'r'
+            AND c.relname !~ 'alembic_version$'
+            AND c.relname NOT IN ('flowstone_served_code', 'flowstone_attached_tables')
+        ORDER BY c.relname <> 'procrastinate_jobs'
+    LOOP
+        EXECUTE format('DELETE FROM %s', v_table);
+    END LOOP;
+END
+$$
+"""
 
 
 async def drain(app: FlowStone, **queues: int) -> None:

@@ -125,6 +125,12 @@ def test_the_commands_of_make_exist() -> None:
     assert set(typed) <= set(targets)
 
 
+def test_it_leads_to_every_page() -> None:
+    pages = {f"docs/{it.name}" for it in (ROOT / "docs").glob("*.md")}
+
+    assert pages - {*links(PAGE)} == {"docs/conformance.md"}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_links_to_is_there(page: str) -> None:
     folder = (ROOT / page).parent

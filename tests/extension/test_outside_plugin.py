@@ -151,11 +151,11 @@ class TestOnPostgres:
                 ).fetchone()
                 return row[0] if row else ""
 
-            await eventually(lambda: status("visits.enough") == "waiting", seconds=40)
+            await eventually(lambda: status("visits.enough") == "waiting", within=40)
             counted = [
                 document(durable("tally", "visitors", "--add", n, "-o", "json")) for n in (2, 1)
             ]
-            await eventually(lambda: status("visits.greeting") == "succeeded", seconds=40)
+            await eventually(lambda: status("visits.greeting") == "succeeded", within=40)
             checks = {it["check"]: it for it in document(durable("doctor", "-o", "json"))["items"]}
 
         assert [it["count"] for it in counted] == [2, 3]

@@ -1,4 +1,4 @@
-"""Waiting for what other processes do: a condition and a deadline, never a fixed time."""
+"""Waiting for what others do: a condition and a deadline, never a fixed time."""
 
 import asyncio
 import inspect
@@ -11,18 +11,18 @@ T = TypeVar("T")
 
 @overload
 async def eventually(
-    condition: Callable[[], Awaitable[T]], *, within: float = 20.0, every: float = 0.02
+    condition: Callable[[], Awaitable[T]], *, within: float = 20.0, every: float = 0.01
 ) -> T: ...
 
 
 @overload
 async def eventually(
-    condition: Callable[[], T], *, within: float = 20.0, every: float = 0.02
+    condition: Callable[[], T], *, within: float = 20.0, every: float = 0.01
 ) -> T: ...
 
 
 async def eventually(
-    condition: Callable[[], object], *, within: float = 20.0, every: float = 0.02
+    condition: Callable[[], object], *, within: float = 20.0, every: float = 0.01
 ) -> object:
     """
     Return the condition's first true answer.

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from flowstone import Dep, Pipeline, Retry, RunFailedError, Skip
+from flowstone import Dep, FlowStone, Pipeline, Retry, RunFailedError, Skip
 from flowstone.core.errors import RunCancelledError
+from flowstone.core.handle import RunHandle
 from flowstone.plugins.parallel import (
     Branch,
     ExecutionStatus,
@@ -59,6 +60,33 @@ def mixed(**options: Any) -> Pipeline:
     return p
 
 
+async def boom() -> int:
+    raise ValueError("boom")
+
+
+async def ended(app: FlowStone) -> RunHandle[Any]:
+    """Enqueue ``joined``, and work until nothing is left to do."""
+    handle = await app.enqueue("joined")
+    await drain(app)
+    return handle
+
+
+class Endless:
+    """A branch that begins and does not end by itself."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.stopped = asyncio.Event()
+
+        async def endless() -> int:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.stopped.set()
+            return 1
+
+        self.asset = pipeline.asset(endless)
+
+
 class TestPartial:
     @pytest.mark.conformance(327, 344)
     async def test_the_join_is_told_how_each_branch_ended(self, app_of: AppOf) -> None:
@@ -79,9 +107,7 @@ class TestPartial:
         assert status.status is ExecutionStatus.COMPLETE
 
     async def test_what_is_tolerated_does_not_fail_the_run(self, app_of: AppOf) -> None:
-        app = await app_of(mixed())
-        handle = await app.enqueue("joined")
-        await drain(app)
+        handle = await ended(await app_of(mixed()))
 
         record = await handle.status()
 
@@ -99,10 +125,7 @@ class TestPartial:
     async def test_a_required_branch_that_fails_lets_the_others_end(self, app_of: AppOf) -> None:
         p = Pipeline("p")
         gate = asyncio.Event()
-
-        @p.asset
-        async def bad() -> int:
-            raise ValueError("boom")
+        bad = p.asset(name="bad")(boom)
 
         @p.asset
         async def slow() -> int:
@@ -131,25 +154,14 @@ class TestPartial:
     @pytest.mark.conformance(336)
     async def test_one_that_is_not_waited_for_is_skipped_and_stopped(self, app_of: AppOf) -> None:
         p = Pipeline("p")
-        stopped = asyncio.Event()
-
-        @p.asset
-        async def endless() -> int:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                stopped.set()
-            return 1
-
-        @p.asset
-        async def quick() -> int:
-            return 1
+        endless = Endless(p)
+        quick = p.asset(name="quick")(lambda: 1)
 
         @p.asset
         @parallel(failure_mode="partial")
         async def joined(
             quick: int = Branch(quick),
-            endless: Outcome[int] = Branch(endless, required=False, wait=False),
+            endless: Outcome[int] = Branch(endless.asset, required=False, wait=False),
         ) -> str:
             return str(endless)
 
@@ -157,7 +169,7 @@ class TestPartial:
         handle = await app.enqueue("joined")
         async with working(app):
             assert await handle.result(10) == str(Skipped("not waited for"))
-            await asyncio.wait_for(stopped.wait(), 10)
+            await asyncio.wait_for(endless.stopped.wait(), 10)
             assert (await handle.wait(10)).status == "succeeded"
 
         assert (await statuses(app, handle.run_id))["endless"] == "cancelled"
@@ -174,22 +186,10 @@ class TestAllOrNothing:
         self, app_of: AppOf, caplog: pytest.LogCaptureFixture
     ) -> None:
         p = Pipeline("p")
-        stopped = asyncio.Event()
+        bad, endless = p.asset(name="bad")(boom), Endless(p)
 
         @p.asset
-        async def bad() -> int:
-            raise ValueError("boom")
-
-        @p.asset
-        async def endless() -> int:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                stopped.set()
-            return 1
-
-        @p.asset
-        async def behind(endless: int = Dep(endless)) -> int:
+        async def behind(endless: int = Dep(endless.asset)) -> int:
             return endless
 
         @p.asset
@@ -203,7 +203,7 @@ class TestAllOrNothing:
             with pytest.raises(RunFailedError, match="boom"):
                 await handle.result(10)
 
-        assert stopped.is_set()
+        assert endless.stopped.is_set()
         assert await statuses(app, handle.run_id) == {
             "bad": "failed",
             "endless": "cancelled",
@@ -247,8 +247,7 @@ class TestAllOrNothing:
             raise AssertionError("never joined")
 
         app = await app_of(p)
-        handle = await app.enqueue("joined")
-        await drain(app)
+        handle = await ended(app)
 
         assert await handle.result(10) is None
         assert (await handle.status()).status == "succeeded"
@@ -266,9 +265,7 @@ class TestAllOrNothing:
                 raise failures.pop()
             return 1
 
-        @p.asset
-        async def good() -> int:
-            return 2
+        good = p.asset(name="good")(lambda: 2)
 
         @p.asset
         @parallel(failure_mode="partial")
@@ -314,23 +311,18 @@ class TestNotBegun:
             return branch
 
         app = await app_of(p)
-        handle = await app.enqueue("joined")
-        await drain(app)
+        handle = await ended(app)
 
-        ended = await statuses(app, handle.run_id)
-        assert {ended[name] for name in ("start", "branch", "joined")} == {status}
+        found = await statuses(app, handle.run_id)
+        assert {found[name] for name in ("start", "branch", "joined")} == {status}
 
     async def test_a_cancelled_run_leaves_nothing_waiting(self, app_of: AppOf) -> None:
         p = Pipeline("p")
-
-        @p.asset
-        async def endless() -> int:
-            await asyncio.Event().wait()
-            return 1
+        endless = Endless(p)
 
         @p.asset
         @parallel()
-        async def joined(endless: int = Branch(endless)) -> int:
+        async def joined(endless: int = Branch(endless.asset)) -> int:
             return endless
 
         app = await app_of(p)

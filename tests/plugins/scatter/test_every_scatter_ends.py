@@ -142,7 +142,7 @@ async def test_a_scatter_ends_whatever_happens_to_its_pumps(stage: Stage, seed: 
             await course.befall()
         for place in range(PUMPS):
             course.start(place)
-        await eventually(lambda: _has_ended(handle), seconds=40)
+        await eventually(lambda: _has_ended(handle), within=40)
     finally:
         await course.stop_all()
 

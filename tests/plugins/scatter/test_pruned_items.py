@@ -43,7 +43,7 @@ def a_pipeline() -> Pipeline:
     pipeline = Pipeline("p")
 
     @pipeline.asset
-    @scatter(range(25), failure_mode="partial", failure_threshold=0.5)
+    @scatter(range(25), failure_mode="partial", failure_threshold=0.5, max_attempts=1)
     async def each(number: int) -> int:
         if number < 3:
             raise ValueError("small")
@@ -56,7 +56,7 @@ def a_pipeline() -> Pipeline:
         return len(numbers.items)
 
     @pipeline.asset
-    @scatter([1])
+    @scatter([1], max_attempts=1)
     async def failing(number: int) -> None:
         raise ValueError("no")
 
