@@ -1,8 +1,7 @@
 """
 What every coordinator of scatters has to do, as tests.
 
-Who writes one runs them over it. `pump_turn` and the like show how a pump speaks to it; nothing but
-the contract is called.
+Who writes one runs them over it. Nothing but the contract is called.
 """
 
 import json
