@@ -146,3 +146,19 @@ async def test_a_limit_that_comes_while_a_turn_waits_is_not_exceeded(
     assert first <= 1
     later = await store.turn(worker.id, [], BOTH)
     assert first + len(later.claims) == 1
+
+
+@pytest.mark.parametrize(("was", "comes"), [("todo", "doing"), ("doing", "todo")])
+async def test_a_queue_is_not_drained_when_what_it_has_begins_or_comes_back_meanwhile(
+    store: PostgresStore, pg: asyncpg.Connection, was: str, comes: str
+) -> None:
+    await enqueued(store, new_job(queue="narrow"))
+    move = "UPDATE flowstone.procrastinate_jobs SET status = '{}'"
+    await pg.execute(move.format(was))
+    # Those that run are counted, and then it moves, before anything else is looked at.
+    await pg.execute(
+        "CREATE OR REPLACE FUNCTION flowstone.flowstone_running_in(p_queue text)"
+        " RETURNS integer LANGUAGE plpgsql"
+        f" AS $$BEGIN {move.format(comes)}; RETURN 0; END$$"
+    )
+    assert not await store.is_drained("narrow")

@@ -229,10 +229,12 @@ END;
 $$;
 
 -- Whether nothing of a queue runs, and nothing that is due could: it is empty, or paused.
+--
+-- Each look is at another moment: what was due may be running by the next one, and what ran may be due again. So
+-- what is due is looked for before and after what runs.
 CREATE FUNCTION flowstone_is_drained_v1(p_queue text)
     RETURNS boolean
-    LANGUAGE sql
-    STABLE
+    LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
     SET enable_hashjoin = off
@@ -240,11 +242,14 @@ CREATE FUNCTION flowstone_is_drained_v1(p_queue text)
     SET jit = off
     SET plan_cache_mode = force_generic_plan
 AS $$
-    SELECT flowstone_running_in(p_queue) = 0
-        AND (
-            EXISTS (SELECT FROM flowstone_queues q WHERE q.name = p_queue AND q.paused_at IS NOT NULL)
-            OR NOT flowstone_has_due(p_queue)
-        );
+BEGIN
+    IF EXISTS (SELECT FROM flowstone_queues q WHERE q.name = p_queue AND q.paused_at IS NOT NULL) THEN
+        RETURN flowstone_running_in(p_queue) = 0;
+    ELSIF flowstone_has_due(p_queue) OR flowstone_running_in(p_queue) > 0 THEN
+        RETURN false;
+    END IF;
+    RETURN NOT flowstone_has_due(p_queue);
+END;
 $$;
 
 -- For people; see docs/jobs.md.
