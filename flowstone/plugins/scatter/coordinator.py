@@ -126,6 +126,8 @@ class ScatterCoordinator(Coordinator):
         """
         Return a page of its items in the order of their indexes; by default of the completed ones.
 
+        None is the end. A page of large items may have fewer than ``limit``.
+
         Args:
             after: The last index of the page before.
             statuses: Which ones; None is all.

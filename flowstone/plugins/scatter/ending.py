@@ -10,22 +10,23 @@ from flowstone.core.errors import DatabaseError
 from flowstone.core.json_value import JsonText
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.errors import (
-    PreparingFailedError,
     ReadingFailedError,
     ThresholdExceededError,
+    WorkingFailedError,
 )
 from flowstone.plugins.scatter.records import BarrierState, BarrierStatus, ItemStatus
 
 logger = logging.getLogger("flowstone.scatter")
 
 MOST_ATTEMPTS = 5
-"""How often reading, or preparing the function, is tried after errors that may pass."""
+"""How often a step is tried after errors that may pass."""
 
-READING, PREPARING = "read", "prepare"
+READING, PREPARING, SETTLING = "read", "prepare", "settle"
 
 _STOPPED = {
     READING: "its items could not be read",
     PREPARING: "its function could not be prepared",
+    SETTLING: "what its items came to could not be stored",
 }
 
 
@@ -45,14 +46,14 @@ async def end_with(
 
 async def failure_of(
     coordinator: ScatterCoordinator, status: BarrierStatus
-) -> ThresholdExceededError | ReadingFailedError | PreparingFailedError:
+) -> ThresholdExceededError | ReadingFailedError | WorkingFailedError:
     """Return what a barrier that failed has failed with."""
     if status.error is not None:
         stored = json.loads(status.error)
         reason = stored.get("message", status.error)
-        if stored.pop("step", READING) == PREPARING:
-            return PreparingFailedError(f"{_STOPPED[PREPARING]}: {reason}", context=stored)
-        return ReadingFailedError(f"{_STOPPED[READING]}: {reason}", context=stored)
+        step = stored.pop("step", READING)
+        kind = ReadingFailedError if step == READING else WorkingFailedError
+        return kind(f"{_STOPPED[step]}: {reason}", context=stored)
     first = await coordinator.gather(status.id, limit=1, statuses=(ItemStatus.FAILED,))
     sample: Mapping[str, object] | None = None
     if first and first[0].error is not None:

@@ -71,7 +71,7 @@ class ReadingFailedError(FlowStoneError):
     code = "execution_error"
 
 
-class PreparingFailedError(FlowStoneError):
-    """What the function of a scatter is given beside its items could not be had."""
+class WorkingFailedError(FlowStoneError):
+    """What a scatter's function is given could not be had, or what it returned not be stored."""
 
     code = "execution_error"

@@ -73,6 +73,7 @@ class Barrier:
     failed: int = 0
     retried: int = 0
     claimed: int = 0
+    item_bytes: int = 0
     last_chunk: int = 0
     is_closed: bool = False
     next_start: datetime | None = None

@@ -30,6 +30,7 @@ from flowstone.plugins.scatter.records import (
     PumpTurn,
     Turned,
 )
+from flowstone.plugins.scatter.turn_size import average_bytes, most_items
 
 FEEDS = '{"feeds": true}'
 HELPS = '{"feeds": false}'
@@ -102,6 +103,7 @@ class MemoryScatter(ScatterCoordinator):
                 item = Item(len(it.items), new.key_hash, new.key, new.item)
                 it.items.append(item)
                 it.by_hash[new.key_hash] = item
+        it.item_bytes = max(it.item_bytes, average_bytes(items))
         it.batched.update(batched)
         it.add_child(before)
         it.progress = it.progress if progress is None else progress
@@ -300,7 +302,7 @@ class MemoryScatter(ScatterCoordinator):
     async def _hand_out(self, it: Barrier, turn: PumpTurn, refused: int) -> Turned:
         now, options = self._store.clock.now(), it.new.options
         turned = self._turned(it, refused=refused)
-        room = turn.want
+        room = most = min(turn.want, most_items(it.item_bytes))
         turned.permits = turn.wanted_permits or 0
         if options.max_concurrent is not None:
             if turn.asks:
@@ -337,7 +339,9 @@ class MemoryScatter(ScatterCoordinator):
             await self._judge(it)
             turned.state = it.state
         if turned.wait is None:
-            turned.wait = it.until_due(now, is_idle=turn.held == 0)
+            has_more = 0 < len(handed) == most < turn.want
+            due = it.until_due(now, is_idle=turn.held == 0)
+            turned.wait = timedelta() if has_more else due
         if turn.begins or turn.asks:
             turned.has_rivals = turn.asks and self._store.has_rivals(turn.pump_id)
             if it.claimed < len(it.items) and not it.has_ended():

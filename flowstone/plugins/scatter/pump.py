@@ -42,8 +42,10 @@ from flowstone.plugins.scatter.pump_place import (
 )
 from flowstone.plugins.scatter.records import BarrierState, ItemOutcome, PumpTurn, Turned
 from flowstone.plugins.scatter.slots import Slots
+from flowstone.plugins.scatter.stopping import stop_all
 from flowstone.plugins.scatter.time_limit import TimeLimit
 from flowstone.plugins.scatter.timers import Timers
+from flowstone.plugins.scatter.turn_size import for_one_turn
 
 logger = logging.getLogger("flowstone.scatter")
 
@@ -103,7 +105,7 @@ class Pump:
             lanes = [asyncio.create_task(self._lane()) for _ in range(LANES)]
             await asyncio.gather(*lanes)
         finally:
-            await _stop([watch, *lanes])
+            await stop_all([watch, *lanes])
             await self._give_back()
         return self._ending or Skipped()
 
@@ -152,7 +154,7 @@ class Pump:
     async def _turn(self, *, begins: bool = False) -> None:
         now = time.monotonic()
         want = self._place.first_room if begins else self._room(now)
-        outcomes, self._outcomes = self._outcomes, []
+        outcomes, self._outcomes = for_one_turn(self._outcomes)
         finished = self._held.take_finished()
         asks = now >= self._slice_ends
         self._slice_ends = now + SLICE_SECONDS if asks else self._slice_ends
@@ -364,12 +366,10 @@ class Pump:
         """Stop what runs, report what has ended, give the rest back; also when cancelled."""
         self._timers.cancel()
         self._queue.clear()
-        await _stop(list(self._tasks))
+        await stop_all(list(self._tasks))
         if self.state.is_terminal:
             return
-        report = self._report(self._outcomes, self._held.take_finished())
-        report.ends = True
-        last = asyncio.ensure_future(self._coordinator.turn(report))
+        last = asyncio.create_task(self._last_turn())
         try:
             turned = await asyncio.shield(last)
         except DatabaseError as error:
@@ -383,14 +383,16 @@ class Pump:
             if turned.wait is not None:
                 self._go_on_in(turned.wait)
 
+    async def _last_turn(self) -> Turned:
+        while True:
+            outcomes, self._outcomes = for_one_turn(self._outcomes)
+            report = self._report(outcomes, self._held.take_finished())
+            report.ends = not self._outcomes
+            turned = await self._coordinator.turn(report)
+            if report.ends:
+                return turned
+
     def _go_on_in(self, wait: timedelta) -> None:
         """Do not end for good: answers that others overtook can say that there is nothing to do."""
         if not isinstance(self._ending, Snoozed):
             self._ending = Snoozed(wait)
-
-
-async def _stop(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.gather(*tasks, return_exceptions=True)

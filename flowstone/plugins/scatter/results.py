@@ -161,14 +161,14 @@ class Results(Generic[I_co, R_co]):
                 "results are iterated on the event loop: an async function says "
                 "`async for it in results`, a plain one `for it in results`"
             )
-        after = -1
-        while True:
+        after, left = -1, self.completed_count
+        while left > 0:
             read = partial(self._page, (ItemStatus.COMPLETED,), after)
             page = asyncio.run_coroutine_threadsafe(read(), self._loop).result()
-            yield from map(self._result, page)
-            if len(page) < PAGE_ITEMS:
+            if not page:
                 return
-            after = page[-1].index
+            yield from map(self._result, page)
+            after, left = page[-1].index, left - len(page)
 
     def completed(self) -> AsyncIterator[ItemResult[I_co, R_co]]:
         """Give those that have a value, in the order of the items."""
@@ -207,12 +207,12 @@ class Results(Generic[I_co, R_co]):
     async def _of_child(self, child: ChildStatus) -> ResultsPage[I_co, R_co]:
         found: list[ItemResult[I_co, R_co]] = []
         after = child.first_index - 1
-        while after < child.last_index:
+        while len(found) < child.total:
             page = await self._page((ItemStatus.COMPLETED, ItemStatus.FAILED), after)
             own = [record for record in page if record.index <= child.last_index]
-            found += map(self._result, own)
-            if len(own) < PAGE_ITEMS:
+            if not own:
                 break
+            found += map(self._result, own)
             after = own[-1].index
         return ResultsPage(
             child.batch_index,
@@ -221,14 +221,18 @@ class Results(Generic[I_co, R_co]):
         )
 
     async def _iter(self, *statuses: ItemStatus) -> AsyncIterator[ItemResult[I_co, R_co]]:
-        after = -1
-        while True:
+        counts = {
+            ItemStatus.COMPLETED: self.completed_count,
+            ItemStatus.FAILED: self.failed_count,
+        }
+        after, left = -1, sum(counts[status] for status in statuses)
+        while left > 0:
             page = await self._page(statuses, after)
+            if not page:
+                return
             for record in page:
                 yield self._result(record)
-            if len(page) < PAGE_ITEMS:
-                return
-            after = page[-1].index
+            after, left = page[-1].index, left - len(page)
 
     async def _page(self, statuses: Sequence[ItemStatus], after: int) -> Sequence[ItemRecord]:
         return await self._coordinator.gather(

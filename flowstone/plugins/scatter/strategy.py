@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from flowstone.core.asset import Asset
 from flowstone.core.contracts.strategy import Execution, Strategy
 from flowstone.core.defaults.function_strategy import outcome_of
-from flowstone.core.errors import Problem
+from flowstone.core.errors import DatabaseError, Problem
 from flowstone.core.json_value import JsonText, JsonValue
 from flowstone.core.outcome import (
     Cancelled,
@@ -39,7 +39,14 @@ from flowstone.plugins.scatter.batch_body import BatchBody, BatchTypes
 from flowstone.plugins.scatter.batching import Batching
 from flowstone.plugins.scatter.body import Body
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
-from flowstone.plugins.scatter.ending import PREPARING, READING, end_with, failure_of
+from flowstone.plugins.scatter.ending import (
+    MOST_ATTEMPTS,
+    PREPARING,
+    READING,
+    SETTLING,
+    end_with,
+    failure_of,
+)
 from flowstone.plugins.scatter.errors import BarrierNotFoundError
 from flowstone.plugins.scatter.feeding import Feeding, ItemRules
 from flowstone.plugins.scatter.options import ScatterOptions
@@ -219,6 +226,12 @@ class Scatter(Strategy):
                 feeding = asyncio.create_task(self._feed(execution, coordinator, feed, told))
                 feeding.add_done_callback(lambda _: pump.look_again())
             outcome = await pump.run()
+        except DatabaseError as refused:
+            # A pump outlasts a store that is away; what is refused it would report for ever.
+            if refused.retryable or execution.attempt < MOST_ATTEMPTS:
+                raise
+            await end_with(execution, coordinator, refused, SETTLING)
+            return Skipped()
         finally:
             if feeding is not None:
                 feeding.cancel()

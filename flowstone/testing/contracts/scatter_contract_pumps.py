@@ -198,6 +198,20 @@ class PumpsContract:
         assert timedelta(seconds=50) < again.wait <= timedelta(minutes=1)
         assert (await coordinator.status(barrier_id)).retried == 0
 
+    async def test_of_large_items_fewer_are_handed_out_at_once(
+        self, coordinator: ScatterCoordinator
+    ) -> None:
+        large = [f"{number}{'x' * 3_000_000}" for number in range(8)]
+        barrier_id = await begun(coordinator, *large)
+
+        turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=8, begins=True))
+        more = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=8, held=5))
+
+        assert list(turned.handed.indexes) == [0, 1, 2, 3, 4]
+        assert turned.wait == timedelta(0)
+        assert list(more.handed.indexes) == [5, 6, 7]
+        assert more.wait is None
+
     async def test_no_more_are_permitted_than_may_run(
         self, coordinator: ScatterCoordinator
     ) -> None:

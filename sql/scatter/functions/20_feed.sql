@@ -168,6 +168,7 @@ BEGIN
     UPDATE scatter_barriers b
     SET total = b.total + v_inserted,
         last_index = v_feed.next_index + v_count - 1,
+        item_bytes = greatest(b.item_bytes, octet_length(p_items) / nullif(v_count, 0)),
         is_closed = p_closes
     WHERE b.materialization_id = p_barrier AND b.status = 'executing'
     RETURNING b.* INTO v_barrier;

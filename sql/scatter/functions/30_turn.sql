@@ -59,6 +59,7 @@ DECLARE
     v_handed scatter_handed;
     v_fresh scatter_handed;
     v_room integer := p_want;
+    v_is_less boolean := false;
     v_count integer := 0;
     v_last integer;
     v_chunk bigint;
@@ -177,6 +178,11 @@ BEGIN
             WHEN v_b.claimed_index < v_b.last_index THEN 0 ELSE scatter_wait(p_barrier, v_now, true)
         END;
     ELSIF v_ended IS NULL THEN
+        -- 16 MiB at once, or so; a batch may be large.
+        IF v_room > 16777216 / (v_b.item_bytes + 1) THEN
+            v_room := greatest(1, 16777216 / (v_b.item_bytes + 1));
+            v_is_less := true;
+        END IF;
         IF v_b.max_concurrent IS NOT NULL THEN
             IF p_asks THEN
                 PERFORM scatter_forget_gone(p_barrier);
@@ -254,6 +260,9 @@ BEGIN
         IF v_count = 0 AND p_want > 0 AND (v_room > 0 OR permits = 0) THEN
             v_b.failed := v_b.failed + scatter_take_back(p_barrier, p_pump, p_claim, 5);
             v_ended := scatter_judge(v_b);
+        END IF;
+        IF v_is_less AND v_count >= v_room AND v_count > 0 THEN
+            wait_ms := coalesce(wait_ms, 0);
         END IF;
         wait_ms := coalesce(wait_ms, scatter_wait(p_barrier, v_now, p_held = 0));
         IF (p_begins OR p_asks) AND v_ended IS NULL THEN

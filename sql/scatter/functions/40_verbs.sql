@@ -95,13 +95,14 @@ AS $$
     WHERE b.materialization_id = p_barrier;
 $$;
 
--- A page of the items of a barrier in the order of their index, as parallel arrays; p_statuses null: all.
+-- A page of the items of a barrier in the order of their index, as parallel arrays; p_statuses null: all. Of large
+-- ones it has fewer than p_limit, but one at least: 3 MiB as they are stored, which compression may have made of 200.
 CREATE FUNCTION scatter_gather_v1(p_barrier bigint, p_statuses smallint[], p_after integer, p_limit integer)
     RETURNS TABLE (
         indexes integer[], statuses smallint[], attempts smallint[], keys text[], items text[], results text[],
         errors text[], partial text[]
     )
-    LANGUAGE sql
+    LANGUAGE plpgsql
     STABLE
     SET search_path FROM CURRENT
     SET enable_seqscan = off
@@ -109,6 +110,25 @@ CREATE FUNCTION scatter_gather_v1(p_barrier bigint, p_statuses smallint[], p_aft
     SET enable_sort = off
     SET jit = off
 AS $$
+#variable_conflict use_column
+DECLARE
+    v_bytes bigint;
+    v_rows bigint;
+BEGIN
+    SELECT sum(i.bytes), count(*) INTO v_bytes, v_rows
+    FROM (
+        SELECT pg_column_size(i.item) + coalesce(pg_column_size(i.result), 0) AS bytes
+        FROM scatter_items i
+        WHERE i.materialization_id = p_barrier
+            AND i.index > p_after
+            AND (p_statuses IS NULL OR i.status = ANY (p_statuses))
+        ORDER BY i.index
+        LIMIT p_limit
+    ) i;
+    IF v_bytes > 3145728 THEN
+        p_limit := greatest(1, v_rows * 3145728 / v_bytes);
+    END IF;
+    RETURN QUERY
     SELECT
         array_agg(i.index), array_agg(i.status), array_agg(i.attempts), array_agg(i.key::text),
         array_agg(i.item::text), array_agg(i.result::text), array_agg(i.error::text), array_agg(i.errors::text)
@@ -121,4 +141,5 @@ AS $$
         ORDER BY i.index
         LIMIT p_limit
     ) i;
+END;
 $$;

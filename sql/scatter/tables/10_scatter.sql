@@ -22,6 +22,7 @@ CREATE TABLE scatter_barriers (
     is_closed boolean NOT NULL DEFAULT false,
     last_index integer NOT NULL DEFAULT -1,
     claimed_index integer NOT NULL DEFAULT -1,
+    item_bytes integer NOT NULL DEFAULT 0,
     max_concurrent integer,
     rate_count integer,
     rate_ms bigint,
@@ -42,6 +43,7 @@ COMMENT ON COLUMN scatter_barriers.is_closed IS 'No further items come.';
 COMMENT ON COLUMN scatter_barriers.items_pruned_at IS 'Its items began to be deleted, by retention (items); the counters stay.';
 COMMENT ON COLUMN scatter_barriers.last_index IS 'The highest index that an item has been given.';
 COMMENT ON COLUMN scatter_barriers.claimed_index IS 'Up to here items were handed out for the first time.';
+COMMENT ON COLUMN scatter_barriers.item_bytes IS 'The average size of an item in the page where that is largest; bounds what a turn hands out.';
 COMMENT ON COLUMN scatter_barriers.next_start_at IS 'When the next item may start, as rate_count in rate_ms allows.';
 -- Serves the list of the scatters of a run.
 CREATE INDEX scatter_barriers_by_run ON scatter_barriers (run_id);

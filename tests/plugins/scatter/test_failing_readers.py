@@ -1,7 +1,8 @@
-"""A reader, or what is chosen of its items, that fails half way: the scatter fails and says why."""
+"""Readers, inputs or stores that fail half way: the scatter fails and says why."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from flowstone import Dep, FlowStone, Pipeline, RunFailedError, reader
 from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.store import Key
+from flowstone.core.errors import DatabaseError
 from flowstone.plugins.scatter import scatter
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
-from flowstone.plugins.scatter.records import BarrierState
+from flowstone.plugins.scatter.ending import MOST_ATTEMPTS
+from flowstone.plugins.scatter.records import BarrierState, PumpTurn, Turned
 from tests.application.stage import Stage
 from tests.core.numbers_reader import Numbers, Seen
 
@@ -96,3 +99,33 @@ async def test_a_function_whose_input_cannot_be_read_fails_the_scatter(stage: St
     said = await asyncio.wait_for(failure(await stage.app(p)), 20)
 
     assert "its function could not be prepared" in said
+
+
+async def test_what_the_store_refuses_again_and_again_fails_the_scatter(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowstone.core.executor.ASSISTANT_DELAY", timedelta(0))
+    p = Pipeline("p")
+    calls = 0
+
+    @p.asset
+    @scatter([1])
+    async def each(number: int) -> None:
+        nonlocal calls
+        calls += 1
+
+    app = await stage.app(p)
+    coordinator = app.coordinator(ScatterCoordinator)
+    turn_of = coordinator.turn
+
+    async def turn(turn: PumpTurn) -> Turned:
+        if turn.outcomes:
+            raise DatabaseError("too large", sqlstate="54000")
+        return await turn_of(turn)
+
+    monkeypatch.setattr(coordinator, "turn", turn)
+
+    said = await asyncio.wait_for(failure(app), 20)
+
+    assert "what its items came to could not be stored: too large" in said
+    assert calls == MOST_ATTEMPTS
