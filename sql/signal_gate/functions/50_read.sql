@@ -66,6 +66,10 @@ CREATE FUNCTION signal_gate_waiting_v1(p_asset text, p_limit integer)
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET enable_sort = off
+    SET jit = off
 AS $$
     SELECT gate.*
     FROM signal_gate_gates g
