@@ -1,7 +1,6 @@
 """What is going on, told from a Postgres that holds much."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import asyncpg
@@ -44,14 +43,6 @@ INSERT INTO flowstone_materializations
     (id, asset, queue, priority, status, unmet, enqueued_at, arguments, reason)
 SELECT id, 'test.old', 'one', 0, 'ready', 0, now(), '{}', 'enqueued' FROM ready
 """
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """Awaited upstreams on Postgres: what others do to their jobs, and rows that somebody holds."""
 
-from collections.abc import AsyncIterator
-
 import asyncpg
 import pytest
 
@@ -9,14 +7,6 @@ from flowstone.core.status import Status
 from flowstone.engine.store import PostgresStore
 from flowstone.testing.contracts.store_contract_awaiting import until, waiting
 from flowstone.testing.contracts.store_runs import statuses
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
 
 
 async def test_a_job_that_somebody_deletes_is_told_to_the_one_that_waits(

@@ -1,7 +1,6 @@
 """Cancelling that meets a turn half way: what the turn has just begun is asked to stop as well."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -18,14 +17,6 @@ SELECT id FROM flowstone.flowstone_turn_v1(
     '{NULL}', '{1}', NULL, '{default}', ARRAY[$4::integer], NULL, 1000
 )
 """
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
 
 
 @pytest.mark.parametrize("slots", [1, 5])

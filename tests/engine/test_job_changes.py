@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -33,14 +32,6 @@ INSERT INTO flowstone.flowstone_materializations
     (id, asset, queue, priority, status, unmet, enqueued_at, finished_at, arguments, reason)
 SELECT id, 'test.old', 'default', 0, 'succeeded', 0, now(), now(), '{}', 'enqueued' FROM old
 """
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
 
 
 async def failures(store: PostgresStore, count: int) -> list[int]:

@@ -1,6 +1,6 @@
 """Which settlements somebody's lock would hold up, told without waiting for any lock."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import asyncpg
 import pytest
@@ -23,14 +23,6 @@ LOCKS = {
     " flowstone.flowstone_materializations m USING (asset, partition)"
     " WHERE m.id = $1 FOR UPDATE OF c",
 }
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
 
 
 async def two_runs(store: PostgresStore) -> Sequence[SmallRun]:

@@ -1,7 +1,5 @@
 """The next step of a chain begins in the turn that settles the one before it."""
 
-from collections.abc import AsyncIterator
-
 import asyncpg
 import pytest
 
@@ -18,14 +16,6 @@ from flowstone.core.status import Event
 from flowstone.engine import triggers
 from flowstone.engine.store import PostgresStore
 from flowstone.testing.contracts.store_runs import new_run
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
 
 
 @pytest.fixture

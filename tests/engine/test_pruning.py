@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -34,14 +33,6 @@ from tests.engine.test_postgres_store import shift
 MS = timedelta(milliseconds=1)
 MINUTE = timedelta(minutes=1)
 OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Who holds a queue, in a transaction that stays open, and what turns do meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import asyncpg
 import pytest
@@ -13,7 +13,7 @@ from flowstone.testing.contracts.store_contract_jobs import enqueued, new_job
 from flowstone.testing.contracts.store_contract_queues import status
 from flowstone.testing.contracts.store_runs import Worker, new_worker, succeeded
 from tests.scenarios.eventually import eventually
-from tests.scenarios.locks import behind_a_lock, connected
+from tests.scenarios.locks import behind_a_lock
 
 LIMIT = "SELECT flowstone.limit_queue('narrow', max_running => 2)"
 LOCK_JOB = "SELECT FROM flowstone.procrastinate_jobs WHERE id = $1 FOR UPDATE"
@@ -21,22 +21,6 @@ IN_ORDER = """
 SELECT name FROM unnest(ARRAY['narrow', 'wide']) name ORDER BY flowstone.flowstone_queue_lock(name)
 """
 BOTH = Capacity({"narrow": 5, "wide": 5})
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def open_transaction(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    """Return a connection that has begun a transaction."""
-    async with connected(dsn) as connection:
-        await connection.execute("BEGIN")
-        yield connection
 
 
 async def one_that_runs(store: PostgresStore, *, waiting: int) -> tuple[Worker, Claim]:

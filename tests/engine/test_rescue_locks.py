@@ -1,37 +1,19 @@
 """Who holds what a rescue needs, in a transaction that stays open; the rest is rescued."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import asyncpg
-import pytest
 
 from flowstone.core.contracts.job_queue import NewJob
 from flowstone.engine.store import PostgresStore
 from flowstone.testing.contracts.store_contract_jobs import enqueued, new_job
 from flowstone.testing.contracts.store_runs import new_worker
 from flowstone.testing.contracts.store_unique_jobs import WAITING, unique_job
-from tests.scenarios.locks import connected
 
 LOCK_JOB = "SELECT FROM flowstone.procrastinate_jobs WHERE id = $1 FOR UPDATE"
 DIE = "UPDATE flowstone.flowstone_workers SET heartbeat_at = 'epoch'"
 DEAD = "SELECT count(*) FROM flowstone.flowstone_workers WHERE heartbeat_at = 'epoch'"
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def open_transaction(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    """Return a connection that has begun a transaction."""
-    async with connected(dsn) as connection:
-        await connection.execute("BEGIN")
-        yield connection
 
 
 async def lost(store: PostgresStore, pg: asyncpg.Connection, *jobs: NewJob) -> Sequence[int]:

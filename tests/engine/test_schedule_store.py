@@ -1,7 +1,6 @@
 """Ticks among others: who has not committed yet, who is rolled back, who starts meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import asyncpg
@@ -23,14 +22,6 @@ SELECT * FROM flowstone.flowstone_tick_schedules_v1(
     ARRAY[$1], ARRAY[$4]::timestamptz[]
 )
 """
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """One claim that succeeded is settled by a function of its own, and leaves what a batch does."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import asyncpg
-import pytest
 
 from flowstone.core.contracts.store import Claim, Settlement
 from flowstone.engine.store import PostgresStore
@@ -67,14 +66,6 @@ IDS = {
     "optional_dependents", "awaits", "awaited_by", "starts",
 }  # fmt: skip
 OF_THE_RUN = {"run_id", "partition"}
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
 
 
 async def left(pg: asyncpg.Connection, run: SmallRun) -> Mapping[str, Sequence[object]]:

@@ -1,7 +1,5 @@
 """A turn notifies of what it leaves to others, and of nothing that it claims itself."""
 
-from collections.abc import AsyncIterator
-
 import asyncpg
 import pytest
 
@@ -16,14 +14,6 @@ from flowstone.core.contracts.store import (
 )
 from flowstone.core.status import Event
 from flowstone.engine.store import PostgresStore
-
-
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(dsn)
-    await store.open()
-    yield store
-    await store.close()
 
 
 async def a_pair(store: PostgresStore, *, priority: int) -> None:
