@@ -107,7 +107,7 @@ async def test_what_runs_beside_an_asset_that_kills_its_workers_is_not_harmed(
         return spawn.worker(dsn, "poison", slots=24, lease=3, max_rescues=3)
 
     fatal = await app.enqueue(aborting)
-    others = await app.enqueue_many([innocent], over=[str(number) for number in range(20)])
+    others = await app.enqueue_many([innocent], over=[str(number) for number in range(10)])
     # One at a time: it takes all that is left, and whatever it was at dies with it.
     alive = [start()]
 

@@ -30,8 +30,11 @@ async def proxy(dsn: str) -> AsyncIterator[LossyProxy]:
 
 
 @pytest.fixture
-async def deaf(proxy: LossyProxy, ledger: Ledger) -> AsyncIterator[FlowStone]:
-    """An application that no notification reaches."""
+async def deaf(
+    proxy: LossyProxy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[FlowStone]:
+    """An application that no notification reaches, and that looks the sooner by itself."""
+    monkeypatch.setattr("flowstone.core.until_ended.POLL_SECONDS", 0.5)
     async with FlowStone(PIPELINES, dsn=proxy.dsn) as deaf:
         yield deaf
 

@@ -25,8 +25,9 @@ SLICES = [f"slice-{number}" for number in range(40)]
 
 
 @pytest.fixture
-def pooled_dsn(dsn: str) -> Iterator[str]:
+def pooled_dsn(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The test's database, through a pooler that has two servers for everybody."""
+    monkeypatch.setattr("flowstone.core.until_ended.POLL_SECONDS", 0.5)
     with pooler(dsn) as pooled:
         yield pooled
 
