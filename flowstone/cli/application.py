@@ -51,7 +51,8 @@ def bound(
         memory: Without any database; what is stored is gone at the end.
         by_rows: Rows tell all that is wanted, so that without an application, or where the
             database is known anyway, none is imported.
-        plugins: What has to be there if none is imported.
+        plugins: What has to be there. Rows of a plugin that the application does not use, or no
+            longer, are read without it.
 
     Raises:
         click.UsageError: There is no application, or it cannot be imported.
@@ -59,6 +60,8 @@ def bound(
     """
     known = settings.demanded_dsn() is not None or settings.chosen_app() is None
     app = FlowStone([], plugins=plugins) if by_rows and known else load(settings)
+    if by_rows and not {*plugins} <= {it.name for it in app.plugins}:
+        app = FlowStone([], plugins=plugins, dsn=app.dsn, schema=app.schema)
     if memory:
         if settings.dsn is not None:
             raise click.UsageError("--memory uses no database; leave --dsn out")

@@ -62,11 +62,13 @@ def database(
     from flowstone.engine.schema import migrate, statuses
 
     with EmbeddedPostgres(default_path(str(current_project().root))) as server:
-        note(
-            settings,
-            f"no DSN given: using embedded Postgres at {server.path}; "
-            "set FLOWSTONE_DSN for your own",
-        )
+        if not settings.embedded_is_told:
+            settings.embedded_is_told = True
+            note(
+                settings,
+                f"no DSN given: using embedded Postgres at {server.path}; "
+                "set FLOWSTONE_DSN for your own",
+            )
         tables = app.tables if app else {}
         if migrated and is_behind(statuses(server.dsn(), schema, tables=tables)):
             migrate(server.dsn(), schema, tables=tables)

@@ -15,16 +15,13 @@ from flowstone.cli.command import Command, pass_settings
 from flowstone.cli.output import columns, note, print_document, print_items, time_text
 from flowstone.cli.running import run_async
 from flowstone.cli.settings import Settings
-from flowstone.core.errors import (
-    NotRegisteredError,
-    ValueNotReadableError,
-    ValueNotStorableError,
-)
+from flowstone.core.errors import ValueNotReadableError, ValueNotStorableError
 from flowstone.core.json_value import JsonValue
 from flowstone.plugins.signal_gate.coordinator import Answer, Answered, Gate, GateCoordinator
 from flowstone.plugins.signal_gate.errors import GateNotFoundError
-from flowstone.plugins.signal_gate.postgres_gates import PostgresGates
 from flowstone.plugins.signal_gate.signaling import signal_text
+
+PLUGIN = "signal_gate"
 
 token_argument = click.argument("token", metavar="TOKEN")
 
@@ -114,13 +111,8 @@ def signal_command(settings: Settings, token: str, data: str) -> None:
 @asynccontextmanager
 async def _gates(settings: Settings) -> AsyncIterator[GateCoordinator]:
     """Give the chosen application's gates; where rows tell all, without importing one."""
-    async with opened(settings, by_rows=True) as app:
-        try:
-            yield app.coordinator(GateCoordinator)
-        except NotRegisteredError:
-            gates = PostgresGates()
-            await gates.open(app)
-            yield gates
+    async with opened(settings, by_rows=True, plugins=[PLUGIN]) as app:
+        yield app.coordinator(GateCoordinator)
 
 
 def _payload(data: str) -> str:

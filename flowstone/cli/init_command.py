@@ -21,6 +21,7 @@ PIPELINE = '''\
 """What customers spent: from orders to a report. Try: flowstone run report"""
 
 from dataclasses import dataclass
+from datetime import date
 
 from flowstone import Context, Dep, FlowStone, Pipeline
 
@@ -36,7 +37,7 @@ class Order:
 
 
 @sales.asset
-async def orders(ctx: Context[str | None]) -> list[Order]:
+async def orders(ctx: Context[date | None]) -> list[Order]:
     """Every order; a file, a table or a service would be read here."""
     ctx.log.info("reading the orders of %s", ctx.partition or "all time")
     return [Order("Ada", 4_200), Order("Grace", 1_350), Order("Ada", 800)]

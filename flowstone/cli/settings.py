@@ -34,6 +34,7 @@ class Settings:
     Attributes:
         quiet: Errors only on stderr.
         verbose: More on stderr: log messages, and tracebacks of errors.
+        embedded_is_told: Whether it was said already that an embedded Postgres is used.
     """
 
     app: str | None = None
@@ -43,6 +44,7 @@ class Settings:
     quiet: bool = False
     verbose: bool = False
     no_color: bool = False
+    embedded_is_told: bool = False
 
     def chosen_app(self) -> str | None:
         """Return the application as ``module:attribute``, if one is named anywhere."""

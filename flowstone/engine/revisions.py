@@ -155,7 +155,8 @@ def version_error(found: SchemaStatus, schema: str) -> SchemaVersionError:
     match found.state:
         case SchemaState.ABSENT:
             has = "lacks" if found.plugin else "has no"
-            problem = f"schema '{schema}' {has} {whose}; run: flowstone db migrate"
+            use = ", with an --app that uses it" if found.plugin else ""
+            problem = f"schema '{schema}' {has} {whose}; run: flowstone db migrate{use}"
         case SchemaState.AHEAD:
             ends = f"which no longer serves this {code} (it ends at {found.head})"
             problem = f"{at}, {ends}; upgrade {code}"

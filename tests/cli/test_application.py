@@ -8,6 +8,7 @@ import pytest
 from flowstone import FlowStone, Pipeline
 from flowstone.cli.application import load
 from flowstone.cli.settings import Settings
+from flowstone.engine.schema import migrate
 from tests.cli.invocation import flowstone
 
 
@@ -199,3 +200,34 @@ class TestAnotherDatabase:
         async with app.with_dsn(dsn) as again, app:
             assert await again.exists(one)
             assert not await app.exists(one)
+
+
+@pytest.mark.parametrize(
+    ("command", "plugin"),
+    [("scatter", "scatter"), ("gate", "signal_gate"), ("approval", "checkpoints")],
+)
+class TestCommandsOfAPlugin:
+    """Rows tell all; the application, which uses no such plugin, says only where they are."""
+
+    def test_read_rows_that_there_are(
+        self, project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch, command: str, plugin: str
+    ) -> None:
+        migrate(dsn, "flowstone", tables=FlowStone([], plugins=[plugin]).tables)
+        monkeypatch.setenv("DATABASE_URL", dsn)
+
+        ended = flowstone(command, "ls", "-o", "json")
+
+        assert (ended.exit_code, ended.document["items"]) == (0, [])
+
+    def test_say_what_is_missing_where_there_is_nothing(
+        self, project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch, command: str, plugin: str
+    ) -> None:
+        monkeypatch.setenv("DATABASE_URL", dsn)
+
+        ended = flowstone(command, "ls")
+
+        assert ended.exit_code == 3
+        assert ended.stderr == (
+            f"error: schema 'flowstone' lacks the tables of plugin '{plugin}'; "
+            "run: flowstone db migrate, with an --app that uses it\n"
+        )

@@ -100,6 +100,7 @@ class TestTheEmbeddedOne:
             worker.says("serves default")
             ended = flowstone("enqueue", "report", "--wait", "--timeout", "30s")
         kept = flowstone("plan", "report")
+        shown = flowstone("runs", "show", 1)
 
         assert (ended.exit_code, ended.stdout) == (0, "[1,2]\n")
         assert ended.stderr.startswith(
@@ -107,6 +108,7 @@ class TestTheEmbeddedOne:
             "set FLOWSTONE_DSN for your own\n"
         )
         assert "0 to run, 2 reused" in kept.stdout
+        assert shown.stderr.count("no DSN given") == 1
         assert not own_server.is_relative_to(project)
 
     def test_that_is_not_installed_is_an_error_of_the_environment(
