@@ -15,7 +15,6 @@ from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.item_key import serialize, stored_hash
 from flowstone.plugins.scatter.options import ScatterOptions
 from flowstone.plugins.scatter.records import NewBarrier, NewItem
-from tests.application.conftest import in_memory
 from tests.application.stage import Stage
 
 PAGE = 20
@@ -240,7 +239,7 @@ class TestErrors:
 
 
 class TestReading:
-    @in_memory  # it waits for seconds until another attempt reads on
+    @pytest.mark.usefixtures("at_once")
     async def test_that_stops_half_way_goes_on_and_no_item_is_lost_or_in_two_batches(
         self, stage: Stage
     ) -> None:

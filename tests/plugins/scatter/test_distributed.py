@@ -1,16 +1,14 @@
 """Scatters whose pages are children of their own: told apart, counted, gathered page by page."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
 
 from flowstone import FlowStone, Pipeline, Retry, RunFailedError, reader
-from flowstone.core import executor
 from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.store import Key
-from flowstone.plugins.scatter import Batch, Results, batch, pump, scatter
+from flowstone.plugins.scatter import Batch, Results, batch, scatter
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.records import BarrierState, ChildStatus
 from tests.application.stage import Stage
@@ -99,13 +97,6 @@ class Interrupted(Numbers):
         if state.position == self.at and self.positions.count(self.at) == 1:
             raise ConnectionResetError("gone")
         return await super().read(state, limit)
-
-
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading that failed is tried again at once."""
-    monkeypatch.setattr(executor, "ASSISTANT_DELAY", timedelta(milliseconds=1))
-    monkeypatch.setattr(pump, "PATIENCE_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("at_once")
