@@ -198,13 +198,12 @@ def signals_app(app: Lifespan, *, max_body: int = MAX_BODY) -> SignalsApp:
 def _signed_token(scope: Message, path: str) -> str:
     """Return what comes after the path, wherever the application is mounted."""
     asked: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and asked.startswith(root):
-        asked = asked.removeprefix(root)
     prefix = f"{path}/"
-    if not asked.startswith(prefix) or asked == prefix:
-        raise Refused(404, "not_found")
-    return asked.removeprefix(prefix)
+    # Servers differ in whether what it is mounted at is in the path, and it may begin like ours.
+    for it in (asked.removeprefix(scope.get("root_path", "")), asked):
+        if it.startswith(prefix) and it != prefix:
+            return it.removeprefix(prefix)
+    raise Refused(404, "not_found")
 
 
 def _text(body: bytes) -> str:
