@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from flowstone.core.contracts.item_reader import Read
-from flowstone.core.errors import StorageError
+from flowstone.core.errors import InvalidOptionError, StorageError
 from flowstone.core.reader_options import options_of
 from flowstone.plugins.readers_files.counted_lines import CountedLines
 from flowstone.plugins.readers_files.lines_state import LinesReader, LinesState, opened
@@ -44,7 +44,8 @@ class CsvReader(LinesReader[CsvOptions]):
     Reads the records of a CSV file as ``{"field": "text"}``.
 
     A quoted text may go over several lines. A record that has more or fewer fields than there are
-    names is an error with its line. What is appended while it is read is read too.
+    names is an error with its line; so are two fields of one name. What is appended while it is
+    read is read too.
 
     Configuration:
         path: The file; ``.gz`` is decompressed.
@@ -64,6 +65,13 @@ class CsvReader(LinesReader[CsvOptions]):
             except BaseException:
                 lines.close()
                 raise
+        twice = sorted(name for name in set(fields) if list(fields).count(name) > 1)
+        if twice:
+            lines.close()
+            raise InvalidOptionError(
+                f"{os.fspath(options.path)} has two fields named {twice[0]!r}, of which one would "
+                "be lost: rename it"
+            )
         return LinesState(options, lines, lines.place, tuple(fields))
 
     def _read(self, state: State, limit: int) -> Read[State]:

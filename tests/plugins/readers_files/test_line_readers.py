@@ -169,6 +169,13 @@ async def test_a_file_without_records_has_no_items(tmp_path: Path, size: int) ->
         assert (page.items, page.is_last) == ([], True)
 
 
+async def test_two_fields_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b,a\n1,2,3\n")
+
+    with pytest.raises(InvalidOptionError, match=r"two fields named 'a'.*rename it"):
+        await pages_of(CsvReader, {"path": tmp_path / "rows.csv"})
+
+
 async def test_options_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ReaderError, match=r"none.jsonl cannot be read: .*No such file"):
         await pages_of(JsonLinesReader, {"path": tmp_path / "none.jsonl"})
