@@ -83,7 +83,7 @@ SELECT
         ' ',
         'returns', pg_get_function_result(p.oid),
         'language', l.lanname,
-        'text', md5(regexp_replace(p.prosrc, '\s+', '', 'g'))
+        'text', md5(regexp_replace(p.prosrc, '[[:space:]]+', '', 'g'))
     ),
     NULL
 FROM pg_proc AS p

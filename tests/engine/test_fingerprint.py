@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from procrastinate.schema import SchemaManager
+from psycopg.conninfo import make_conninfo
 
 from flowstone.core.errors import SchemaFingerprintError
 from flowstone.engine import fingerprint
@@ -66,6 +67,11 @@ class TestTheRecords:
         migrate(stock, "new")  # also a name in the definitions of triggers
 
         assert found_in(stock, "new").digest == found_in(stock).digest
+
+    def test_it_does_not_depend_on_how_a_session_reads_backslashes(self, stock: str) -> None:
+        old_ways = make_conninfo(stock, options="-c standard_conforming_strings=off")
+
+        assert found_in(old_ways).digest == found_in(stock).digest
 
     def test_records_are_sorted_json(self) -> None:
         for version, objects in fingerprint.known().items():
