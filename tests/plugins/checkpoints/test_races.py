@@ -18,7 +18,7 @@ from tests.scenarios.pipelines.approving import approving, booked, urgently_book
 from tests.scenarios.processes.decider import LEFT_TO
 from tests.scenarios.spawned import Spawner, spawning
 
-ROUNDS = 200
+ROUNDS = 60
 DECIDERS = {"ann": "approve", "bob": "modify", "cem": "reject", "dan": "cancel"}
 STEPS = ("before-request", "after-request", "before-resume", "after-resume")
 
