@@ -134,13 +134,18 @@ async def escalate(
     others = names(to, option="to")
     if not others:
         raise InvalidOptionError('to=[] leaves nobody to decide; name somebody: to=["cfo"]')
+    limit = None if timeout is None else duration.parse(timeout, option="timeout")
+    if limit is not None and not limit:
+        raise InvalidOptionError(
+            "timeout=0 leaves nobody time to decide; None is as long as the asset says"
+        )
     return await app.coordinator(CheckpointCoordinator).escalate(
         approval_id,
         by=_checked_name(by),
         to=others,
         groups=names(groups, option="groups"),
         reason=_readable(reason),
-        timeout=None if timeout is None else duration.parse(timeout, option="timeout"),
+        timeout=limit,
     )
 
 

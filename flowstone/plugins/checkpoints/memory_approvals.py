@@ -165,7 +165,8 @@ class MemoryApprovals(CheckpointCoordinator):
         if (approval.escalated_by, approval.approvers) == (by, tuple(to)):
             return approval
         _check_may_decide(approval, by, groups)
-        self._pass_on(row, tuple(to), timeout or row.rules.timeout, by=by, reason=reason)
+        limit = row.rules.timeout if timeout is None else timeout
+        self._pass_on(row, tuple(to), limit, by=by, reason=reason)
         return await self._go_on(row, ApprovalEvent.ESCALATED)
 
     async def expire(self, approval_id: int) -> Approval:

@@ -238,8 +238,10 @@ class TestDeciding:
     async def test_nobody_is_no_one_to_pass_it_on_to(self, app_of: AppOf) -> None:
         app = await app_of(plugins=["checkpoints"])
 
-        with pytest.raises(InvalidOptionError, match="leaves nobody"):
+        with pytest.raises(InvalidOptionError, match="leaves nobody to"):
             await escalate(app, 1, by="ann", to=[])
+        with pytest.raises(InvalidOptionError, match="leaves nobody time"):
+            await escalate(app, 1, by="ann", to=["cfo"], timeout="0s")
 
     async def test_what_a_run_had_asked_for_is_closed_with_it(self, app_of: AppOf) -> None:
         desk = Desk()
