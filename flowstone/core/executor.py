@@ -301,8 +301,15 @@ class Executor:
             return Settlement(
                 claim.id, claim.claim, Event.RETRIED, error=record, delay=ASSISTANT_DELAY
             )
-        if claim.run_id is None and type(error) is AssetFunctionError:
-            error = JobFunctionError.wrapping(raised, asset=claim.asset)
+        if type(error) is AssetFunctionError and error is not raised:
+            kind = JobFunctionError if claim.run_id is None else AssetFunctionError
+            error = kind.wrapping(
+                raised,
+                asset=claim.asset,
+                partition=claim.partition,
+                run_id=claim.run_id,
+                retryable=error.retryable,
+            )
         retry = asset.options.retry or DEFAULT_RETRY
         # What is no Exception, such as an exit, is an end and no mishap.
         is_mishap = isinstance(raised, Exception) and retry.is_retryable(error)

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from flowstone import Dep, Pipeline, RunFailedError
+from flowstone.core.errors import AssetFunctionError
 from tests.application.conftest import AppOf
 from tests.application.stage import drain, statuses
 
@@ -131,6 +132,14 @@ class TestFailures:
         assert failure.error["retryable"] is False
         assert "bad \\x00 \\ud800 record" in str(failure.error["message"])
         assert "KeyError: 'id'" in str(failure.error["traceback"])
+        cause, run_id = caught.value.__cause__, caught.value.run_id
+        assert isinstance(cause, AssetFunctionError)
+        assert (cause.asset, cause.partition, cause.run_id) == ("p.failing", "", run_id)
+        assert failure.error["context"] == {
+            "asset": "p.failing",
+            "partition": "",
+            "run_id": run_id,
+        }
 
     @pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()], ids=repr)
     async def test_a_function_cannot_stop_its_worker(

@@ -225,6 +225,9 @@ class TestErrors:
             with pytest.raises(RunFailedError) as failed:
                 await app.run(f"raises_{where}", config={"how": how})
             told[where] = dict(failed.value.failures[0].error)
+            asset, run_id = f"work.raises_{where}", failed.value.run_id
+            context = {"asset": asset, "partition": "", "run_id": run_id}
+            assert told[where].pop("context") == context
 
         traceback = str(told["process"].pop("traceback"))
         assert "in _raise" in traceback

@@ -44,6 +44,24 @@ def at_once(attempts: int, on: Sequence[type[Exception]] | None = None) -> Retry
     return Retry(attempts, base=0, on=None if on is None else tuple(on))
 
 
+async def test_a_job_s_own_exceptions_come_beside_those_that_call_themselves_retryable(
+    app_of: AppOf,
+) -> None:
+    p, errors = Pipeline("p"), [ConnectionResetError("gone"), ValueError("no"), LookupError("end")]
+
+    @p.job(retry=Retry(9, on=ValueError, base=0))
+    async def shaky() -> None:
+        raise errors.pop(0)
+
+    app = await app_of(p)
+    handle = await app.enqueue(shaky.with_())
+    for _ in range(5):
+        await drain(app)
+
+    record = await handle.status()
+    assert (record.status, record.attempt, errors) == ("failed", 3, [])
+
+
 class TestByDefault:
     @pytest.mark.conformance(131)
     async def test_what_the_author_raised_is_not_repeated(
