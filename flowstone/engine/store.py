@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from operator import attrgetter
 
 from flowstone.core.contracts.health import Finding
 from flowstone.core.contracts.store import (
@@ -196,7 +197,7 @@ class PostgresStore(
     async def turn(
         self, worker_id: int, settlements: Sequence[Settlement], capacity: Capacity
     ) -> Turn:
-        ordered = sorted(settlements, key=_id_of)
+        ordered = sorted(settlements, key=attrgetter("id"))
         if capacity.run_id is None:
             queues = [name for name, slots in capacity.queues.items() if slots > 0]
             slots = [capacity.queues[name] for name in queues]
@@ -395,7 +396,3 @@ class PostgresStore(
             Key(row["asset"], row["partition"]) for row in found if not row["is_upstream"]
         ]
         return upstream, downstream
-
-
-def _id_of(settlement: Settlement) -> int:
-    return settlement.id
