@@ -297,11 +297,10 @@ class TestWebhook(NotifierContract):
     async def test_nobody_who_answers_is_not_waited_for_long(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            webhook = WebhookNotifier(url, secret=SECRET, timeout="50ms")
 
             with pytest.raises(WebhookError, match="timed out"):
-                await WebhookNotifier(url, secret=SECRET, timeout="50ms").notify(
-                    notice(ApprovalEvent.REQUESTED)
-                )
+                await asyncio.wait_for(webhook.notify(notice(ApprovalEvent.REQUESTED)), 5)
 
     @pytest.mark.parametrize(
         ("url", "secret"),
