@@ -193,7 +193,7 @@ HARM = {
     "no more items of a scatter have started than its rate has let through": """
         UPDATE scatter_barriers SET next_start_at = created_at
     """,
-    "every gate has ended": "UPDATE signal_gate_gates SET status = 'waiting'",
+    "every gate has ended": "UPDATE signal_gate_gates SET status = 'waiting', ended_at = NULL",
     "a gate was signaled with what somebody sent": "DELETE FROM chaos.signals",
     "who was told that his signal counts is the one whose signal does": """
         UPDATE signal_gate_gates SET payload = '"another"'
