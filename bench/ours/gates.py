@@ -346,7 +346,7 @@ async def run_phase(phase: str, dsn: str, count: int) -> list[Measurement]:
 
 
 PHASES = (
-    *("idle-empty", "open", "ask", "idle-open", "signal", "finish", "start"),
+    *("idle-empty", "open", "ask", "idle-open", "start", "signal", "finish"),
     *("decide", "decide-one-by-one", "sweep", "work"),
 )
 
