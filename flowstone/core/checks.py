@@ -267,13 +267,13 @@ class Checks:
             there = "with that name" if namesake.name == name else f"'{namesake.full_name}'"
             message += f"\n  There is an asset {there}. Did you mean"
             return _problem(asset, message, f"{name}: {wanted} = Dep({namesake.name})")
+        if name in ("ctx", "context"):
+            return _problem(asset, f"{message} Did you mean", f"{name}: Context")
         if missing.default is not None:
             message += f"\n  Nothing would ever replace {missing.default}. A run can, in a Config:"
             config = f"{_camel(asset.name)}Config"
             field = f"    {name}: {kind or '...'} = {missing.default}"
             return _problem(asset, message, f"class {config}(Config):\n{field}")
-        if name in ("ctx", "context"):
-            return _problem(asset, f"{message} Did you mean", f"{name}: Context")
         if name in ("config", "cfg", "settings"):
             return _problem(asset, f"{message} Did you mean", f"{name}: {_camel(asset.name)}Config")
         message += "\n  Say where it comes from, another asset or a resource:"

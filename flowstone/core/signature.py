@@ -133,6 +133,19 @@ def default_markers(function: Callable[..., object]) -> dict[str, int]:
     }
 
 
+def _is_no_type(name: str, marker: Source | ResourceMarker) -> str:
+    """Say that a marker stands where a type belongs, and what to write."""
+    kind: object
+    if isinstance(marker, ResourceMarker):
+        kind, written = marker.type, f"Requires({marker.type.__qualname__})"
+    else:
+        kind, written = marker.decoded_as(object), str(marker)
+    shown = "..." if kind is object else annotations.type_text(kind)
+    if isinstance(marker, Source) and any(it.optional for it in marker.edges()):
+        shown += " | None"
+    return f"parameter '{name}': {written} is no type. Write {name}: {shown} = {written}"
+
+
 class _Reader:
     def __init__(
         self,
@@ -296,6 +309,8 @@ class _Reader:
             self.configs.append((parameter.name, kind))
         elif isinstance(annotation, Unresolved):
             self._unresolved(f"parameter '{parameter.name}'", annotation)
+        elif isinstance(annotation, Source | ResourceMarker):
+            self.objections.append(_is_no_type(parameter.name, annotation))
         else:
             given = parameter.default is not NOT_GIVEN
             self.missing.append(

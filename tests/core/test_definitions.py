@@ -100,6 +100,11 @@ class TestAParameterWithoutSource:
         assert "Did you mean\n      ctx: Context" in told(sales)
         assert "Did you mean\n      config: DailyReportConfig" in told(sales)
 
+    def test_a_context_with_a_default_is_recognized_too(self, sales: Pipeline) -> None:
+        sales.asset(name="daily_report")(lambda ctx=None: 1)
+
+        assert "Did you mean\n      ctx: Context" in told(sales)
+
     def test_a_default_belongs_into_a_config(self, sales: Pipeline) -> None:
         @sales.asset
         def report(limit: int = 10) -> None: ...

@@ -173,6 +173,24 @@ class TestObjections:
             "parameter 'base' has a source in Annotated and a default",
         )
 
+    def test_a_source_is_no_annotation(self) -> None:
+        def report(base, extra, shop) -> None: ...  # type: ignore[no-untyped-def]  # made below
+
+        report.__annotations__ |= {
+            "base": Dep(numbers),
+            "extra": Dep(numbers, optional=True),
+            "shop": Requires(Shop),
+        }
+
+        assert self.objections(report) == (
+            "parameter 'base': Dep(numbers) is no type. Write base: list[int] = Dep(numbers)",
+            (
+                "parameter 'extra': Dep(numbers, optional=True) is no type. "
+                "Write extra: list[int] | None = Dep(numbers, optional=True)"
+            ),
+            "parameter 'shop': Requires(Shop) is no type. Write shop: Shop = Requires(Shop)",
+        )
+
     def test_two_contexts_or_configs_are_refused(self) -> None:
         def report(a: Context, b: Context[int], c: ReportConfig, d: OtherConfig) -> None: ...
 
