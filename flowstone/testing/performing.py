@@ -115,7 +115,10 @@ async def perform(
         _refuse("an asset", job_id=job_id, queue=queue)
         asset = app.definitions.get(target)
         values = GivenValues(app, asset, inputs or {})
-        request = app._submissions.request([asset], partition=partition, config=config, io=io)
+        # Alone: its upstreams do not run, and may be of partitions that it does not ask for.
+        request = app._submissions.request(
+            [asset], partition=partition, config=config, io=io, with_deps=False
+        )
         claim = Claim(
             id=1,
             claim=0,

@@ -8,6 +8,7 @@ import pytest
 
 from flowstone import (
     Cancel,
+    Context,
     Definition,
     Dep,
     FlowStone,
@@ -24,6 +25,7 @@ from flowstone.core.contracts.strategy import Execution, Strategy
 from flowstone.core.defaults.memory_io import MemoryIO
 from flowstone.core.errors import (
     InvalidOptionError,
+    InvalidPartitionError,
     JobArgumentsError,
     LimitTimeoutError,
     MaterializationTimeoutError,
@@ -241,6 +243,23 @@ class TestAnAsset:
 
         assert isinstance(got, dict)
         assert got["extra"] is None
+
+    async def test_needs_no_partition_for_upstreams_that_do_not_run(self) -> None:
+        p = Pipeline("p")
+
+        @p.asset
+        async def day(ctx: Context[date]) -> int:
+            return ctx.partition.day
+
+        @p.asset
+        async def doubled(day: int = Dep(day)) -> int:
+            return 2 * day
+
+        app = FlowStone(p)
+
+        assert await perform(app, doubled, inputs={"day": 3}) == 6
+        with pytest.raises(InvalidPartitionError):
+            await perform(app, day)
 
     async def test_has_its_configuration(self) -> None:
         for config in (ReportConfig(top_n=5), {"top_n": 5}):
