@@ -6,7 +6,7 @@ application is built or the asset runs.
 """
 
 import inspect
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -159,6 +159,13 @@ class OptionReader:
         self._refuse("description", value, "a text")
         return ""
 
+    def unknown(self, names: Iterable[str], decorator: Callable[..., object]) -> None:
+        """Object to options that the decorator does not have."""
+        for name in names:
+            parameters = inspect.signature(decorator).parameters.values()
+            known = [it.name for it in parameters if it.kind is it.KEYWORD_ONLY]
+            self.objections.append(_there_is_no(name, known))
+
     def _refuse(self, option: str, value: object, wanted: str) -> None:
         self.objections.append(f"{option}={value!r} must be {wanted}")
 
@@ -187,6 +194,10 @@ def refuse_unknown(given: Iterable[str], known: Collection[str]) -> None:
     for name in given:
         if name in known:
             raise InvalidOptionError(f"{name}= is an option of enqueue, and not of this call")
-        meant = suggest(name, known)
-        advice = f"did you mean {meant}=?" if meant else f"there are: {', '.join(known)}"
-        raise InvalidOptionError(f"there is no option {name}=; {advice}")
+        raise InvalidOptionError(_there_is_no(name, known))
+
+
+def _there_is_no(name: str, known: Collection[str]) -> str:
+    meant = suggest(name, known)
+    advice = f"did you mean {meant}=?" if meant else f"there are: {', '.join(known)}"
+    return f"there is no option {name}=; {advice}"

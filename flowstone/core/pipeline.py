@@ -163,12 +163,13 @@ class Pipeline:
         after: Sequence[AssetRef] = (),
         version: str | None = None,
         executor: Literal["thread", "process"] | None = None,
+        **unknown: object,
     ) -> object:
         """
         Make an asset of the function below; with or without parentheses.
 
-        An option's wrong value is told when the application is built, together with whatever else
-        is wrong.
+        A wrong value, or an option that there is not, is told when the application is built,
+        together with whatever else is wrong.
 
         Args:
             name: By default the function's.
@@ -203,6 +204,7 @@ class Pipeline:
             version=read.text("version", version),
             executor=read.executor(executor),
         )
+        read.unknown(unknown, Pipeline.asset)
         draft = Draft("asset", self.name, name, options, read.objections, self._kept, after)
         return draft if function is None else draft(function)
 
@@ -260,6 +262,7 @@ class Pipeline:
         executor: Literal["thread", "process"] | None = None,
         unique: Unique | None = None,
         lane: str | None = None,
+        **unknown: object,
     ) -> object:
         """
         Make a job of the function below; with or without parentheses.
@@ -294,6 +297,7 @@ class Pipeline:
             unique=read.unique(unique),
             lane=read.text("lane", lane),
         )
+        read.unknown(unknown, Pipeline.job)
         draft = Draft("job", self.name, name, options, read.objections, self._kept_job)
         return draft if function is None else draft(function)
 

@@ -311,6 +311,24 @@ class TestEverythingAtOnce:
         for part in ("retry=0", "queue=", "'*rest: int'", "'numbers' has", "'sales.gone'", "'Unkn"):
             assert part in message
 
+    def test_options_that_there_are_not_are_told_with_all_else(self, sales: Pipeline) -> None:
+        @sales.asset(retires=3, pritority=1)  # type: ignore[call-overload, untyped-decorator]
+        def first(numbers: list[int]) -> None: ...
+
+        @sales.job(max_attempts=20)  # type: ignore[call-overload, untyped-decorator]
+        def second() -> None: ...
+
+        message = told(sales)
+
+        assert len(check([sales], types=False)) == 4
+        for part in (
+            "there is no option retires=; did you mean retry=?",
+            "there is no option pritority=; did you mean priority=?",
+            "'numbers' has",
+            "there is no option max_attempts=; there are: name, retry, timeout, queue, priority",
+        ):
+            assert part in message
+
     def test_a_thousand_problems_are_told_quickly_and_briefly(self) -> None:
         many = Pipeline("many")
         for number in range(1000):

@@ -169,10 +169,6 @@ class TestOptions:
         assert special.options.retry == Retry(9)
         assert (special.options.io, special.options.owner) == ("pg", "you")
 
-    def test_an_unknown_one_is_no_parameter(self) -> None:
-        with pytest.raises(TypeError, match="retries"):
-            Pipeline("sales").asset(retries=3)  # type: ignore[call-overload]  # the test
-
     @pytest.mark.parametrize(
         ("option", "value", "message"),
         [
