@@ -170,7 +170,7 @@ class TestHandOver:
         app = await app_of(pipeline())
 
         for ask in (app.run, app.enqueue, app.enqueue_many, app.plan):
-            with pytest.raises(TypeError, match="prioritty"):
+            with pytest.raises(InvalidOptionError, match=r"prioritty=; did you mean priority=\?"):
                 await ask(["base"], prioritty=1)  # type: ignore[operator]
 
         assert await app.store.runs() == []
