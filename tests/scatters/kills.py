@@ -76,7 +76,8 @@ class Killing:
 
     async def run(self, steps: Sequence[str], pg: asyncpg.Connection) -> None:
         """Kill at each step, and let the last workers finish."""
-        shares = [place / len(steps) for place in range(1, len(steps))]
+        halted = len(steps) - steps.count(GATHERING)
+        shares = [place / len(steps) for place in range(1, halted + 1)]
         halts = [(int(self.items * share) // PAGE + 1) * PAGE for share in shares]
         (self.ledger.folder / HALTS).write_text(" ".join(map(str, halts)))
         self._fill_up()
@@ -88,8 +89,6 @@ class Killing:
                 share, halt = next(places)
                 await self._kill_at(step, int(self.items * share * 0.8), halt, pg)
             self._fill_up()
-        for _, halt in places:
-            self.ledger.open_gate(f"read-{halt}")
         self.ledger.open_gate("gather")
 
     def _fill_up(self) -> None:
