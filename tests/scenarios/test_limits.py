@@ -1,13 +1,19 @@
-"""Limits hold exactly while four processes race for the same queues, and when one is killed."""
+"""
+Limits hold exactly while four processes race for the same queues, and when one is killed.
+
+``RACE_TIMES=10`` lets them race for so many times as much.
+"""
 
 import asyncio
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 import asyncpg
+import pytest
 
 from flowstone import FlowStone
 from tests.scenarios.deaths import LONG, give_up
@@ -17,8 +23,9 @@ from tests.scenarios.pipelines.limited import laned, paced, quick, staying
 from tests.scenarios.spawned import Spawned, Spawner
 
 PROCESSES = 4
-MOST, NARROW_JOBS = 3, 600
-RATE, PERIOD, PACED_JOBS = 20, timedelta(milliseconds=400), 150
+TIMES_AS_MUCH = int(os.environ.get("RACE_TIMES", "1"))
+MOST, NARROW_JOBS = 3, 600 * TIMES_AS_MUCH
+RATE, PERIOD, PACED_JOBS = 20, timedelta(milliseconds=400), 150 * TIMES_AS_MUCH
 
 TIMES = """
 SELECT started_at, finished_at FROM flowstone.flowstone_materializations
@@ -49,6 +56,7 @@ def most_at_once(times: Sequence[tuple[datetime, datetime]]) -> int:
     return most
 
 
+@pytest.mark.timeout(60 * TIMES_AS_MUCH)
 async def test_no_limit_is_exceeded_by_four_processes_that_race(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner
 ) -> None:
@@ -62,7 +70,7 @@ async def test_no_limit_is_exceeded_by_four_processes_that_race(
         app.enqueue_many([quick.with_(number) for number in range(NARROW_JOBS)]),
         app.enqueue_many([paced.with_(number) for number in range(PACED_JOBS)]),
     )
-    await app.queues.drain("narrow", timeout=60)
+    await app.queues.drain("narrow", timeout=60 * TIMES_AS_MUCH)
     await app.queues.drain("paced", timeout=60)
 
     narrow = [tuple(row) for row in await pg.fetch(TIMES, "narrow")]

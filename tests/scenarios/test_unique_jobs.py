@@ -1,7 +1,12 @@
-"""Unique jobs among real processes: clients that race, transactions that last, workers that die."""
+"""
+Unique jobs among real processes: clients that race, transactions that last, workers that die.
+
+``RACE_TIMES=10`` lets them race for so many times as much.
+"""
 
 import asyncio
 import json
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
@@ -29,7 +34,8 @@ from tests.scenarios.test_callers_transaction import Opening, on_asyncpg, on_eve
 
 CLIENTS = 3
 WORKERS = 2
-BATCHES = 400
+TIMES_AS_MUCH = int(os.environ.get("RACE_TIMES", "1"))
+BATCHES = 400 * TIMES_AS_MUCH
 
 TWICE = """
 SELECT unique_key, array_agg(id || ' ' || status) FROM flowstone.flowstone_materializations
@@ -61,7 +67,7 @@ async def app(dsn: str, ledger: Ledger) -> AsyncIterator[FlowStone]:
         yield app
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(180 * TIMES_AS_MUCH)
 async def test_clients_and_workers_that_race_never_leave_two_of_one_key(
     dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
