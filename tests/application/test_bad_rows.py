@@ -97,5 +97,8 @@ async def test_a_transaction_that_holds_a_dedupe_decides_for_those_who_wait(
 
 
 async def _is_blocked(stage: PostgresStage) -> None:
-    blocked = "SELECT FROM pg_locks WHERE NOT granted"
+    blocked = (
+        "SELECT FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
     await eventually(lambda: stage.admin.execute(blocked).fetchone() is not None)

@@ -521,7 +521,8 @@ class TestTheConnector:
         hanging = asyncio.create_task(connector.execute_query_async("SELECT pg_sleep(60)"))
         await eventually(
             lambda: pg.fetchval(
-                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)')"
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' "
+                "AND datname = current_database())"
             )
         )
         hanging.cancel()

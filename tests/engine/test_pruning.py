@@ -303,7 +303,12 @@ $$;
 CREATE TRIGGER wait AFTER INSERT ON flowstone.flowstone_runs
 FOR EACH STATEMENT EXECUTE FUNCTION public.wait()
 """
-IS_WAITING = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+IS_WAITING = """
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+)
+"""
 
 
 class TestDeaths:
@@ -325,7 +330,7 @@ class TestDeaths:
                 await pg.execute(
                     """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE query LIKE '%flowstone_prune_v1%' AND state = 'active'
-                        AND pid <> pg_backend_pid()"""
+                        AND datname = current_database() AND pid <> pg_backend_pid()"""
                 )
 
         killing = asyncio.create_task(kill())
