@@ -24,7 +24,7 @@ def is_gone(pid: int) -> bool:
     """Whether a process has ended; who should have waited for it may be dead, too."""
     try:
         return ") Z " in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before it was read, or meanwhile
         return True
 
 

@@ -8,7 +8,13 @@ import pytest
 from tests.architecture.imports import loaded_by
 from tests.testing.a_project import PROJECT, run_tests
 
-DATABASES = "SELECT datname FROM pg_database ORDER BY datname"
+DATABASES = "SELECT datname FROM pg_database WHERE datname LIKE '%of_the_project%'"
+NAMING = """
+import secrets
+
+token_hex = secrets.token_hex
+secrets.token_hex = lambda size: f"of_the_project_{token_hex(size)}"
+"""
 SHOP = """
 from flowstone import FlowStone, Pipeline
 
@@ -99,6 +105,12 @@ async def test_in_strict_mode(flowstone_app):
     async with flowstone_app(app) as opened:
         assert await perform(opened, send_mail.with_("Ada")) == "Hello, Ada"
 """
+SEEN = """
+def test_a_database_has_the_name_that_is_looked_for(flowstone_dsn):
+    assert "of_the_project" in flowstone_dsn
+
+
+"""
 UNUSED = """
 import sys
 
@@ -118,12 +130,13 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_project_tests_in_memory_and_on_postgres(project: Path, server_dsn: str) -> None:
-    with psycopg.connect(server_dsn, autocommit=True) as connection:
-        before = connection.execute(DATABASES).fetchall()
-        said = run_tests(project, TESTS, FLOWSTONE_TEST_DSN=server_dsn)
+    # Other tests make and drop databases on the same server.
+    (project / "conftest.py").write_text(NAMING)
+    said = run_tests(project, SEEN + TESTS, FLOWSTONE_TEST_DSN=server_dsn)
 
-        assert "9 passed" in said
-        assert connection.execute(DATABASES).fetchall() == before, "databases are left over"
+    assert "10 passed" in said
+    with psycopg.connect(server_dsn, autocommit=True) as connection:
+        assert connection.execute(DATABASES).fetchall() == [], "databases are left over"
 
 
 def test_an_embedded_server_serves_where_none_is_named(project: Path) -> None:
