@@ -1,53 +1,23 @@
-"""Leaving work to workers: what is written when, and what a worker makes of it."""
+"""Leaving work to workers: what is written, for when, and for which of them."""
 
 import asyncio
-import json
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
-import psycopg
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from flowstone import Context, Dep, Pipeline
 from flowstone.core.defaults.memory_io import MemoryIO
-from flowstone.core.errors import InvalidOptionError, RunNotFoundError, UnknownAssetError
-from flowstone.core.worker_options import WorkerOptions
-from flowstone.engine.dsn import for_asyncpg, for_sqlalchemy
+from flowstone.core.errors import InvalidOptionError
 from tests.application.conftest import AppOf, on_postgres
+from tests.application.reports import NASTY, pipeline
 from tests.application.stage import (
     PostgresStage,
     Stage,
     drain,
-    eventually,
     statuses,
-    steps,
     working,
 )
-
-NASTY = "a'; DROP TABLE flowstone_runs; -- \" %s {} $1"
-
-
-def pipeline(computed: list[str] | None = None) -> Pipeline:
-    p = Pipeline("p")
-    names = [] if computed is None else computed
-
-    @p.asset
-    async def base(ctx: Context) -> str:
-        names.append(f"base {ctx.partition}")
-        return f"base of {ctx.partition}"
-
-    @p.asset
-    def report(base: str = Dep(base)) -> str:
-        names.append("report")
-        return f"report on {base}"
-
-    return p
 
 
 class TestHandOver:
@@ -332,110 +302,6 @@ class TestWhere:
         assert await app.store.runs() == []
 
 
-class TestWorkers:
-    async def test_draining_takes_all_that_is_due_and_then_ends(self, app_of: AppOf) -> None:
-        computed: list[str] = []
-        app = await app_of(pipeline(computed))
-        handle = await app.enqueue_many(["report"], over=range(100))
-        later = await app.enqueue("base", at=datetime.now(UTC) + timedelta(days=1))
-
-        await asyncio.wait_for(drain(app, default=7), 20)
-
-        assert (await handle.status()).status == "succeeded"
-        assert len(computed) == 200
-        assert (await later.status()).status == "running"
-
-    async def test_two_workers_share_the_work_and_do_nothing_twice(self, app_of: AppOf) -> None:
-        computed: list[str] = []
-        p = pipeline(computed)
-        first, second = await app_of(p), await app_of(p)
-        handle = await first.enqueue_many(["report"], over=range(60))
-
-        await asyncio.gather(drain(first, default=5), drain(second, default=5))
-
-        assert (await handle.status()).status == "succeeded"
-        assert len(computed) == len(set(computed)) + 59 == 120
-
-    async def test_a_stop_hands_back_what_does_not_end_in_time(self, app_of: AppOf) -> None:
-        p, began = Pipeline("p"), asyncio.Event()
-
-        @p.asset
-        async def endless() -> None:
-            began.set()
-            await asyncio.Event().wait()
-
-        app = await app_of(p)
-        handle = await app.enqueue(endless)
-        options = WorkerOptions(queues={"default": 1}, shutdown_timeout=timedelta(0))
-        worker = app.worker(options)
-        task = asyncio.create_task(worker.run())
-        await asyncio.wait_for(began.wait(), 10)
-
-        worker.stop()
-        await asyncio.wait_for(task, 10)
-
-        (step,) = (await steps(app, handle.run_id)).values()
-        assert (step.status, step.attempt) == ("ready", 0)
-
-    @pytest.mark.conformance(127)
-    async def test_an_asset_that_a_worker_does_not_know_is_left_to_another(
-        self, app_of: AppOf, stage: Stage, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        new = pipeline()
-        new.asset(name="brand_new")(lambda: "new")
-        app, old = await app_of(new), await app_of(pipeline())
-        handle = await app.enqueue_many(["brand_new", "base"])
-
-        with caplog.at_level(logging.WARNING):
-            await drain(old)
-
-        assert "Asset p.brand_new is unknown to this worker" in caplog.text
-        found = await steps(app, handle.run_id)
-        assert found["base"].status == "succeeded"
-        assert (found["brand_new"].status, found["brand_new"].attempt) == ("ready", 0)
-
-        await drain(app)
-        assert (await steps(app, handle.run_id))["brand_new"].status == "ready"
-        await stage.advance("31s")
-        await drain(app)
-        assert await handle.result() == ["new", "base of None"]
-        with pytest.raises(UnknownAssetError):
-            await old.get("brand_new")
-
-    @on_postgres
-    async def test_a_malformed_job_fails_alone_and_the_worker_goes_on(
-        self, app_of: AppOf, stage: PostgresStage, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        app = await app_of(pipeline())
-        arguments = [
-            {},
-            {"run_id": "x'; --", "asset": 7},
-            [1, {"run_id": None}],
-            {"run_id": 2**80, "asset": "p.base", "partition": "\u2028"},
-        ]
-        async with working(app):
-            for each in arguments:
-                stage.admin.execute(
-                    """
-                    INSERT INTO procrastinate_jobs (queue_name, task_name, priority, args)
-                    VALUES ('default', 'flowstone:materialize', 0, %s::jsonb)
-                    """,
-                    [json.dumps(each)],
-                )
-            await eventually(
-                lambda: (
-                    stage.admin.execute(
-                        "SELECT count(*) FROM procrastinate_jobs WHERE status = 'failed'"
-                    ).fetchone()
-                    == (4,)
-                )
-            )
-
-            assert await (await app.enqueue("report")).result(10) == "report on base of None"
-
-        assert caplog.text.count("belongs to no materialization") == 4
-
-
 class TestJobs:
     @on_postgres
     @pytest.mark.conformance(128, 129)
@@ -453,95 +319,3 @@ class TestJobs:
         assert job == ("flowstone:materialize", "etl", 3, arguments)
         await drain(app, etl=1)
         assert await handle.result() == f"base of {NASTY}"
-
-
-Begin = Callable[[str], AbstractAsyncContextManager[tuple[Any, Callable[[], Awaitable[None]]]]]
-
-
-@asynccontextmanager
-async def asyncpg_transaction(dsn: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(**for_asyncpg(dsn))
-    transaction = connection.transaction()
-    await transaction.start()
-    yield connection, transaction.commit
-    await connection.close()
-
-
-@asynccontextmanager
-async def psycopg_transaction(dsn: str) -> AsyncIterator[Any]:
-    connection = await psycopg.AsyncConnection.connect(dsn)
-    yield connection, connection.commit
-    await connection.close()
-
-
-@asynccontextmanager
-async def sqlalchemy_connection(dsn: str) -> AsyncIterator[Any]:
-    engine = create_async_engine(for_sqlalchemy(dsn), poolclass=NullPool)
-    async with engine.connect() as connection:
-        yield connection, connection.commit
-
-
-@asynccontextmanager
-async def sqlalchemy_session(dsn: str) -> AsyncIterator[Any]:
-    url = for_sqlalchemy(dsn).replace("+psycopg", "+asyncpg")
-    async with AsyncSession(create_async_engine(url, poolclass=NullPool)) as session:
-        yield session, session.commit
-
-
-DRIVERS: dict[str, Begin] = {
-    "asyncpg": asyncpg_transaction,
-    "psycopg": psycopg_transaction,
-    "sqlalchemy connection": sqlalchemy_connection,
-    "sqlalchemy session": sqlalchemy_session,
-}
-
-
-@on_postgres
-@pytest.mark.parametrize("begin", DRIVERS.values(), ids=DRIVERS)
-class TestInTheCallersTransaction:
-    async def test_a_commit_makes_it_run_exactly_once(
-        self, app_of: AppOf, stage: PostgresStage, begin: Begin
-    ) -> None:
-        computed: list[str] = []
-        app = await app_of(pipeline(computed))
-        async with working(app), begin(stage.dsn) as (connection, commit):
-            handle = await app.enqueue("report", conn=connection, partition=NASTY)
-            again = await app.enqueue("report", conn=connection, partition="x", dedupe="once")
-            repeated = await app.enqueue("report", conn=connection, partition="x", dedupe="once")
-            with pytest.raises(RunNotFoundError):
-                await handle.status()
-            assert await app.store.runs() == []
-            assert computed == []
-
-            await commit()
-
-            assert await handle.result(10) == f"report on base of {NASTY}"
-            assert await again.result(10) == await repeated.result(10) == "report on base of x"
-        assert again.run_id == repeated.run_id
-        assert sorted(computed) == [f"base {NASTY}", "base x", "report", "report"]
-
-    async def test_without_a_commit_nothing_is_left(
-        self, app_of: AppOf, stage: PostgresStage, begin: Begin
-    ) -> None:
-        app = await app_of(pipeline())
-        async with begin(stage.dsn) as (connection, _):
-            handle = await app.enqueue_many(
-                ["report"], over=["a", "b"], conn=connection, dedupe="once", config=None
-            )
-
-        await drain(app)
-
-        assert await app.store.runs() == []
-        with pytest.raises(RunNotFoundError):
-            await handle.wait(10)
-        assert stage.admin.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == (0,)
-        assert (await app.enqueue("report", dedupe="once")).created
-
-
-async def test_what_is_no_connection_is_refused_by_name(app_of: AppOf) -> None:
-    app = await app_of(pipeline())
-
-    with pytest.raises(InvalidOptionError, match="conn"):
-        await app.enqueue("base", conn=object())
-
-    assert await app.store.runs() == []

@@ -1,8 +1,5 @@
 """Running assets here and now: what is computed, in which order, and what comes back."""
 
-import asyncio
-import contextvars
-import threading
 from collections import Counter
 
 import pytest
@@ -12,33 +9,11 @@ from flowstone.core.errors import (
     DefinitionError,
     DependencyNotReadyError,
     InvalidOptionError,
-    RunCancelledError,
     UnknownAssetError,
 )
 from tests.application.conftest import AppOf
-from tests.application.stage import drain, eventually, newest_run, statuses, steps, working
-
-
-def sums() -> tuple[Pipeline, Counter[str]]:
-    """numbers → doubled → total, and how often each was computed."""
-    p, computed = Pipeline("sums"), Counter[str]()
-
-    @p.asset
-    async def numbers() -> list[int]:
-        computed["numbers"] += 1
-        return [1, 2, 3, 4, 5]
-
-    @p.asset
-    def doubled(numbers: list[int] = Dep(numbers)) -> list[int]:
-        computed["doubled"] += 1
-        return [number * 2 for number in numbers]
-
-    @p.asset
-    async def total(doubled: list[int] = Dep(doubled)) -> int:
-        computed["total"] += 1
-        return sum(doubled)
-
-    return p, computed
+from tests.application.stage import drain, newest_run, steps
+from tests.application.sums import sums
 
 
 class TestOneTarget:
@@ -312,62 +287,6 @@ class TestUnknownTargets:
         assert await app.store.runs() == []
 
 
-class TestThreads:
-    async def test_plain_functions_run_beside_the_event_loop(self, app_of: AppOf) -> None:
-        p = Pipeline("p")
-        loop_went_on = threading.Event()
-        threads: set[int] = set()
-
-        @p.asset
-        def waits_for_the_loop() -> bool:
-            threads.add(threading.get_ident())
-            return loop_went_on.wait(10)
-
-        @p.asset
-        async def the_loop() -> None:
-            threads.add(threading.get_ident())
-            loop_went_on.set()
-
-        app = await app_of(p)
-
-        assert await app.run([waits_for_the_loop, the_loop]) == [True, None]
-        assert len(threads) == 2
-        assert threading.get_ident() in threads
-
-    async def test_a_plain_function_that_returns_an_awaitable_is_awaited(
-        self, app_of: AppOf
-    ) -> None:
-        p = Pipeline("p")
-
-        async def later() -> int:
-            return 7
-
-        p.asset(name="wrapped")(lambda: later())
-        app = await app_of(p)
-
-        assert await app.run("wrapped") == 7
-
-    async def test_context_variables_of_the_caller_are_seen(self, app_of: AppOf) -> None:
-        tenant = contextvars.ContextVar("tenant", default="nobody")
-        p = Pipeline("p")
-
-        @p.asset
-        def in_a_thread() -> str:
-            return tenant.get()
-
-        @p.asset
-        async def in_the_loop() -> str:
-            seen = tenant.get()
-            tenant.set("changed")
-            return seen
-
-        app = await app_of(p)
-        tenant.set("acme")
-
-        assert await app.run([in_a_thread, in_the_loop]) == ["acme", "acme"]
-        assert tenant.get() == "acme"
-
-
 class TestContext:
     @pytest.mark.conformance(83)
     async def test_a_function_knows_its_asset_partition_run_and_attempt(
@@ -389,92 +308,3 @@ class TestContext:
         assert (ctx.asset, ctx.partition, ctx.attempt) == ("p.told", "p1", 1)
         assert (ctx.run_id, ctx.materialization_id) == (record.run_id, step.id)
         assert not ctx.is_cancelled()
-
-
-class TestAtTheSameTime:
-    async def test_an_asset_may_run_another_and_leave_work_behind(self, app_of: AppOf) -> None:
-        p, _ = sums()
-
-        @p.asset
-        async def nested() -> int:
-            await app.enqueue("numbers", partition="left behind")
-            return await app.run("total", partition="inner") + 1
-
-        app = await app_of(p)
-
-        assert await app.run(nested) == 31
-        await drain(app)
-        assert await app.exists("numbers", partition="left behind")
-
-    async def test_ordinary_workers_may_help(self, app_of: AppOf) -> None:
-        p, computed = Pipeline("p"), Counter[str]()
-        for number in range(60):
-
-            @p.asset(name=f"part_{number}")
-            async def part(ctx: Context) -> None:
-                computed[ctx.asset] += 1
-                await asyncio.sleep(0)
-
-        app, elsewhere = await app_of(p), await app_of(p)
-        async with working(elsewhere):
-            await app.run([asset.name for asset in p.assets])
-
-        assert computed == {f"p.part_{number}": 1 for number in range(60)}
-
-    async def test_runs_of_one_target_do_not_disturb_each_other(self, app_of: AppOf) -> None:
-        p, _ = sums()
-        app = await app_of(p)
-
-        values = await asyncio.gather(*[app.run("total", partition="x") for _ in range(5)])
-
-        assert values == [30] * 5
-        assert await app.get("total", partition="x") == 30
-
-    async def test_a_run_that_is_given_up_lets_go_of_its_work_at_once(self, app_of: AppOf) -> None:
-        p = Pipeline("p")
-        began, stopped, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-        @p.asset
-        async def slow() -> str:
-            began.set()
-            try:
-                await may_end.wait()
-            finally:
-                stopped.set()
-            return "done"
-
-        app = await app_of(p)
-        running = asyncio.create_task(app.run(slow))
-        await asyncio.wait_for(began.wait(), 10)
-
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(running, 10)
-
-        assert stopped.is_set()
-        record = await newest_run(app)
-        if app.store.is_durable:
-            assert await statuses(app, record.run_id) == {"slow": "ready"}
-            may_end.set()
-            assert await app.finish(app.handle(record.run_id)) == "done"
-        else:  # no other process would ever take it up
-            assert record.status == "cancelled"
-
-    async def test_a_cancelled_run_raises_for_the_one_who_runs_it(self, app_of: AppOf) -> None:
-        p = Pipeline("p")
-        began = asyncio.Event()
-
-        @p.asset
-        async def endless() -> None:
-            began.set()
-            await asyncio.Event().wait()
-
-        app = await app_of(p)
-        running = asyncio.create_task(app.run(endless))
-        await asyncio.wait_for(began.wait(), 10)
-        record = await eventually(lambda: newest_run(app))
-
-        assert await app.handle(record.run_id).cancel() == 1
-
-        with pytest.raises(RunCancelledError):
-            await asyncio.wait_for(running, 10)

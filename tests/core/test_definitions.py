@@ -4,28 +4,22 @@ from typing import Annotated, Any
 import pytest
 
 from flowstone.core.application import FlowStone
-from flowstone.core.asset import Definition, Phase
+from flowstone.core.asset import Definition
 from flowstone.core.config import Config
 from flowstone.core.context import Context
-from flowstone.core.contracts.strategy import Execution, Strategy
 from flowstone.core.defaults.json_codec import JsonCodec
-from flowstone.core.definitions import Definitions, build, check
-from flowstone.core.dependency import Dep, Requires
+from flowstone.core.definitions import build, check
+from flowstone.core.dependency import Dep
 from flowstone.core.errors import (
     DefinitionError,
     DependencyCycleError,
     DuplicateAssetError,
-    UnknownAssetError,
 )
-from flowstone.core.outcome import Outcome, Stored, Wake
 from flowstone.core.pipeline import Pipeline
 from flowstone.core.processes.place import place_of
 from tests.application import in_processes
 from tests.application.in_processes import refused
-
-
-class Shop:
-    pass
+from tests.core.defining import Immediate, told
 
 
 class ReportConfig(Config):
@@ -34,108 +28,6 @@ class ReportConfig(Config):
 
 class OtherConfig(Config):
     depth: int = 1
-
-
-class Immediate(Strategy):
-    async def start(self, execution: Execution) -> Outcome:
-        return Stored(await execution.call())
-
-    async def resume(self, execution: Execution, wake: Wake) -> Outcome:
-        return Stored(wake.payload)
-
-
-def told(*pipelines: Pipeline, types: bool = False) -> str:
-    """Return what is wrong, without the places."""
-    problems = check(pipelines, types=types)
-    return "\n".join(str(it).removeprefix(it.where or "").lstrip() for it in problems)
-
-
-@pytest.fixture
-def sales() -> Pipeline:
-    sales = Pipeline("sales")
-
-    @sales.asset
-    def numbers() -> list[int]:
-        return [1, 2, 3]
-
-    return sales
-
-
-class TestAParameterWithoutSource:
-    def test_the_asset_with_that_name_is_offered(self, sales: Pipeline) -> None:
-        @sales.asset
-        def doubled(numbers: list[int]) -> list[int]:
-            return [2 * it for it in numbers]
-
-        (problem,) = check([sales])
-
-        assert str(problem) == (
-            f"tests/core/test_definitions.py:{doubled.source.line}  asset 'sales.doubled': "
-            "parameter 'numbers' has no source.\n"
-            "  There is an asset with that name. Did you mean\n"
-            "      numbers: list[int] = Dep(numbers)"
-        )
-
-    def test_without_an_annotation_the_line_has_the_producers_type(self, sales: Pipeline) -> None:
-        @sales.asset
-        def doubled(numbers):  # type: ignore[no-untyped-def]  # that it is refused is the test
-            return numbers
-
-        assert told(sales).endswith("numbers: list[int] = Dep(numbers)")
-
-    def test_an_asset_of_another_pipeline_is_offered_too(self, sales: Pipeline) -> None:
-        other = Pipeline("other")
-        other.asset(name="doubled")(lambda numbers: numbers)
-
-        assert told(sales, other).endswith("numbers: list[int] = Dep(numbers)")
-
-    def test_a_name_that_is_nearly_an_assets_is_recognized(self, sales: Pipeline) -> None:
-        sales.asset(name="doubled")(lambda nubmers: 1)
-
-        assert "There is an asset 'sales.numbers'. Did you mean" in told(sales)
-
-    def test_a_context_and_a_config_are_recognized_by_name(self, sales: Pipeline) -> None:
-        sales.asset(name="daily_report")(lambda ctx, config: 1)
-
-        assert "Did you mean\n      ctx: Context" in told(sales)
-        assert "Did you mean\n      config: DailyReportConfig" in told(sales)
-
-    def test_a_context_with_a_default_is_recognized_too(self, sales: Pipeline) -> None:
-        sales.asset(name="daily_report")(lambda ctx=None: 1)
-
-        assert "Did you mean\n      ctx: Context" in told(sales)
-
-    def test_a_default_belongs_into_a_config(self, sales: Pipeline) -> None:
-        @sales.asset
-        def report(limit: int = 10) -> None: ...
-
-        assert told(sales) == (
-            "asset 'sales.report': parameter 'limit' has no source.\n"
-            "  Nothing would ever replace 10. A run can, in a Config:\n"
-            "      class ReportConfig(Config):\n"
-            "          limit: int = 10"
-        )
-
-    def test_a_default_is_no_asset_of_a_similar_name(self, sales: Pipeline) -> None:
-        @sales.asset
-        def report(number: int = 10) -> None: ...
-
-        assert "Nothing would ever replace 10" in told(sales)
-
-    def test_otherwise_both_kinds_of_source_are_shown(self, sales: Pipeline) -> None:
-        @sales.asset
-        def report(shop: Shop) -> None: ...
-
-        assert told(sales).endswith("      shop: Shop = Dep(...)\n      shop: Shop = Requires(...)")
-
-    def test_a_phases_parameter_is_told_with_its_phase(self, sales: Pipeline) -> None:
-        def gather(results: list[int], shop: Shop) -> None: ...
-
-        sales.asset(name="articles")(
-            Definition(lambda: 1, strategy=Immediate(), phases={"gather": Phase(gather, 1)})
-        )
-
-        assert "in its gather function: parameter 'shop' has no source" in told(sales)
 
 
 class TestUnknownAssets:
@@ -366,102 +258,6 @@ class TestTypes:
         assert "Dep('numbers', type=str) gives list[int]" in told(sales, types=True)
 
 
-class TestLookingUp:
-    @pytest.fixture
-    def definitions(self, sales: Pipeline) -> Definitions:
-        hr = Pipeline("hr")
-        hr.asset(name="numbers")(lambda: 1)
-        hr.asset(name="people", aliases=["staff", "sales.people"])(lambda: 1)
-        return build([sales, hr])
-
-    @pytest.mark.conformance(159)
-    def test_assets_are_listed_in_order(self) -> None:
-        basics = Pipeline("basics")
-
-        @basics.asset
-        def greeting() -> str:
-            return "Hello, World!"
-
-        @basics.asset
-        def numbers() -> list[int]:
-            return [1, 2, 3, 4, 5]
-
-        @basics.asset
-        def doubled(base: list[int] = Dep(numbers)) -> list[int]:
-            return [2 * it for it in base]
-
-        @basics.asset
-        def total(base: list[int] = Dep(doubled)) -> int:
-            return sum(base)
-
-        definitions = build([basics])
-
-        assert [it.name for it in definitions] == ["greeting", "numbers", "doubled", "total"]
-        assert list(definitions.dag.upstream["basics.doubled"]) == ["basics.numbers"]
-        with pytest.raises(UnknownAssetError):
-            definitions.get("unknown")
-
-    def test_an_asset_is_found_by_itself_its_names_and_its_old_names(
-        self, definitions: Definitions
-    ) -> None:
-        people = definitions.assets["hr.people"]
-
-        for reference in (people, "hr.people", "people", "hr.staff", "staff", "sales.people"):
-            assert definitions.get(reference) is people
-
-    def test_a_name_that_several_have_is_refused_with_both(self, definitions: Definitions) -> None:
-        with pytest.raises(DefinitionError, match=r"say which: sales\.numbers, hr\.numbers"):
-            definitions.get("numbers")
-
-    def test_an_unknown_one_is_refused_with_a_suggestion(self, definitions: Definitions) -> None:
-        with pytest.raises(UnknownAssetError) as caught:
-            definitions.get("hr.poeple")
-
-        assert caught.value.suggestion == "hr.people"
-
-    def test_an_asset_of_a_pipeline_that_was_not_given_is_unknown(
-        self, definitions: Definitions
-    ) -> None:
-        stranger = Pipeline("stranger").asset(name="x")(lambda: 1)
-
-        with pytest.raises(UnknownAssetError) as caught:
-            definitions.get(stranger)
-
-        assert str(caught.value) == (
-            "asset 'stranger.x': the application has no pipeline 'stranger'. Add it: "
-            "FlowStone([..., stranger])"
-        )
-
-    def test_what_is_given_in_the_place_of_an_asset_is_told_with_what_to_do(self) -> None:
-        hr = Pipeline("hr")
-
-        @hr.asset
-        async def people() -> int:
-            return 1
-
-        @hr.job
-        def hire(name: str) -> None: ...
-
-        definitions = build([hr])
-        told = {
-            people(): "'people' was called, and gives no asset: leave the () out",
-            hr: "'hr' is a pipeline, and no asset: give a list of them, its .assets",
-            hire: "'hr.hire' is a job, and no asset: app.enqueue(hire.with_(...))",
-            "hire": "'hr.hire' is a job, and no asset: app.enqueue(hire.with_(...))",
-        }
-        for given, message in told.items():
-            with pytest.raises(DefinitionError) as caught:
-                definitions.get(given)  # type: ignore[arg-type]  # what is told of it is the test
-            assert str(caught.value) == message
-
-    def test_rows_may_have_names_that_are_not_known(self, definitions: Definitions) -> None:
-        assert definitions.find("hr.gone") is None
-        assert definitions.find("people") is None
-        assert definitions.find("hr.staff") is definitions.assets["hr.people"]
-        assert "hr.staff" in definitions
-        assert "hr.gone" not in definitions
-
-
 def test_twenty_thousand_assets_are_built() -> None:
     many = Pipeline("many")
     for number in range(20_000):
@@ -477,51 +273,6 @@ def test_twenty_thousand_assets_are_built() -> None:
 
     assert len(definitions) == 20_001
     assert definitions.dag.order[0] == "many.z"
-
-
-class TestAResource:
-    def test_one_that_the_application_lacks_is_told_with_the_line_to_write(
-        self, sales: Pipeline
-    ) -> None:
-        @sales.asset
-        def report(shop: Shop = Requires(Shop)) -> None: ...
-
-        with pytest.raises(DefinitionError) as caught:
-            FlowStone(sales)
-
-        assert str(caught.value) == (
-            f"tests/core/test_definitions.py:{report.source.line}  asset 'sales.report': "
-            "parameter 'shop' requires a resource, and there is none. Add\n"
-            "      FlowStone(..., resources={Shop: ...})"
-        )
-
-    def test_it_is_told_together_with_all_else(self, sales: Pipeline) -> None:
-        @sales.asset
-        def report(number: int, shop: Shop = Requires(Shop)) -> None: ...
-
-        with pytest.raises(DefinitionError, match="2 problems"):
-            FlowStone(sales)
-
-    def test_the_functions_of_a_strategy_need_theirs_too(self, sales: Pipeline) -> None:
-        def on_wake(shop: Shop = Requires(Shop)) -> None: ...
-
-        sales.asset(name="report")(
-            Definition(
-                lambda: None,
-                strategy=Immediate(),
-                phases={"wake": Phase(on_wake)},
-                value_type=type(None),
-            )
-        )
-
-        with pytest.raises(DefinitionError, match="in its wake function: parameter 'shop'"):
-            FlowStone(sales)
-
-    def test_pipelines_alone_say_nothing_of_resources(self, sales: Pipeline) -> None:
-        @sales.asset
-        def report(shop: Shop = Requires(Shop)) -> None: ...
-
-        assert check([sales]) == []
 
 
 class TestAnExecutor:

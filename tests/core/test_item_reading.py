@@ -1,50 +1,21 @@
-"""Pages of a reader, their progress, their limits, and what happens when it fails."""
+"""Pages of a reader, their progress and their limits."""
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from flowstone import reader
-from flowstone.core.contracts.error_normalizer import ErrorNormalizer
 from flowstone.core.contracts.item_pages import ItemPage, ReadingStatus
-from flowstone.core.contracts.item_reader import ItemReader, Read
-from flowstone.core.contracts.item_source import ItemSource
+from flowstone.core.contracts.item_reader import Read
 from flowstone.core.errors import InvalidOptionError, NotRegisteredError, ReaderError
 from flowstone.core.function_reader import function_reader
 from flowstone.core.item_reading import STALLED_READS, ItemReading
-from flowstone.core.json_value import JsonValue
-from flowstone.core.reading_progress import ReadingProgress
-from flowstone.core.registries import in_memory
-from flowstone.core.resources import Env
 from flowstone.core.telemetry import Telemetry
-from tests.core.numbers_reader import At, Numbers, Seen
-
-Progress = Mapping[str, JsonValue]
-
-
-@pytest.fixture
-def reading() -> ItemReading:
-    return ItemReading(in_memory().readers, ErrorNormalizer(), Telemetry())
-
-
-async def pages_of(
-    reading: ItemReading, source: Any, progress: Progress | None = None, **options: Any
-) -> list[ItemPage[Any]]:
-    """Read to the end; progress crosses the border of a process."""
-    kept = None if progress is None else json.loads(json.dumps(dict(progress), allow_nan=False))
-    async with reading.open(source, progress=kept, **options) as pages:
-        return [page async for page in pages]
-
-
-def values(pages: Sequence[ItemPage[Any]]) -> list[int]:
-    return [item["value"] for page in pages for item in page.items]
-
-
-def numbers(upto: int = 5, **config: Any) -> ItemSource[Any]:
-    return reader(Numbers, upto=upto, **config)
+from tests.core.numbers_reader import Numbers, Seen
+from tests.core.reading import Progress, numbers, pages_of, values
 
 
 class TestPages:
@@ -230,251 +201,6 @@ class TestLimits:
             await pages_of(reading, reader(Numbers, upto=1, **{name: value}))
 
 
-class TestConfiguration:
-    @pytest.mark.conformance(507)
-    async def test_the_assets_is_laid_over_the_registered(self, reading: ItemReading) -> None:
-        seen = Seen()
-        reading.readers.register("numbers", (Numbers(seen), {"upto": 3, "label": "a"}))
-
-        await pages_of(reading, reader("numbers", label="b"))
-
-        assert seen.configs == [{"upto": 3, "label": "b"}]
-
-    @pytest.mark.conformance(508)
-    async def test_an_unknown_name_lists_the_known_ones(self, reading: ItemReading) -> None:
-        reading.readers.register("numbers", Numbers)
-
-        with pytest.raises(
-            NotRegisteredError,
-            match=r"no item reader is registered as 'number'.*Did you mean 'numbers'",
-        ):
-            await pages_of(reading, reader("number"))
-
-    async def test_limits_may_be_registered_too(self, reading: ItemReading) -> None:
-        reading.readers.register("numbers", (Numbers, {"upto": 9, "max_items": 4}))
-
-        assert values(await pages_of(reading, reader("numbers"))) == [1, 2, 3, 4]
-        assert values(await pages_of(reading, reader("numbers", max_items=2))) == [1, 2]
-
-    @pytest.mark.conformance(262)
-    async def test_functions_are_called_for_their_values_at_any_depth(
-        self, reading: ItemReading
-    ) -> None:
-        given: list[Mapping[str, object]] = []
-
-        class Kept(Numbers):
-            kept_functions = frozenset({"choose"})
-
-            async def init(self, config: Mapping[str, object], deps: Mapping[str, object]) -> At:
-                given.append(config)
-                return At(0, even_only=False)
-
-        async def later(deps: Mapping[str, object]) -> object:
-            return deps["day"]
-
-        def choose(row: object) -> object:
-            return row
-
-        source = reader(
-            Kept,
-            bucket=lambda deps: f"b-{deps['day']}",
-            nested={"list": [later, {"deep": lambda: 1}], "type": int},
-            choose=choose,
-        )
-        await pages_of(reading, source, deps={"day": 7})
-
-        assert given == [
-            {
-                "bucket": "b-7",
-                "nested": {"list": [7, {"deep": 1}], "type": int},
-                "choose": choose,
-            }
-        ]
-
-    async def test_environment_variables_are_looked_up_at_any_depth(
-        self, reading: ItemReading, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        seen = Seen()
-        monkeypatch.setenv("THE_LABEL", "eu")
-
-        await pages_of(reading, reader(Numbers(seen), upto=1, label=[{"of": Env("THE_LABEL")}]))
-
-        assert seen.configs == [{"upto": 1, "label": [{"of": "eu"}]}]
-        with pytest.raises(InvalidOptionError, match="THE_OTHER is not set"):
-            await pages_of(reading, numbers(label=Env("THE_OTHER")))
-
-    async def test_a_function_of_two_arguments_is_refused_by_its_place(
-        self, reading: ItemReading
-    ) -> None:
-        with pytest.raises(InvalidOptionError, match=r"'label.of\[0\]' is a function of 2"):
-            await pages_of(reading, numbers(label={"of": [lambda a, b: 1]}))
-
-    def test_what_names_no_reader_is_refused(self) -> None:
-        for wrong in ("", int, 3):
-            with pytest.raises(InvalidOptionError, match="must be a registered name"):
-                reader(wrong)  # type: ignore[arg-type]
-
-
-class TestFailures:
-    @pytest.mark.conformance(250)
-    async def test_it_says_which_reader_could_not_do_what(self, reading: ItemReading) -> None:
-        seen = Seen()
-        source = reader(Numbers(seen, ValueError("boom")), upto=3, page_size=1)
-        async with reading.open(source) as pages:
-            got = [await anext(pages)]
-            with pytest.raises(ReaderError) as caught:
-                await anext(pages)
-
-        assert str(caught.value) == "item reader 'Numbers' could not read page 1: ValueError: boom"
-        assert (caught.value.reader, caught.value.reason) == ("Numbers", "ValueError: boom")
-        assert isinstance(caught.value.__cause__, ValueError)
-        assert not caught.value.retryable
-        assert values(got) == [1]
-        assert seen.closed == 1
-
-    async def test_what_may_pass_is_retryable(self, reading: ItemReading) -> None:
-        source = reader(Numbers(fails=ConnectionResetError("gone")), upto=3, page_size=1)
-
-        with pytest.raises(ReaderError) as caught:
-            await pages_of(reading, source)
-
-        assert caught.value.retryable
-
-    async def test_it_is_closed_when_its_pages_are_no_longer_wanted(
-        self, reading: ItemReading
-    ) -> None:
-        seen = Seen()
-        async with reading.open(reader(Numbers(seen), upto=9, page_size=1)) as pages:
-            await anext(pages)
-            assert seen.closed == 0
-
-        assert seen.closed == 1
-
-    async def test_a_failing_end_harms_nothing(
-        self, reading: ItemReading, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        class Sticky(Numbers):
-            async def close(self, state: At) -> None:
-                raise OSError("stuck")
-
-        assert values(await pages_of(reading, reader(Sticky, upto=2))) == [1, 2]
-        assert "Sticky' could not be closed" in caplog.text
-
-    async def test_one_that_cannot_go_on_is_closed(self, reading: ItemReading) -> None:
-        seen = Seen()
-        progress = ReadingProgress("nowhere", 1, 1).dump()
-
-        with pytest.raises(InvalidOptionError, match="'nowhere' is no position"):
-            await pages_of(reading, reader(Numbers(seen), upto=2), progress)
-
-        assert seen.closed == 1
-
-    @pytest.mark.conformance(252)
-    @pytest.mark.parametrize(
-        ("read", "said"),
-        [
-            (lambda state, limit: [1], "it gave a list, not a Read"),
-            (lambda state, limit: None, "it gave None, not a Read"),
-            (lambda state, limit: Read(iter([1]), state), "its items are a list_iterator"),
-            (lambda state, limit: Read("abc", state), "its items are a str"),
-            (lambda state, limit: Read([1, 2, 3], state), "3 items, and was asked for at most 2"),
-        ],
-    )
-    async def test_what_breaks_the_contract_is_named(
-        self, reading: ItemReading, read: Any, said: str
-    ) -> None:
-        source = reader(function_reader(init=lambda config, deps: 0, read=read), page_size=2)
-
-        with pytest.raises(ReaderError, match=said):
-            await pages_of(reading, source)
-
-    async def test_a_position_that_is_not_json_is_refused_with_its_page(
-        self, reading: ItemReading
-    ) -> None:
-        class Odd(Numbers):
-            def checkpoint(self, state: At) -> JsonValue:
-                return {1, 2}  # type: ignore[return-value]
-
-        with pytest.raises(ReaderError, match=r"tell where page 0 ends: .*not JSON serializable"):
-            await pages_of(reading, reader(Odd, upto=1))
-
-    async def test_progress_of_something_else_is_refused(self, reading: ItemReading) -> None:
-        for wrong in ({}, {"page_index": 1}, {**ReadingProgress().dump(), "more": 1}):
-            with pytest.raises(InvalidOptionError, match="not the progress of an item reader"):
-                await pages_of(reading, numbers(), wrong)
-
-
-class TestFunctionReader:
-    @pytest.mark.conformance(252)
-    def test_it_needs_init_and_read(self) -> None:
-        missing: Any = None
-        with pytest.raises(InvalidOptionError, match="init is missing; read is missing"):
-            function_reader(init=missing, read=missing)
-        with pytest.raises(InvalidOptionError, match="count=3 is no function"):
-            function_reader(init=lambda c, d: 0, read=lambda s, n: Read([], 0), count=3)  # type: ignore[arg-type]
-        with pytest.raises(InvalidOptionError, match="checkpoint and restore go together"):
-            function_reader(
-                init=lambda c, d: 0, read=lambda s, n: Read([], 0), checkpoint=lambda s: s
-            )
-
-    async def test_what_it_has_no_position_of_begins_anew(self, reading: ItemReading) -> None:
-        async def page(state: int, limit: int) -> Read[int]:
-            return Read([{"value": state}], state + 1, is_last=state == 3)
-
-        closed: list[int] = []
-        given = function_reader(init=lambda config, deps: 1, read=page, close=closed.append)
-        source = reader(given, max_items=2)
-        first = (await pages_of(reading, source))[0]
-        assert closed == [3]
-
-        again = await pages_of(reading, source, first.progress)
-
-        assert values(again) == [1, 2]
-        assert again[-1].progress["items_read"] == 2
-
-
-class TestPlainItems:
-    async def test_a_list_is_read_in_pages(self, reading: ItemReading) -> None:
-        pages = await pages_of(reading, [{"value": it} for it in range(5)], page_size=2)
-
-        assert [len(page.items) for page in pages] == [2, 2, 1]
-        assert [page.is_last for page in pages] == [False, False, True]
-
-    async def test_no_items_are_one_page_without_any(self, reading: ItemReading) -> None:
-        [page] = await pages_of(reading, [])
-
-        assert (page.items, page.is_last, page.progress["is_done"]) == ([], True, True)
-
-    async def test_iterators_of_both_kinds_are_read_in_pages_and_closed(
-        self, reading: ItemReading
-    ) -> None:
-        ended: list[str] = []
-
-        def plain() -> Iterator[dict[str, int]]:
-            try:
-                yield from ({"value": it} for it in range(3))
-            finally:
-                ended.append("plain")
-
-        async def asynchronous() -> AsyncIterator[dict[str, int]]:
-            try:
-                for it in range(3):
-                    yield {"value": it}
-            finally:
-                ended.append("asynchronous")
-
-        for source in (plain(), asynchronous()):
-            async with reading.open(source, page_size=2) as pages:
-                assert values([await anext(aiter(pages))]) == [0, 1]
-        assert ended == ["plain", "asynchronous"]
-        assert values(await pages_of(reading, asynchronous(), page_size=2)) == [0, 1, 2]
-
-    async def test_what_is_no_source_of_items_is_refused(self, reading: ItemReading) -> None:
-        for wrong in (None, 3, "abc", {"a": 1}):
-            with pytest.raises(InvalidOptionError, match="items must be a list"):
-                await pages_of(reading, wrong)
-
-
 class TestTelemetry:
     @pytest.mark.conformance(260)
     async def test_beginning_pages_and_end_are_told(self, reading: ItemReading) -> None:
@@ -519,12 +245,3 @@ class TestTelemetry:
                 await pages_of(reading, source)
 
         assert [type(it) for it in heard] == [ReaderError, NotRegisteredError]
-
-
-def test_a_reader_without_read_is_no_reader() -> None:
-    class Half(ItemReader[int]):
-        async def init(self, config: Mapping[str, object], deps: Mapping[str, object]) -> int:
-            return 0
-
-    with pytest.raises(TypeError, match="read"):
-        Half()  # type: ignore[abstract]

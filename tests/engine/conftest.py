@@ -1,4 +1,4 @@
-"""A store on a database of the test's own, and a transaction beside it."""
+"""A store on a database of the test's own, a worker of it, and a transaction beside it."""
 
 from collections.abc import AsyncIterator
 
@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from flowstone.engine.store import PostgresStore
+from flowstone.testing.contracts.store_runs import Worker, new_worker
 from tests.scenarios.locks import connected
 
 
@@ -15,6 +16,11 @@ async def store(dsn: str) -> AsyncIterator[PostgresStore]:
     await store.open()
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def worker(store: PostgresStore) -> Worker:
+    return await new_worker(store)
 
 
 @pytest.fixture

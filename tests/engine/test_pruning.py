@@ -1,4 +1,4 @@
-"""Pruning among others: locks, deaths, other people's jobs, and tables that must not grow."""
+"""Pruning among others: deaths, other people's jobs, and tables that must not grow."""
 
 import asyncio
 import random
@@ -15,39 +15,18 @@ from flowstone.core.retention import Retention
 from flowstone.engine.store import PostgresStore
 from flowstone.engine.table_sizes import BOUNDS, table_sizes
 from flowstone.testing.contracts.store_contract_jobs import enqueued, new_job
-from flowstone.testing.contracts.store_contract_pruned_jobs import ended, kept
-from flowstone.testing.contracts.store_contract_pruning import DAY, POLICY, finish, is_kept, prune
+from flowstone.testing.contracts.store_contract_pruning import DAY, POLICY, finish, prune
 from flowstone.testing.contracts.store_runs import (
     Worker,
-    create,
     materialized,
     new_run,
-    new_worker,
-    planned,
     snoozed,
     succeeded,
 )
-from tests.application.stage import eventually
+from tests.engine.table_rows import rows
 from tests.engine.test_postgres_store import shift
 
-MS = timedelta(milliseconds=1)
-MINUTE = timedelta(minutes=1)
 OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
-
-
-@pytest.fixture
-async def worker(store: PostgresStore) -> Worker:
-    return await new_worker(store)
-
-
-async def rows(pg: asyncpg.Connection) -> dict[str, int]:
-    tables = await pg.fetch(
-        "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'flowstone' ORDER BY 1"
-    )
-    return {
-        table["name"]: await pg.fetchval(f"SELECT count(*) FROM flowstone.{table['name']}")
-        for table in tables
-    }
 
 
 async def test_nothing_is_left_of_what_is_kept_no_longer(
@@ -72,243 +51,6 @@ async def test_nothing_is_left_of_what_is_kept_no_longer(
         "flowstone_lineage": 1,
         "flowstone_pruning": 10,
     }
-
-
-class TestLocks:
-    async def test_a_locked_job_keeps_its_run_and_no_other(
-        self, store: PostgresStore, worker: Worker, pg: asyncpg.Connection
-    ) -> None:
-        runs = [await new_run(store, {"a": []}) for _ in range(5)]
-        await finish(worker)
-        await shift(pg, 31 * DAY)
-        lock = pg.transaction()
-        await lock.start()
-        await pg.execute(
-            "SELECT FROM flowstone.procrastinate_jobs WHERE id = $1 FOR UPDATE", runs[2]["a"]
-        )
-
-        await prune(store)
-        while_locked = [await is_kept(store, run.id) for run in runs]
-        await lock.rollback()
-        await prune(store)
-
-        assert while_locked == [False, False, True, False, False]
-        assert not await is_kept(store, runs[2].id)
-
-    async def test_a_job_that_somebody_put_back_to_work_keeps_its_run(
-        self, store: PostgresStore, worker: Worker, pg: asyncpg.Connection
-    ) -> None:
-        run = await new_run(store, {"a": []})
-        await finish(worker)
-        await shift(pg, 31 * DAY)
-        await pg.execute("UPDATE flowstone.procrastinate_jobs SET status = 'todo'")
-
-        await prune(store)
-
-        assert await is_kept(store, run.id)
-
-    async def test_two_may_prune_at_once(
-        self, store: PostgresStore, worker: Worker, pg: asyncpg.Connection
-    ) -> None:
-        for _ in range(100):
-            await new_run(store, {"a": [], "b": ["a"]})
-        await finish(worker)
-        await shift(pg, 31 * DAY)
-
-        pruned = await asyncio.gather(*(prune(store, limit=7) for _ in range(3)))
-
-        assert sum(it.runs for it in pruned) == 100
-        assert sum(it.materializations for it in pruned) == 198
-
-    async def test_who_prunes_after_another_does_what_that_one_took_back(
-        self, store: PostgresStore, worker: Worker, pg: asyncpg.Connection
-    ) -> None:
-        for _ in range(3):
-            await new_run(store, {"a": []})
-        await finish(worker)
-        await prune(store)
-        await shift(pg, 31 * DAY)
-        dying = pg.transaction()
-        await dying.start()
-        await pg.execute(
-            "SELECT flowstone.flowstone_prune_v1($1, NULL, NULL, NULL, '{}', '{}', '{}', 1000)",
-            DAY // MS,
-        )
-
-        pruning = asyncio.create_task(prune(store))
-        await eventually(lambda: pg.fetchval(IS_WAITING))
-        await dying.rollback()
-
-        assert (await pruning).runs == 3
-
-    async def test_a_repeat_gets_a_new_run_although_the_first_goes_in_this_moment(
-        self, store: PostgresStore, worker: Worker, pg: asyncpg.Connection
-    ) -> None:
-        first = await create(store, await planned(store, {"a": []}, dedupe="once"))
-        await finish(worker)
-        await shift(pg, 31 * DAY)
-        again = await planned(store, {"a": []}, dedupe="once")
-        await pg.execute(WAIT_AFTER_INSERTING)
-        await pg.execute("SELECT pg_advisory_lock(4711)")
-
-        repeating = asyncio.create_task(store.create_run(again))
-        await eventually(lambda: pg.fetchval(IS_WAITING))
-        await prune(store)
-        await pg.execute("SELECT pg_advisory_unlock(4711)")
-        created = await repeating
-
-        assert created.created
-        assert created.run_id != first.id
-        assert not await is_kept(store, first.id)
-
-
-class TestJobs:
-    """What the events do not tell is found by the daily pass."""
-
-    @pytest.mark.parametrize(
-        "accident",
-        [
-            "DELETE FROM flowstone.procrastinate_jobs WHERE id = ANY ($1)",
-            "DELETE FROM flowstone.procrastinate_events WHERE job_id = ANY ($1)",
-        ],
-        ids=["without its row in procrastinate", "without its events"],
-    )
-    async def test_one_goes(
-        self, store: PostgresStore, pg: asyncpg.Connection, accident: str
-    ) -> None:
-        await pg.execute("SET search_path TO flowstone")
-        await prune(store)
-        ids = await ended(store, 3)
-        await pg.execute(accident, ids[:2])
-        await shift(pg, 8 * DAY)
-
-        assert (await prune(store)).jobs == 3
-        assert await nothing_of_jobs_is_left(pg)
-
-    async def test_one_that_was_deleted_before_it_ended_is_cancelled_and_goes(
-        self, store: PostgresStore, pg: asyncpg.Connection
-    ) -> None:
-        await pg.execute("SET search_path TO flowstone")
-        [job_id] = await enqueued(store)
-        await pg.execute("DELETE FROM procrastinate_jobs")
-        await store.reconcile()
-        assert (await store.jobs([job_id]))[job_id].status == "cancelled"
-        await shift(pg, 8 * DAY)
-
-        assert (await prune(store)).jobs == 1
-        assert await nothing_of_jobs_is_left(pg)
-
-    async def test_a_locked_one_stays_and_no_other(
-        self, store: PostgresStore, pg: asyncpg.Connection
-    ) -> None:
-        ids = await ended(store, 3)
-        await shift(pg, 8 * DAY)
-        lock = pg.transaction()
-        await lock.start()
-        await pg.execute(
-            "SELECT FROM flowstone.procrastinate_jobs WHERE id = $1 FOR UPDATE", ids[1]
-        )
-
-        await prune(store)
-        assert await kept(store, ids) == [ids[1]]
-        await lock.rollback()
-        await shift(pg, DAY)
-        await prune(store)
-        assert await kept(store, ids) == []
-
-    async def test_one_that_somebody_put_back_to_work_stays(
-        self, store: PostgresStore, pg: asyncpg.Connection
-    ) -> None:
-        ids = await ended(store)
-        await shift(pg, 8 * DAY)
-        await pg.execute("UPDATE flowstone.procrastinate_jobs SET status = 'todo'")
-
-        assert (await prune(store)).jobs == 0
-        assert await kept(store, ids) == ids
-
-    async def test_one_that_ends_in_a_slow_transaction_is_not_passed_over(
-        self, store: PostgresStore, pg: asyncpg.Connection
-    ) -> None:
-        """Its event has the time of the transaction's begin, which is old enough first."""
-        await prune(store)
-        ids = await ended(store)
-        await pg.execute("UPDATE flowstone.procrastinate_events SET at = at - interval '9 min'")
-        await shift(pg, 7 * DAY - 5 * MINUTE)
-        await pg.execute("UPDATE flowstone.flowstone_pruning SET ended_at = now()")
-
-        assert (await prune(store)).jobs == 0
-        await shift(pg, 6 * MINUTE)
-        assert (await prune(store)).jobs == 1
-        assert await kept(store, ids) == []
-
-    async def test_one_that_was_ended_by_hand_counts_from_when_that_was_noticed(
-        self, store: PostgresStore, pg: asyncpg.Connection
-    ) -> None:
-        ids = await enqueued(store)
-        await pg.execute("UPDATE flowstone.procrastinate_jobs SET status = 'cancelled'")
-        await shift(pg, 3 * DAY)
-        await store.reconcile()
-        await shift(pg, 5 * DAY)
-        assert (await prune(store)).jobs == 0
-        assert await kept(store, ids) == ids
-
-        await shift(pg, 3 * DAY)
-        assert (await prune(store)).jobs == 1
-
-    async def test_what_was_looked_at_is_not_looked_at_again(
-        self, store: PostgresStore, pg: asyncpg.Connection
-    ) -> None:
-        await ended(store, 300)
-        policy = Retention(jobs="7d", failed_jobs=None, queues={"audit": None})
-        await shift(pg, 8 * DAY)
-        await ended(store, 300)
-        await prune(store, policy)
-
-        position = await pg.fetchval(
-            "SELECT after_id FROM flowstone.flowstone_pruning WHERE what = 'jobs'"
-        )
-        young = await pg.fetchval("SELECT min(id) FROM flowstone.procrastinate_events")
-        assert position == young - 1
-        assert (await prune(store, policy)).jobs == 0
-
-    async def test_places_of_queues_without_a_period_of_their_own_are_forgotten(
-        self, store: PostgresStore, pg: asyncpg.Connection
-    ) -> None:
-        await prune(store, Retention(queues={"a": "1d", "b": "1d"}))
-        await shift(pg, 2 * DAY)
-        await prune(store, Retention(queues={"b": "1d"}))
-
-        left = await pg.fetch(
-            "SELECT DISTINCT what FROM flowstone.flowstone_pruning WHERE what ~ 'jobs of'"
-        )
-        assert [it["what"] for it in left] == ["jobs of b"]
-
-
-async def nothing_of_jobs_is_left(pg: asyncpg.Connection) -> bool:
-    left = {name for name, count in (await rows(pg)).items() if count}
-    return left <= {"alembic_version", "flowstone_pruning", "flowstone_workers"} | {
-        "procrastinate_workers"
-    }
-
-
-# Between the insert, which meets the run that is there, and the look at which one that is.
-WAIT_AFTER_INSERTING = """
-CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_advisory_lock_shared(4711);
-    PERFORM pg_advisory_unlock_shared(4711);
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER wait AFTER INSERT ON flowstone.flowstone_runs
-FOR EACH STATEMENT EXECUTE FUNCTION public.wait()
-"""
-IS_WAITING = """
-SELECT EXISTS (
-    SELECT FROM pg_stat_activity
-    WHERE datname = current_database() AND wait_event_type = 'Lock'
-)
-"""
 
 
 class TestDeaths:

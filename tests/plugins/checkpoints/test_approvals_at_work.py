@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import psycopg
 import pytest
 
 from flowstone import FlowStone, Pipeline, Retry, RunFailedError, RunWaiting, Skip
@@ -10,14 +9,10 @@ from flowstone.core.errors import (
     DefinitionError,
     InvalidOptionError,
     RunCancelledError,
-    ValueNotReadableError,
 )
-from flowstone.core.outcome import Stored
 from flowstone.core.retention import Retention
 from flowstone.plugins.checkpoints import (
-    Approval,
     ApprovalClosedError,
-    ApprovalExpiredError,
     ApprovalNotFoundError,
     ApprovalRejectedError,
     ApprovalStatus,
@@ -30,29 +25,17 @@ from flowstone.plugins.checkpoints import (
     list_approvals,
     reject,
 )
-from tests.application.conftest import AppOf, on_postgres
+from tests.application.conftest import AppOf
 from tests.application.stage import (
     Heard,
-    PostgresStage,
     Stage,
     drain,
     statuses,
     steps,
     working,
 )
+from tests.plugins.checkpoints.asking import asked, result
 from tests.plugins.checkpoints.desk import Desk, Trade
-
-
-async def asked(app: FlowStone, desk: Desk) -> tuple[int, Approval]:
-    """Return a run that waits for its trade to be approved, and the approval."""
-    with pytest.raises(RunWaiting) as caught:
-        await app.run(desk.booked)
-    (found,) = await list_approvals(app)
-    return caught.value.run_id, found
-
-
-async def result(app: FlowStone, run_id: int) -> object:
-    return await app.finish(app.handle(run_id))
 
 
 class TestAsking:
@@ -257,148 +240,6 @@ class TestDeciding:
             await result(app, run_id)
 
 
-class TestDeadlines:
-    async def test_one_that_nobody_decides_is_rejected_by_its_deadline(
-        self, app_of: AppOf, stage: Stage
-    ) -> None:
-        desk = Desk(timeout="2d")
-        app = await app_of(desk.pipeline)
-        run_id, _ = await asked(app, desk)
-
-        await stage.advance("47h")
-        await drain(app)
-        assert (await statuses(app, run_id))["trade"] == "waiting"
-        await stage.advance("2h")
-
-        with pytest.raises(RunFailedError, match="expired: nobody decided in time") as caught:
-            await result(app, run_id)
-        assert isinstance(caught.value.__cause__, ApprovalExpiredError)
-        (it,) = await list_approvals(app, is_open=False)
-        assert (it.status, it.decided_by) == (ApprovalStatus.EXPIRED, None)
-
-    async def test_or_approved(self, app_of: AppOf, stage: Stage) -> None:
-        desk = Desk(timeout="2d", on_timeout="approve")
-        app = await app_of(desk.pipeline)
-        run_id, _ = await asked(app, desk)
-        await stage.advance("49h")
-
-        assert await result(app, run_id) == "tea for 5000"
-
-    async def test_or_passed_on_and_waits_for_others_as_long_again(
-        self, app_of: AppOf, stage: Stage
-    ) -> None:
-        desk = Desk(timeout="2d", on_timeout="escalate", escalate_to=["cfo"], approvers=["risk"])
-        app = await app_of(desk.pipeline)
-        run_id, it = await asked(app, desk)
-
-        await stage.advance("49h")
-        with pytest.raises(RunWaiting, match="cfo"):
-            await result(app, run_id)
-        await stage.advance("47h")
-        await drain(app)
-        await approve(app, it.id, by="cfo")
-
-        assert await result(app, run_id) == "tea for 5000"
-        assert (await get_approval(app, it.id)).escalation_count == 1
-
-    async def test_who_passes_it_on_may_set_another_deadline(
-        self, app_of: AppOf, stage: Stage
-    ) -> None:
-        desk = Desk(timeout="2d")
-        app = await app_of(desk.pipeline)
-        run_id, it = await asked(app, desk)
-        await escalate(app, it.id, by="ann", to=["cfo"], timeout="1h")
-        with pytest.raises(RunWaiting, match="cfo"):
-            await result(app, run_id)
-
-        await stage.advance("2h")
-
-        with pytest.raises(RunFailedError, match="nobody decided in time"):
-            await result(app, run_id)
-
-    async def test_or_a_later_one(self, app_of: AppOf, stage: Stage) -> None:
-        desk = Desk(timeout="1h")
-        app = await app_of(desk.pipeline)
-        run_id, it = await asked(app, desk)
-        await escalate(app, it.id, by="ann", to=["cfo"], timeout="2d")
-        await drain(app)
-
-        await stage.advance("47h")
-        await drain(app)
-
-        await approve(app, it.id, by="cfo")
-        assert await result(app, run_id) == "tea for 5000"
-
-
-class TestLostAttempts:
-    async def test_an_attempt_that_failed_after_asking_asks_nobody_twice(
-        self, app_of: AppOf, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        desk = Desk(options={"retry": Retry(3, base=0)})
-        app = await app_of(desk.pipeline)
-        strategy: Any = desk.trade.strategy
-        go_on, failures = strategy._outcome, [ConnectionError()]
-
-        def fail_once(execution: Any, it: Approval) -> Any:
-            if failures:
-                raise failures.pop()
-            return go_on(execution, it)
-
-        monkeypatch.setattr(strategy, "_outcome", fail_once)
-
-        run_id, it = await asked(app, desk)
-        await approve(app, it.id, by="ann")
-
-        assert await result(app, run_id) == "tea for 5000"
-        assert (desk.priced, len(await list_approvals(app, is_open=None))) == (1, 1)
-
-    async def test_a_decision_that_came_before_the_wait_counts(self, app_of: AppOf) -> None:
-        desk = Desk()
-        app = await app_of(desk.pipeline)
-        strategy: Any = desk.trade.strategy
-        start = strategy.start
-
-        async def decided_meanwhile(execution: Any) -> Any:
-            outcome = await start(execution)
-            await approve(app, execution.materialization_id, by="ann")
-            return outcome
-
-        strategy.start = decided_meanwhile
-
-        assert await app.run(desk.booked) == "tea for 5000"
-
-    async def test_a_decision_on_what_a_lost_attempt_asked_counts(self, app_of: AppOf) -> None:
-        desk = Desk(options={"retry": Retry(3, base=0)})
-        app = await app_of(desk.pipeline)
-        strategy: Any = desk.trade.strategy
-        start, lost = strategy.start, [ConnectionError()]
-
-        async def lost_once(execution: Any) -> Any:
-            outcome = await start(execution)
-            if lost:
-                await approve(app, execution.materialization_id, by="ann")
-                raise lost.pop()
-            assert outcome == Stored(Trade(5_000)), "it has no need to wait any more"
-            return outcome
-
-        strategy.start = lost_once
-
-        assert await app.run(desk.booked) == "tea for 5000"
-        assert desk.priced == 1
-
-    async def test_a_wake_up_without_a_decision_lets_it_wait_again(self, app_of: AppOf) -> None:
-        desk = Desk()
-        app = await app_of(desk.pipeline)
-        run_id, it = await asked(app, desk)
-
-        assert await app.store.wake(it.id, '"hello?"')
-        await drain(app)
-
-        assert (await statuses(app, run_id))["trade"] == "waiting"
-        await approve(app, it.id, by="ann")
-        assert await result(app, run_id) == "tea for 5000"
-
-
 class TestTelling:
     @pytest.mark.conformance(385)
     async def test_telemetry_is_told_of_the_request_and_the_decision(self, app_of: AppOf) -> None:
@@ -449,126 +290,6 @@ class TestRetention:
 
         with pytest.raises(ApprovalNotFoundError):
             await get_approval(app, it.id)
-
-
-@on_postgres
-class TestSql:
-    """Anybody who speaks SQL can decide."""
-
-    @pytest.fixture
-    def pg(self, stage: Stage) -> psycopg.Connection[Any]:
-        assert isinstance(stage, PostgresStage)
-        return stage.admin
-
-    @pytest.mark.parametrize(
-        ("statement", "status", "booked"),
-        [
-            ("checkpoints_approve(%s, 'ann')", "approved", "tea for 5000"),
-            (
-                """checkpoints_approve(%s, 'ann', 'less', '{"total": 3, "item": "ale"}')""",
-                "modified",
-                "ale for 3",
-            ),
-        ],
-    )
-    async def test_approving(
-        self,
-        app_of: AppOf,
-        pg: psycopg.Connection[Any],
-        statement: Any,
-        status: str,
-        booked: str,
-    ) -> None:
-        desk = Desk()
-        app = await app_of(desk.pipeline)
-        run_id, it = await asked(app, desk)
-
-        assert pg.execute(f"SELECT {statement}", [it.id]).fetchone() == (status,)
-
-        assert await result(app, run_id) == booked
-
-    async def test_rejecting_commits_with_the_callers_transaction(
-        self, app_of: AppOf, pg: psycopg.Connection[Any]
-    ) -> None:
-        desk = Desk()
-        app = await app_of(desk.pipeline)
-        run_id, it = await asked(app, desk)
-        statement = "SELECT checkpoints_reject(%s, 'ann', 'nope')"
-
-        with pg.transaction(force_rollback=True):
-            pg.execute(statement, [it.id])
-        assert (await get_approval(app, it.id)).status is ApprovalStatus.PENDING
-        assert (await statuses(app, run_id))["trade"] == "waiting"
-        pg.execute(statement, [it.id])
-
-        with pytest.raises(RunFailedError, match="rejected by ann: nope"):
-            await result(app, run_id)
-
-    async def test_passing_on_and_refusals(
-        self, app_of: AppOf, pg: psycopg.Connection[Any]
-    ) -> None:
-        desk = Desk(approvers=["risk"], timeout="1h")
-        app = await app_of(desk.pipeline)
-        _, it = await asked(app, desk)
-
-        def refused(call: str) -> tuple[str | None, str | None]:
-            with pytest.raises(psycopg.Error) as caught:
-                pg.execute(f"SELECT {call}".encode(), [it.id])
-            return caught.value.sqlstate, caught.value.diag.message_primary
-
-        assert refused("checkpoints_approve(%s, 'eve')") == (
-            "FS041",
-            f"eve may not decide approval {it.id}",
-        )
-        escalated = "SELECT checkpoints_escalate(%s, 'ann', '{cfo}', 'large', '1d', '{risk}')"
-        assert pg.execute(escalated, [it.id]).fetchone() == ("escalated",)
-        assert pg.execute("SELECT checkpoints_approve(%s, 'cfo')", [it.id]).fetchone()
-        sqlstate, message = refused("checkpoints_reject(%s, 'cfo')")
-        assert sqlstate == "FS040"
-        assert f"approval {it.id} was approved by cfo at" in str(message)
-        assert refused("checkpoints_reject(%s + 1000, 'cfo')")[0] == "FS042"
-        for nobody in (
-            "checkpoints_approve(%s, ' ')",
-            "checkpoints_reject(%s, NULL)",
-            "checkpoints_escalate(%s, 'ann', '{}')",
-            "checkpoints_escalate(%s, 'ann', '{cfo,NULL}')",
-        ):
-            assert refused(nobody)[0] == "FS043"
-
-    async def test_a_value_that_is_not_the_assets_fails_it(
-        self, app_of: AppOf, pg: psycopg.Connection[Any]
-    ) -> None:
-        desk = Desk(options={"retry": Retry(5, base=0)})
-        app = await app_of(desk.pipeline)
-        run_id, it = await asked(app, desk)
-
-        pg.execute("SELECT checkpoints_approve(%s, 'ann', '', '[1]')", [it.id])
-
-        with pytest.raises(RunFailedError) as caught:
-            await result(app, run_id)
-        assert isinstance(caught.value.__cause__, ValueNotReadableError)
-
-    async def test_the_views_show_what_waits_on_whom_and_what_was_decided(
-        self, app_of: AppOf, pg: psycopg.Connection[Any]
-    ) -> None:
-        desk = Desk(approvers=["risk"], timeout="2d")
-        app = await app_of(desk.pipeline)
-        run_id, it = await asked(app, desk)
-
-        waits = pg.execute(
-            "SELECT asset, waiting_on, whom, state ->> 'message', deadline_at > now() + '47h' "
-            "FROM waiting WHERE run_id = %s",
-            [run_id],
-        ).fetchall()
-        await reject(app, it.id, by="risk", reason="nope")
-        decided = pg.execute(
-            "SELECT status, decided_by, reason, decided_at > requested_at FROM approvals "
-            "WHERE materialization_id = %s",
-            [it.id],
-        ).fetchall()
-
-        assert waits == [("desk.trade", "approval", ["risk"], "large", True)]
-        assert decided == [("rejected", "risk", "nope", True)]
 
 
 class TestOptions:
