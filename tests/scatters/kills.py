@@ -15,6 +15,7 @@ import asyncpg
 
 from flowstone.engine.dsn import for_asyncpg
 from tests.scatters.audit import Look, lines, look
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.scattered import HALTS, PAGE
@@ -37,7 +38,6 @@ SELECT NOT EXISTS (
 )
 """
 STANDS = "SELECT total, completed FROM flowstone.scatter_barriers"
-LEASE = 1
 
 
 def plan(kills: int, chooser: random.Random) -> list[str]:
@@ -96,7 +96,7 @@ class Killing:
             self._started += 1
             name = f"killed-{self._started}"
             dsn = f"{self.dsn}{'&' if '?' in self.dsn else '?'}application_name={name}"
-            self._alive[name] = self.spawner.worker(dsn, "scattered", lease=LEASE)
+            self._alive[name] = self.spawner.worker(dsn, "scattered", lease=LONG)
 
     async def _kill_at(self, step: str, done: int, halt: int, pg: asyncpg.Connection) -> None:
         # Pages are inserted before they are worked on, so this is reached with any share of them.
@@ -137,9 +137,11 @@ class Killing:
         await self._kill(name, GATHERING, pg)
 
     async def _kill(self, name: str, step: str, pg: asyncpg.Connection) -> None:
-        self._alive.pop(name).kill()
+        dead = self._alive.pop(name)
+        dead.kill()
         # What it had sent is done by then, or is not.
         await eventually(lambda: pg.fetchval(LEFT, name))
+        await give_up(pg, dead, max_rescues=1000)
         self.looks.append(await look(pg, self.ledger))
         row = await pg.fetchrow(STANDS)
         self.told(f"killed {name} in the middle of {step}: {row['completed']} of {row['total']}")

@@ -48,7 +48,7 @@ ORDER BY 1
 """
 
 
-async def until_ended(pg: asyncpg.Connection, *run_ids: int, within: float = 30.0) -> None:
+async def until_ended(pg: asyncpg.Connection, *run_ids: int, within: float = 60.0) -> None:
     await eventually(lambda: pg.fetchval(ENDED, run_ids), within=within)
 
 

@@ -11,18 +11,18 @@ T = TypeVar("T")
 
 @overload
 async def eventually(
-    condition: Callable[[], Awaitable[T]], *, within: float = 20.0, every: float = 0.01
+    condition: Callable[[], Awaitable[T]], *, within: float = 60.0, every: float = 0.01
 ) -> T: ...
 
 
 @overload
 async def eventually(
-    condition: Callable[[], T], *, within: float = 20.0, every: float = 0.01
+    condition: Callable[[], T], *, within: float = 60.0, every: float = 0.01
 ) -> T: ...
 
 
 async def eventually(
-    condition: Callable[[], object], *, within: float = 20.0, every: float = 0.01
+    condition: Callable[[], object], *, within: float = 60.0, every: float = 0.01
 ) -> object:
     """
     Return the condition's first true answer.

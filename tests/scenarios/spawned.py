@@ -60,7 +60,7 @@ class Spawned:
             HUNG_EXIT_CODE,
         )
 
-    async def exit_code(self, *, within: float = 20.0) -> int:
+    async def exit_code(self, *, within: float = 60.0) -> int:
         """Wait for its end; a signal's number is negative."""
         await eventually(lambda: self.has_ended, within=within)
         return self._process.returncode

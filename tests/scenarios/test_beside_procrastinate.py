@@ -151,7 +151,7 @@ async def test_a_worker_whose_row_was_pruned_keeps_what_it_owns_and_registers_ag
     ledger: Ledger,
     others: procrastinate.App,
 ) -> None:
-    spawn.worker(dsn, "gated", lease=3)
+    spawn.worker(dsn, "gated", lease=6)
     handle = await app.enqueue(after_held)
     await eventually(partial(ledger.has_starts, 1))
     assert len(await others.job_manager.prune_stalled_workers(-1)) == 1

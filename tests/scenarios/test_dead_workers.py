@@ -35,7 +35,7 @@ async def test_killed_again_and_again_a_run_completes_everything_once(
     chance = random.Random(2)
 
     def start() -> Spawned:
-        return spawn.worker(dsn, "random_dag", "gated", lease=1, max_rescues=1000)
+        return spawn.worker(dsn, "random_dag", "gated", lease=3, max_rescues=1000)
 
     async def busy() -> list[Spawned]:
         pids = await pg.fetchval(BUSY)
@@ -91,7 +91,7 @@ async def test_an_asset_that_kills_its_workers_fails_and_the_others_go_on(
         await give_up(pg, worker, max_rescues=1)
     last = spawn.worker(dsn, "gated", lease=LONG, max_rescues=1)
     with pytest.raises(RunFailedError, match="died 2 times"):
-        await fatal.result(timeout=20)
+        await fatal.result(timeout=60)
     others.append(await app.enqueue(plain, force=True))
     await until_ended(pg, others[-1].run_id)
 
@@ -104,7 +104,7 @@ async def test_what_runs_beside_an_asset_that_kills_its_workers_is_not_harmed(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     def start() -> Spawned:
-        return spawn.worker(dsn, "poison", slots=24, lease=3, max_rescues=3)
+        return spawn.worker(dsn, "poison", slots=24, lease=LONG, max_rescues=3)
 
     fatal = await app.enqueue(aborting)
     others = await app.enqueue_many([innocent], over=[str(number) for number in range(10)])

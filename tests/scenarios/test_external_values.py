@@ -66,7 +66,7 @@ class TestDeath:
         self, app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
     ) -> None:
         spawn.worker(dsn, "filed", lease=LONG)
-        made = await (await app.enqueue(plain)).result(timeout=20)
+        made = await (await app.enqueue(plain)).result(timeout=60)
         (file,) = (ledger.folder / "lake").rglob("*.json")
         id_, _, origin = file.stem.split("-")
         torn = file.with_name(f".{id_}-7-{origin}.json.ab12cd34.tmp")
@@ -115,7 +115,7 @@ class TestLateness:
 
         for gate in ("write-0", "settle-0"):
             ledger.open_gate(gate)
-        values = [await handle.result(timeout=20) for handle in handles]
+        values = [await handle.result(timeout=60) for handle in handles]
 
         assert {it.token for it in values} == {token_of(ledger, it) for it in workers}
         assert await app.get(held, partition="eu") in values

@@ -83,7 +83,7 @@ async def test_work_goes_on_when_the_primary_dies_and_the_standby_is_promoted(
         await asyncio.to_thread(pair.standby.promote)
         await configure(pair.dsn, "ALTER SYSTEM SET synchronous_standby_names = ''")
 
-        await handle.wait("30s")
+        await handle.wait("60s")
         assert not worker.has_ended
         async with connected(pair.dsn) as pg:
             await assert_completed_once(pg, ledger, handle.run_id)
@@ -95,7 +95,7 @@ async def test_a_server_that_became_read_only_is_left_though_it_still_answers(
     async with FlowStone(PIPELINES, dsn=pair.dsn) as app:
         worker = spawn.worker(pair.dsn, "random_dag", slots=2, lease=3.0, poll_interval=0.5)
         first = await app.enqueue_many(random_dag)
-        await first.wait("30s")
+        await first.wait("60s")
 
         await asyncio.to_thread(pair.standby.promote)
         await configure(pair.first, "ALTER SYSTEM SET default_transaction_read_only = on")

@@ -16,13 +16,19 @@ from tests.scenarios.pipelines.hanging import endless, endless_in_c, momentary
 from tests.scenarios.pipelines.made import Made
 from tests.scenarios.spawned import Spawner
 
+HAS_BEATEN = "SELECT heartbeat_at > $1 FROM flowstone.workers"
+
 
 async def test_a_moment_is_named_and_costs_nothing(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     handle = await app.enqueue(momentary)
-    worker = spawn.worker(dsn, "hanging", lease=2, hang_limit=60)
-    spawn.worker(dsn, "hanging", lease=1, slots=0)  # would take over what the first had lost
+    worker = spawn.worker(dsn, "hanging", lease=6, hang_limit=200)
+    await eventually(lambda: ledger.starts())
+    since = await pg.fetchval("SELECT clock_timestamp()")
+    await eventually(lambda: pg.fetchval(HAS_BEATEN, since))  # so nobody takes it for dead
+    await eventually(lambda: "has held the event loop" in worker.output())
+    ledger.open_gate("moment")
     await until_ended(pg, handle.run_id)
 
     await assert_completed_once(pg, ledger, handle.run_id)

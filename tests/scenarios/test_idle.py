@@ -56,7 +56,7 @@ async def last_beat(pg: asyncpg.Connection) -> datetime | None:
     return beat
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_ten_thousand_that_wait_hold_no_job_and_cost_an_idle_worker_nothing(
     dsn: str, pg: asyncpg.Connection, proxy: LossyProxy
 ) -> None:

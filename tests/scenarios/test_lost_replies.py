@@ -125,8 +125,10 @@ async def test_what_a_turn_claims_after_its_connection_is_lost_is_not_left_runni
     spawn: Spawner,
     ledger: Ledger,
 ) -> None:
+    # The turn that is lost waits for its lock for as long as this takes.
+    await pg.execute("ALTER FUNCTION flowstone.flowstone_turn_v1 SET lock_timeout TO '1min'")
     first = await app.enqueue(held)
-    spawn.worker(proxy.dsn, "gated", slots=1, lease=3)
+    spawn.worker(proxy.dsn, "gated", slots=1, lease=6)
     await eventually(lambda: ledger.starts())
     then = await app.enqueue(plain)
     async with running_jobs_locked(dsn):

@@ -9,7 +9,7 @@ from flowstone import FlowStone
 from flowstone.plugins.checkpoints import approve, list_approvals
 from flowstone.plugins.signal_gate import signal
 from tests.plugins.conftest import template_database  # a fixture: with the tables of plugins
-from tests.scenarios.deaths import give_up
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.mixed import TOKEN, Confirmation, booked, mixed
@@ -17,9 +17,8 @@ from tests.scenarios.spawned import Spawned, Spawner
 
 __all__ = ["template_database"]
 
-pytestmark = pytest.mark.timeout(120)  # seven workers start, one after the other
+pytestmark = pytest.mark.timeout(300)  # seven workers start, one after the other
 
-LEASE = 3.0
 STOOD = "SELECT asset, status FROM flowstone.materializations WHERE run_id = $1"
 LEFT = """
 SELECT (SELECT count(*) FROM flowstone.waiting) + (SELECT count(*) FROM flowstone.flowstone_waits)
@@ -38,7 +37,7 @@ async def test_a_worker_that_dies_at_every_step_leaves_nothing_undone_and_nothin
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
     handle = await app.enqueue(booked)
-    worker = spawn.worker(dsn, "mixed", lease=LEASE)
+    worker = spawn.worker(dsn, "mixed", lease=LONG)
 
     async def replaced_within(step: str) -> Spawned:
         """Let the worker die in the middle of a step, and another take it over."""
@@ -46,7 +45,7 @@ async def test_a_worker_that_dies_at_every_step_leaves_nothing_undone_and_nothin
         worker.kill()
         await give_up(pg, worker)
         ledger.open_gate(f"out-{step}")
-        return spawn.worker(dsn, "mixed", lease=LEASE)
+        return spawn.worker(dsn, "mixed", lease=LONG)
 
     async def waits_for(what: str) -> None:
         waiting = "SELECT EXISTS (SELECT FROM flowstone.waiting WHERE waiting_on = $1)"
@@ -62,10 +61,10 @@ async def test_a_worker_that_dies_at_every_step_leaves_nothing_undone_and_nothin
     worker.kill()
     (asked,) = await list_approvals(app)
     await approve(app, asked.id, by="ann", groups=["risk"])
-    worker = spawn.worker(dsn, "mixed", lease=LEASE)
+    worker = spawn.worker(dsn, "mixed", lease=LONG)
     worker = await replaced_within("booked")
 
-    assert await handle.result(timeout=20) == "60, confirmed by Ada"
+    assert await handle.result(timeout=60) == "60, confirmed by Ada"
     stood = {it["asset"]: it["status"] for it in await pg.fetch(STOOD, handle.run_id)}
     assert stood.pop("mixed.single") == "skipped"
     assert set(stood.values()) == {"succeeded"}

@@ -47,17 +47,17 @@ async def test_what_is_enqueued_starts_and_its_end_is_seen(
 
     spawn.worker(proxy.dsn, "gated", poll_interval=0.2, lease=25)
     before = await deaf.enqueue(plain)
-    await before.result(timeout=20)
+    await before.result(timeout=60)
     await eventually(lambda: pg.fetchval(LISTENS))
 
     handle = await deaf.enqueue(held)
     following = asyncio.create_task(followed())
-    result = asyncio.create_task(handle.result(timeout=20))
+    result = asyncio.create_task(handle.result(timeout=60))
     await eventually(lambda: bool(ledger.starts(held.full_name)))
     ledger.open_gate("held-1")
 
     assert (await result).attempt == 1
-    assert (await asyncio.wait_for(following, 20))[-1] == "succeeded"
+    assert (await asyncio.wait_for(following, 60))[-1] == "succeeded"
     await eventually(lambda: proxy.swallowed)
 
 
@@ -70,4 +70,4 @@ async def test_who_is_asked_to_stop_finds_it_out(
 
     await handle.cancel()
 
-    assert (await handle.wait(timeout=20)).status is RunStatus.CANCELLED
+    assert (await handle.wait(timeout=60)).status is RunStatus.CANCELLED

@@ -69,7 +69,7 @@ async def test_1518_740_the_job_of_a_killed_worker_is_taken_over(
     ledger.open_gate("first")
 
     spawn.worker(dsn, "errands", lease=LONG)
-    assert await job.result(timeout=20) == 2
+    assert await job.result(timeout=60) == 2
     assert len({start.pid for start in ledger.starts()}) == 2
 
 
@@ -82,7 +82,7 @@ class TestFetching:
         today = await app.enqueue(told.with_(what="today"))
         spawn.worker(dsn, "errands")
 
-        assert await today.result(timeout=20) == "told today"
+        assert await today.result(timeout=60) == "told today"
         record = await tomorrow.status()
         assert (record.status, record.attempt) == ("ready", 0)
         assert record.not_before is not None
@@ -93,7 +93,7 @@ class TestFetching:
         today = await app.enqueue(orderly.with_(order=1, what="the begin"))
         spawn.worker(dsn, "errands")
 
-        assert await today.result(timeout=20) == "the begin of 1"
+        assert await today.result(timeout=60) == "the begin of 1"
         assert (await tomorrow.status()).status == "ready"
 
     @pytest.mark.parametrize("delay", [None, DAY], ids=["ended", "for tomorrow"])
@@ -128,12 +128,12 @@ async def test_1446_1543_1432_a_retry_that_meets_a_twin_harms_nobody(
     ledger.open_gate("fails")
 
     assert (again.created, again.job_id) == (False, twin.job_id)
-    record = await first.wait(20)
+    record = await first.wait(60)
     assert record.status == "cancelled"
     assert "superseded" in str(record.error)
     assert (await twin.status()).status == "ready"
     other = await app.enqueue(told.with_(what="the rest"))
-    assert await other.result(timeout=20) == "told the rest"
+    assert await other.result(timeout=60) == "told the rest"
     assert not worker.has_ended
 
 
@@ -183,8 +183,8 @@ async def test_1108_1116_a_blip_of_the_database_does_not_end_a_worker(
         await asyncio.sleep(0)
     ledger.open_gate("blip")
 
-    assert await before.result(timeout=20) == 1, "it was run again, although nobody died"
-    assert await after.result(timeout=20) == "told afterwards"
+    assert await before.result(timeout=60) == 1, "it was run again, although nobody died"
+    assert await after.result(timeout=60) == "told afterwards"
     assert {start.pid for start in ledger.starts()} == {worker.pid}
     assert not worker.has_ended
 
@@ -196,9 +196,9 @@ async def test_370_1447_results_and_errors_are_kept_in_sql(
     spawn.worker(dsn, "errands")
     good = await app.enqueue(told.with_(what="news"))
     bad = await app.enqueue(broken.with_(what="bread"))
-    await good.result(timeout=20)
+    await good.result(timeout=60)
     with pytest.raises(JobFailedError, match="no bread today"):
-        await bad.result(timeout=20)
+        await bad.result(timeout=60)
 
     rows = await pg.fetch(
         "SELECT status, attempt, result #>> '{}' AS result, error_type, error_message, "
@@ -238,8 +238,8 @@ async def test_1198_what_depends_on_other_work_is_an_asset(dsn: str) -> None:
         worker = app.worker()
         working = asyncio.create_task(worker.run())
         try:
-            assert await run.result(timeout=20) == 21
-            assert await job.result(timeout=20) == 42
+            assert await run.result(timeout=60) == 21
+            assert await job.result(timeout=60) == 42
         finally:
             worker.stop()
             await working
@@ -254,7 +254,7 @@ async def test_1289_no_more_start_than_a_rate_allows(
         spawn.worker(dsn, "errands", slots=10)
     jobs = await app.enqueue_many([told.with_(what=str(number)) for number in range(16)])
     for job in jobs:
-        await job.result(timeout=30)
+        await job.result(timeout=60)
 
     starts = [row[0] for row in await pg.fetch("SELECT started_at FROM flowstone.jobs ORDER BY 1")]
     sixth_after = [late - early for early, late in zip(starts, starts[5:], strict=False)]
@@ -268,7 +268,7 @@ async def test_1434_the_tables_are_in_a_schema_of_their_own(
     await asyncio.to_thread(migrate, bare_dsn, "tenant 7")
     async with FlowStone(errands, dsn=bare_dsn, schema="tenant 7") as app:
         spawn.worker(bare_dsn, "errands", schema="tenant 7")
-        assert await (await app.enqueue(told.with_(what="them"))).result(timeout=20) == "told them"
+        assert await (await app.enqueue(told.with_(what="them"))).result(timeout=60) == "told them"
 
     connection = await asyncpg.connect(bare_dsn)
     try:
@@ -293,8 +293,8 @@ class TestCancelledMeanwhile:
         ledger.open_gate("late")
         after = await app.enqueue(told.with_(what="next"))
 
-        assert await job.result(timeout=20) == "done all the same"
-        assert await after.result(timeout=20) == "told next"
+        assert await job.result(timeout=60) == "done all the same"
+        assert await after.result(timeout=60) == "told next"
         assert not worker.has_ended
 
     async def test_511_also_what_was_finished_by_hand(
@@ -308,11 +308,11 @@ class TestCancelledMeanwhile:
         async with others.open_async():
             row = Job(id=job.job_id, queue="", lock=None, queueing_lock=None, task_name="")
             await others.job_manager.finish_job(row, Status.FAILED, delete_job=False)
-        assert (await job.wait(20)).status == "failed"
+        assert (await job.wait(60)).status == "failed"
         ledger.open_gate("late")
         after = await app.enqueue(told.with_(what="next"))
 
-        assert await after.result(timeout=20) == "told next"
+        assert await after.result(timeout=60) == "told next"
         assert (await job.status()).status == "failed"
         assert not worker.has_ended
 
@@ -326,8 +326,8 @@ async def test_1161_work_that_holds_the_gil_holds_nothing_else(
     await eventually(partial(ledger.has_starts, 1))
     for number in range(5):
         job = await app.enqueue(told.with_(what=str(number)))
-        assert await job.result(timeout=20) == f"told {number}"
+        assert await job.result(timeout=60) == f"told {number}"
     assert (await busy.status()).status == "running"
 
     ledger.open_gate("enough")
-    assert await busy.result(timeout=20) not in (worker.pid, 0)
+    assert await busy.result(timeout=60) not in (worker.pid, 0)

@@ -79,7 +79,7 @@ async def test_whoever_dies_at_whatever_step_the_join_is_stored_once(
     nurse = asyncio.create_task(replace_the_dead())
     try:
         for partition, handle in handles.items():
-            assert await handle.result(timeout=40) == [f"left {partition}", f"right {partition}"]
+            assert await handle.result(timeout=60) == [f"left {partition}", f"right {partition}"]
     finally:
         nurse.cancel()
         await asyncio.gather(nurse, return_exceptions=True)
@@ -103,7 +103,7 @@ async def test_of_a_branch_s_end_and_its_timeout_one_wins(
         more = [f"r{number}" for number in range(len(rounds), len(rounds) + count)]
         rounds.extend(more)
         handles = [await app.enqueue("branches.after", partition=it) for it in more]
-        await until_ended(pg, *(it.run_id for it in handles), within=60)
+        await until_ended(pg, *(it.run_id for it in handles))
         return {row["branch"] for row in await pg.fetch(OUTCOMES)}
 
     ended = await play(ROUNDS)

@@ -101,7 +101,7 @@ async def test_a_cancel_reaches_the_worker_by_its_poll(
 
         await run.cancel()
 
-        assert (await run.wait(timeout=20)).status is RunStatus.CANCELLED
+        assert (await run.wait(timeout=60)).status is RunStatus.CANCELLED
 
 
 async def test_nothing_of_ours_stays_in_the_session_of_a_server(

@@ -32,7 +32,7 @@ async def test_of_two_workers_that_fight_over_one_job_one_gets_it(
     runs = []
     for _ in range(ROUNDS):
         runs.append(await app.enqueue(plain, force=True))
-        await runs[-1].result(timeout=20)
+        await runs[-1].result(timeout=60)
 
     await assert_completed_once(pg, ledger, *(run.run_id for run in runs))
     starts = Counter(start.materialization for start in ledger.starts())

@@ -22,6 +22,9 @@ from tests.scenarios.spawned import Spawner
 # A commit outlives a crash of the server, if not one of the machine.
 SETTINGS = {"fsync": "off"}
 
+LONG = 60.0
+"""A lease that is not over before the server is back."""
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedPostgres]:
@@ -57,10 +60,10 @@ async def test_a_worker_goes_on_after_restarts(
     server: EmbeddedPostgres, app: FlowStone, dsn: str, spawn: Spawner, ledger: Ledger
 ) -> None:
     handle = await app.enqueue_many(random_dag)
-    worker = spawn.worker(dsn, "random_dag", slots=2)
+    worker = spawn.worker(dsn, "random_dag", slots=2, lease=LONG)
     await play(server, ledger, polite=False)
     await play(server, ledger, polite=True)
-    values = await handle.result(timeout=30)
+    values = await handle.result(timeout=60)
 
     assert len(values) == len(random_dag.assets)
     assert not worker.has_ended
@@ -81,9 +84,9 @@ async def test_one_who_waits_for_a_result_goes_on_waiting(
     polite: bool,
 ) -> None:
     monkeypatch.setattr("flowstone.core.until_ended.POLL_SECONDS", 0.05)
-    spawn.worker(dsn, "gated", slots=2)
+    spawn.worker(dsn, "gated", slots=2, lease=LONG)
     handle = await app.enqueue(held)
-    waiting = asyncio.create_task(handle.result(timeout=30))
+    waiting = asyncio.create_task(handle.result(timeout=60))
     await play(server, ledger, starts=1, polite=polite)
     ledger.open_gate("held-1")
 

@@ -52,13 +52,13 @@ async def test_work_of_the_same_number_is_done_by_its_own_workers_and_stopped_al
     assert {start.pid for start in ledger.starts()} == {ours.pid, theirs.pid}
 
     await mine.cancel()
-    assert (await mine.wait(timeout=20)).status is RunStatus.CANCELLED
+    assert (await mine.wait(timeout=60)).status is RunStatus.CANCELLED
 
     # Theirs hears of it too, as the channel of the queue belongs to both, and before the next job.
-    await (await other.enqueue(plain)).result(timeout=20)
+    await (await other.enqueue(plain)).result(timeout=60)
     assert (await yours.status()).status is RunStatus.RUNNING
     ledger.open_gate("held-1")
-    made = await yours.result(timeout=20)
+    made = await yours.result(timeout=60)
     assert made.attempt == 1
     starts = ledger.starts(held.full_name)
     assert {start.token for start in starts if start.pid == theirs.pid} == {made.token}
@@ -86,10 +86,10 @@ async def test_an_abort_that_is_announced_for_a_number_is_looked_up_before_it_is
         "SELECT pg_notify('procrastinate_queue_v1#default',"
         f' \'{{"type": "abort_job_requested", "job_id": {job}}}\')'
     )
-    await asyncio.wait_for(asked.wait(), 10)
+    await asyncio.wait_for(asked.wait(), 60)
     ledger.open_gate("held-1")
 
-    assert (await handle.result(timeout=20)).attempt == 1
+    assert (await handle.result(timeout=60)).attempt == 1
     worker.stop()
     await working
 
@@ -106,12 +106,12 @@ async def test_a_run_is_followed_and_waited_for_in_its_own_schema(
     spawn.worker(dsn, "gated")
     await eventually(lambda: ledger.has_starts(1))
     ledger.open_gate("held-1")
-    await mine.result(timeout=20)
+    await mine.result(timeout=60)
     assert not any(it.done() for it in (following, waiting))
 
     spawn.worker(dsn, "gated", schema=OTHER)
-    assert (await asyncio.wait_for(waiting, 20)).status is RunStatus.SUCCEEDED
-    assert (await asyncio.wait_for(following, 20))[-1] == "succeeded"
+    assert (await asyncio.wait_for(waiting, 60)).status is RunStatus.SUCCEEDED
+    assert (await asyncio.wait_for(following, 60))[-1] == "succeeded"
 
 
 async def test_the_dead_of_one_are_taken_over_there(
@@ -138,7 +138,7 @@ async def test_the_dead_of_one_are_taken_over_there(
     spawn.worker(dsn, "gated", schema=OTHER)
     ledger.open_gate("held-1")
     ledger.open_gate("held-2")
-    assert await handle.result(timeout=20)
+    assert await handle.result(timeout=60)
 
 
 async def dead(app: FlowStone) -> bool:

@@ -13,7 +13,7 @@ from flowstone.core.errors import RunFailedError
 from flowstone.plugins.signal_gate import Answer, GateCoordinator, signal
 from tests.plugins.conftest import template_database  # with the tables of plugins
 from tests.scenarios.consistency import LEFT_OVER, until_ended
-from tests.scenarios.deaths import give_up
+from tests.scenarios.deaths import LONG, give_up
 from tests.scenarios.eventually import eventually
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.dying_gates import STEPS, TIMED, dying_gates
@@ -66,12 +66,12 @@ async def test_of_signals_a_deadline_and_a_cancel_one_wins(
             runs.append(handle.run_id)
             tokens[token] = handle.run_id if kind == "cancels" else None
     for _ in range(2):
-        spawn.worker(dsn, "gates", slots=20)
+        spawn.worker(dsn, "gates", slots=20, lease=LONG)
     rivals = [
         spawn.start("gate_rival", {"dsn": dsn, "tokens": tokens, "name": name, "seed": seed})
         for seed, name in enumerate(("ann", "bob"), random.randrange(1000))
     ]
-    codes = [await rival.exit_code(within=60) for rival in rivals]
+    codes = [await rival.exit_code() for rival in rivals]
     assert codes == [0, 0]
     await until_ended(pg, *runs)
 
@@ -107,7 +107,7 @@ async def test_of_signals_a_deadline_and_a_cancel_one_wins(
     assert await app.coordinator(GateCoordinator).waiting() == []
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_whoever_dies_at_whatever_step_nothing_is_stuck_and_nothing_is_twice(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
@@ -117,7 +117,7 @@ async def test_whoever_dies_at_whatever_step_nothing_is_stuck_and_nothing_is_twi
     killers = [spawn.start("gate_worker", {"dsn": dsn, "step": step}) for step in STEPS]
     for step in ("before_go_on", "after_go_on"):
         # Six processes start at once.
-        await eventually(lambda step=step: coordinator.find(step), within=60)
+        await eventually(lambda step=step: coordinator.find(step))
         assert (await signal(app, step, 7)).answer is Answer.ACCEPTED
     for killer in killers:
         await killer.killed_itself()
@@ -125,16 +125,16 @@ async def test_whoever_dies_at_whatever_step_nothing_is_stuck_and_nothing_is_twi
     # One that was lost after opening its gate can be signaled, and is not begun again for it.
     assert (await signal(app, "after_create", 7)).answer is Answer.ACCEPTED
 
-    spawn.worker(dsn, "dying_gates", queues=STEPS, lease=3)
+    spawn.worker(dsn, "dying_gates", queues=STEPS, lease=LONG)
     await eventually(lambda: coordinator.find("before_create 2"))
     await signal(app, "before_create 2", 7)
 
     for step, handle in handles.items():
         if step == TIMED:
             with pytest.raises(RunFailedError, match="no signal came"):
-                await handle.result(timeout=20)
+                await handle.result(timeout=60)
         else:
-            assert await handle.result(timeout=20) == 7, step
+            assert await handle.result(timeout=60) == 7, step
     happened = continued(ledger)
     begun = {step: happened["begun", step] for step in STEPS}
     assert begun == {**dict.fromkeys(STEPS, 1), "before_create": 2}

@@ -120,7 +120,7 @@ async def test_closing_waits_a_moment_for_connections_that_went_silent(
     await transaction.roll_back()
     proxy.forget_connections()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await store.close()
 
 
@@ -135,6 +135,6 @@ async def test_a_call_behind_a_pooler_that_is_cut_short_waits_for_no_answer(
 
     call.cancel()
 
-    done, _ = await asyncio.wait([call], timeout=20)
+    done, _ = await asyncio.wait([call], timeout=60)
     assert done == {call}
     assert connection.is_closed()

@@ -52,7 +52,7 @@ async def test_a_wait_is_resumed_where_nothing_of_its_start_is_left(
     handle, first = await started_and_woken(app, dsn, spawn)
     second = spawn.worker(dsn, "halves", drain=True)
 
-    assert await handle.result(timeout=20) == resumed(ledger, first, second, attempt=1)
+    assert await handle.result(timeout=60) == resumed(ledger, first, second, attempt=1)
     assert await second.exit_code() == 0
 
 
@@ -67,4 +67,4 @@ async def test_a_worker_that_dies_as_it_resumes_takes_nothing_of_the_wake_up_wit
     third = spawn.worker(dsn, "halves", lease=LONG)
     ledger.open_gate("resume-2")
 
-    assert await handle.result(timeout=20) == resumed(ledger, first, third, attempt=2)
+    assert await handle.result(timeout=60) == resumed(ledger, first, third, attempt=2)

@@ -5,7 +5,7 @@ import threading
 import time
 
 from flowstone import Context, Pipeline
-from tests.scenarios.ledger import Ledger
+from tests.scenarios.ledger import GATE_SECONDS, Ledger
 from tests.scenarios.pipelines.made import Made, begin, made
 
 hanging = Pipeline("hanging")
@@ -13,9 +13,11 @@ hanging = Pipeline("hanging")
 
 @hanging.asset
 async def momentary(ctx: Context) -> Made:
+    """Holds the loop until the gate ``moment`` is open."""
     start = begin(ctx)
-    until = time.monotonic() + 2.5
-    while time.monotonic() < until:
+    ledger = Ledger.of_this_process()
+    deadline = time.monotonic() + GATE_SECONDS
+    while not ledger.is_open("moment") and time.monotonic() < deadline:
         pass
     return made(start)
 

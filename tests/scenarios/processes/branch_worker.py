@@ -22,6 +22,7 @@ from flowstone.plugins.parallel import (
     ParallelStatus,
 )
 from flowstone.plugins.parallel.postgres_coordinator import PostgresParallel
+from tests.scenarios.deaths import LONG
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines import branches
 from tests.scenarios.processes.life import argument, end_with_the_test
@@ -79,7 +80,7 @@ async def work(dsn: str) -> None:
     end_with_the_test()
     coordinators = {ParallelCoordinator: Deadly}
     async with FlowStone(branches.branches, dsn=dsn, coordinators=coordinators) as app:
-        options = WorkerOptions({"default": 1}, lease=timedelta(seconds=3), max_rescues=100)
+        options = WorkerOptions({"default": 1}, lease=timedelta(seconds=LONG), max_rescues=100)
         await app.worker(options).run()
 
 

@@ -15,6 +15,7 @@ from flowstone import FlowStone
 from flowstone.core.worker_options import WorkerOptions
 from flowstone.plugins.checkpoints import Approval, CheckpointCoordinator, NewApproval
 from flowstone.plugins.checkpoints.postgres_approvals import PostgresApprovals
+from tests.scenarios.deaths import LONG
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.pipelines.approving import approving
 from tests.scenarios.processes.life import argument, end_with_the_test
@@ -46,7 +47,7 @@ async def work(dsn: str) -> None:
     end_with_the_test()
     coordinators = {CheckpointCoordinator: Deadly}
     async with FlowStone(approving, dsn=dsn, coordinators=coordinators) as app:
-        options = WorkerOptions({"default": 1}, lease=timedelta(seconds=3), max_rescues=100)
+        options = WorkerOptions({"default": 1}, lease=timedelta(seconds=LONG), max_rescues=100)
         await app.worker(options).run()
 
 

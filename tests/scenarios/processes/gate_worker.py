@@ -15,6 +15,7 @@ from flowstone import FlowStone
 from flowstone.core.worker_options import WorkerOptions
 from flowstone.plugins.signal_gate.coordinator import Gate, GateCoordinator, GateStatus, NewGate
 from flowstone.plugins.signal_gate.postgres_gates import PostgresGates
+from tests.scenarios.deaths import LONG
 from tests.scenarios.pipelines import dying_gates
 from tests.scenarios.processes.life import argument, end_with_the_test
 
@@ -54,7 +55,7 @@ async def work(dsn: str, step: str) -> None:
         dying_gates.after_on_signal = die
     coordinators = {GateCoordinator: (Dying, {"step": step})}
     async with FlowStone(dying_gates.dying_gates, dsn=dsn, coordinators=coordinators) as app:
-        await app.worker(WorkerOptions({step: 4}, lease=timedelta(seconds=3))).run()
+        await app.worker(WorkerOptions({step: 4}, lease=timedelta(seconds=LONG))).run()
 
 
 if __name__ == "__main__":
