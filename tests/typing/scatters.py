@@ -59,7 +59,7 @@ async def total(results: Results[object, int]) -> float:
 
 
 def keys(results: Results[Doc, object]) -> list[str]:
-    return [it.item.key for it in results]
+    return [it.item.key for it in results.failed()]
 
 
 async def by_page(results: Results[str, int]) -> dict[str, int]:

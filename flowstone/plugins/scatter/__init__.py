@@ -3,6 +3,7 @@
 from flowstone.plugins.scatter.batches import Batch
 from flowstone.plugins.scatter.batching import batch
 from flowstone.plugins.scatter.definition import scatter
+from flowstone.plugins.scatter.result_stream import ResultStream
 from flowstone.plugins.scatter.results import (
     ItemError,
     ItemResult,
@@ -15,6 +16,7 @@ __all__ = [
     "Batch",
     "ItemError",
     "ItemResult",
+    "ResultStream",
     "Results",
     "ResultsPage",
     "Scattered",

@@ -15,9 +15,8 @@ Pages are read as they are wanted, so memory does not grow with the number of it
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
 from flowstone.core.contracts.codec import Codec
@@ -30,6 +29,7 @@ from flowstone.plugins.scatter.records import (
     ItemRecord,
     ItemStatus,
 )
+from flowstone.plugins.scatter.result_stream import ResultStream
 
 I_co = TypeVar("I_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -112,12 +112,12 @@ class ResultsPage(Generic[I_co, R_co]):
     failed: Sequence[ItemResult[I_co, R_co]]
 
 
-class Results(Generic[I_co, R_co]):
+class Results(ResultStream[ItemResult[I_co, R_co]]):
     """
     The results of a scatter that has ended; iterating gives those that completed.
 
-    May be iterated any number of times; a plain function, which runs in a thread, says ``for``
-    where an async one says ``async for``.
+    It and all that it gives may be iterated any number of times; a plain function, which runs in a
+    thread, says ``for`` where an async one says ``async for``.
 
     Attributes:
         total: How many distinct items there were.
@@ -134,6 +134,11 @@ class Results(Generic[I_co, R_co]):
         item_type: object = object,
         value_type: object = object,
     ) -> None:
+        super().__init__(
+            lambda: self._read(ItemStatus.COMPLETED),
+            asyncio.get_running_loop(),
+            threading.get_ident(),
+        )
         self.total = status.total
         self.completed_count = status.completed
         self.failed_count = status.failed
@@ -143,51 +148,24 @@ class Results(Generic[I_co, R_co]):
         self._codec = codec
         self._item_type = item_type
         self._value_type = value_type
-        self._loop = asyncio.get_running_loop()
-        self._loop_thread = threading.get_ident()
 
-    def __aiter__(self) -> AsyncIterator[ItemResult[I_co, R_co]]:
-        return self.completed()
+    def completed(self) -> ResultStream[ItemResult[I_co, R_co]]:
+        """Give those that have a value, in the order of the items; so does iterating itself."""
+        return self._stream(lambda: self._read(ItemStatus.COMPLETED))
 
-    def __iter__(self) -> Iterator[ItemResult[I_co, R_co]]:
-        """
-        Iterate in a thread; on the event loop itself say ``async for``.
-
-        Raises:
-            InvalidOptionError: This is the event loop, which would wait for itself.
-        """
-        if threading.get_ident() == self._loop_thread:
-            raise InvalidOptionError(
-                "results are iterated on the event loop: an async function says "
-                "`async for it in results`, a plain one `for it in results`"
-            )
-        after, left = -1, self.completed_count
-        while left > 0:
-            read = partial(self._page, (ItemStatus.COMPLETED,), after)
-            page = asyncio.run_coroutine_threadsafe(read(), self._loop).result()
-            if not page:
-                return
-            yield from map(self._result, page)
-            after, left = page[-1].index, left - len(page)
-
-    def completed(self) -> AsyncIterator[ItemResult[I_co, R_co]]:
-        """Give those that have a value, in the order of the items."""
-        return self._iter(ItemStatus.COMPLETED)
-
-    def failed(self) -> AsyncIterator[ItemResult[I_co, R_co]]:
+    def failed(self) -> ResultStream[ItemResult[I_co, R_co]]:
         """Give those that failed for good, in the order of the items."""
-        return self._iter(ItemStatus.FAILED)
+        return self._stream(lambda: self._read(ItemStatus.FAILED))
 
-    def all(self) -> AsyncIterator[ItemResult[I_co, R_co]]:
+    def all(self) -> ResultStream[ItemResult[I_co, R_co]]:
         """Give both."""
-        return self._iter(ItemStatus.COMPLETED, ItemStatus.FAILED)
+        return self._stream(lambda: self._read(ItemStatus.COMPLETED, ItemStatus.FAILED))
 
-    async def values(self) -> AsyncIterator[R_co]:
+    def values(self) -> ResultStream[R_co]:
         """Give the values alone."""
-        async for result in self.completed():
-            yield result.value
+        return self._stream(self._read_values)
 
-    async def pages(self) -> AsyncIterator[ResultsPage[I_co, R_co]]:
+    def pages(self) -> ResultStream[ResultsPage[I_co, R_co]]:
         """
         Give the results of a scatter with ``mode="distributed"`` page by page, as they were read.
 
@@ -198,29 +176,12 @@ class Results(Generic[I_co, R_co]):
             raise InvalidOptionError(
                 'results.pages() needs to know the pages: @scatter(..., mode="distributed")'
             )
-        last = -1
-        while children := await self._coordinator.children(self._barrier_id, after=last):
-            for child in children:
-                yield await self._of_child(child)
-            last = children[-1].batch_index
+        return self._stream(self._read_children)
 
-    async def _of_child(self, child: ChildStatus) -> ResultsPage[I_co, R_co]:
-        found: list[ItemResult[I_co, R_co]] = []
-        after = child.first_index - 1
-        while len(found) < child.total:
-            page = await self._page((ItemStatus.COMPLETED, ItemStatus.FAILED), after)
-            own = [record for record in page if record.index <= child.last_index]
-            if not own:
-                break
-            found += map(self._result, own)
-            after = own[-1].index
-        return ResultsPage(
-            child.batch_index,
-            [it for it in found if it.error is None],
-            [it for it in found if it.error is not None],
-        )
+    def _stream(self, pages: Callable[[], AsyncIterator[Iterable[T]]]) -> ResultStream[T]:
+        return ResultStream(pages, self._loop, self._loop_thread)
 
-    async def _iter(self, *statuses: ItemStatus) -> AsyncIterator[ItemResult[I_co, R_co]]:
+    async def _read(self, *statuses: ItemStatus) -> AsyncIterator[Iterable[ItemResult[I_co, R_co]]]:
         counts = {
             ItemStatus.COMPLETED: self.completed_count,
             ItemStatus.FAILED: self.failed_count,
@@ -230,9 +191,41 @@ class Results(Generic[I_co, R_co]):
             page = await self._page(statuses, after)
             if not page:
                 return
-            for record in page:
-                yield self._result(record)
+            # Decoded where it is iterated.
+            yield map(self._result, page)
             after, left = page[-1].index, left - len(page)
+
+    async def _read_values(self) -> AsyncIterator[Iterable[R_co]]:
+        async for page in self._read(ItemStatus.COMPLETED):
+            yield (it.value for it in page)
+
+    async def _read_children(self) -> AsyncIterator[Iterable[ResultsPage[I_co, R_co]]]:
+        last = -1
+        while children := await self._coordinator.children(self._barrier_id, after=last):
+            for child in children:
+                records = await self._of_child(child)
+                yield map(self._results_page, [child.batch_index], [records])
+            last = children[-1].batch_index
+
+    async def _of_child(self, child: ChildStatus) -> Sequence[ItemRecord]:
+        found: list[ItemRecord] = []
+        after = child.first_index - 1
+        while len(found) < child.total:
+            page = await self._page((ItemStatus.COMPLETED, ItemStatus.FAILED), after)
+            own = [record for record in page if record.index <= child.last_index]
+            if not own:
+                break
+            found += own
+            after = own[-1].index
+        return found
+
+    def _results_page(self, index: int, records: Sequence[ItemRecord]) -> ResultsPage[I_co, R_co]:
+        found = [*map(self._result, records)]
+        return ResultsPage(
+            index,
+            [it for it in found if it.error is None],
+            [it for it in found if it.error is not None],
+        )
 
     async def _page(self, statuses: Sequence[ItemStatus], after: int) -> Sequence[ItemRecord]:
         return await self._coordinator.gather(
