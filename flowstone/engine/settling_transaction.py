@@ -82,18 +82,17 @@ class PostgresTransaction(SettlingTransaction):
 
     async def settle(self, worker_id: int, settlement: Settlement) -> Ending:
         try:
-            counts = await self._write(worker_id, settlement)
+            if await self._write(worker_id, settlement):
+                return await self.commit()
         except WorkerLostError:
-            counts = False
+            pass
         except Exception as error:
             await self.roll_back()
-            if failure_of(error) is Failure.LOCKED:
+            if failure_of(error) in (Failure.LOCKED, Failure.CONFLICT):
                 return Ending.LOCKED
             raise
-        if not counts:
-            await self.roll_back()
-            return Ending.REFUSED
-        return await self.commit()
+        await self.roll_back()
+        return Ending.REFUSED
 
     async def _write(self, worker_id: int, settlement: Settlement) -> bool:
         statement = call(

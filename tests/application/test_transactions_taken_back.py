@@ -17,6 +17,9 @@ from flowstone.core.worker_options import WorkerOptions
 from tests.application.conftest import AppOf, on_postgres
 from tests.application.entries import DriverName, Entries, with_every_driver, write
 from tests.application.stage import Heard, PostgresStage, drain, eventually, working
+from tests.scenarios.locks import behind_a_lock, connected
+
+WAIT_FOR_ONE = "SELECT pg_advisory_xact_lock(1)"
 
 
 @on_postgres
@@ -215,6 +218,44 @@ class TestALostFence:
                 other.execute("SELECT FROM procrastinate_jobs FOR UPDATE")
                 may_return.set()
                 await eventually(lambda: "its writes with it; it will be run again" in caplog.text)
+            await handle.result(timeout=15)
+
+        assert entries.notes == ["start 2"]
+        assert starts == [1, 1]
+
+    async def test_so_does_a_deadlock_with_who_waits_for_its_writes(
+        self,
+        app_of: AppOf,
+        entries: Entries,
+        stage: PostgresStage,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("flowstone.core.worker_transactions.LOCKED_DELAY", timedelta(0))
+        shop = Pipeline("shop")
+        has_written, may_return = asyncio.Event(), asyncio.Event()
+
+        @shop.job
+        async def pay(ctx: JobContext) -> None:
+            starts.append(ctx.attempt)
+            async with ctx.transaction() as conn:
+                await conn.execute("SET LOCAL deadlock_timeout = '10ms'")
+                await conn.execute(WAIT_FOR_ONE)
+                await write(conn, f"start {len(starts)}")
+            has_written.set()
+            await may_return.wait()
+
+        starts: list[int] = []
+        app = await app_of(shop)
+        async with working(app), connected(stage.dsn) as other, connected(stage.dsn) as watch:
+            handle = await app.enqueue(pay.with_())
+            await has_written.wait()
+            await other.execute("BEGIN; SET LOCAL deadlock_timeout = '1min'")
+            await other.execute("SELECT FROM flowstone.procrastinate_jobs FOR UPDATE")
+            waiting = asyncio.create_task(other.execute(WAIT_FOR_ONE))
+            await eventually(lambda: behind_a_lock(watch, WAIT_FOR_ONE))
+            may_return.set()
+            await waiting
+            await other.execute("ROLLBACK")
             await handle.result(timeout=15)
 
         assert entries.notes == ["start 2"]

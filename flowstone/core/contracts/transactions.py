@@ -23,7 +23,8 @@ class Ending(StrEnum):
 
     COMMITTED: Both exist.
     REFUSED: The claim is no longer this worker's; neither exists.
-    LOCKED: Somebody holds a row that the settlement would change; neither exists.
+    LOCKED: Somebody holds a row that the settlement would change, or a deadlock or a conflict undid
+        all of it; neither exists.
     UNKNOWN: Nobody answered the commit; both exist, or neither, or it is not decided yet.
     """
 
