@@ -36,7 +36,12 @@ BATCHED_TRIGGERS = (
     "flowstone_jobs_inserted",
     "flowstone_jobs_updated",
 )
-INTERVENTION_TRIGGERS = ("flowstone_job_deleted", "flowstone_job_moved")
+INTERVENTION_TRIGGERS = (
+    "flowstone_job_deleted",
+    "flowstone_job_moved",
+    "flowstone_jobs_go",
+    "flowstone_jobs_gone",
+)
 _JOBS_TRIGGER = "trigger procrastinate_jobs."
 
 

@@ -58,7 +58,7 @@ FROM (
 JOIN flowstone_materializations m ON m.id = e.job_id
 WHERE e.type = 'retried' AND e.at > now() - interval '1 hour' AND m.status <> 'failed'"""
 
-# What was noted is about to be mended; this is what no note tells of, such as TRUNCATE.
+# What was noted is about to be mended; what a session did that is a replica's is not.
 _STRANDED = b"""\
 SELECT min(r.id)
 FROM flowstone_runs r

@@ -6,7 +6,7 @@ hundred events one by one, and send two hundred notifications for new jobs; ours
 events at once and notify once per queue. Its triggers are disabled and not dropped, so either set
 can take over at any time: the switch is one transaction, and statements wait for it.
 
-Two more, which note what others do to our jobs, stay on with either.
+Some more, which note what others do to our jobs, stay on with either.
 """
 
 from enum import StrEnum

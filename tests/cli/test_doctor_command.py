@@ -167,6 +167,7 @@ def test_a_run_whose_job_is_gone_is_a_warning_with_the_command_that_ends_it(
 ) -> None:
     flowstone("enqueue", "report")
     with psycopg.connect(dsn) as connection:
+        connection.execute("SET session_replication_role = replica")
         connection.execute("TRUNCATE flowstone.procrastinate_jobs CASCADE")
 
     found = findings()["runs"]

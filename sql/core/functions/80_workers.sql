@@ -30,13 +30,18 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    UPDATE procrastinate_workers pw SET last_heartbeat = clock_timestamp() WHERE pw.id = v_procrastinate_worker;
-    IF NOT FOUND THEN
+    -- A heartbeat waits for nobody: who prunes this row may wait for long himself, for a job that somebody holds.
+    UPDATE procrastinate_workers pw SET last_heartbeat = clock_timestamp()
+    WHERE pw.id = (
+        SELECT own.id FROM procrastinate_workers own WHERE own.id = v_procrastinate_worker
+        FOR NO KEY UPDATE SKIP LOCKED
+    );
+    IF NOT FOUND AND NOT EXISTS (SELECT FROM procrastinate_workers pw WHERE pw.id = v_procrastinate_worker) THEN
         UPDATE flowstone_workers w
         SET procrastinate_worker_id = (SELECT worker_id FROM procrastinate_register_worker_v1())
         WHERE w.id = p_worker
         RETURNING w.procrastinate_worker_id INTO v_procrastinate_worker;
-        -- Whoever holds a job is about to settle it, and a heartbeat waits for nobody.
+        -- Whoever holds a job is about to settle it.
         UPDATE procrastinate_jobs j SET worker_id = v_procrastinate_worker
         FROM (
             SELECT j.id
@@ -147,7 +152,7 @@ BEGIN
             CROSS JOIN LATERAL (
                 -- An assistant answers for nothing: whom it works for knows what it was at.
                 SELECT (
-                    p_died AND m.assists IS NULL
+                    p_died AND m.assists IS NULL AND w.lease_ms IS DISTINCT FROM 0
                     AND (m.rescues < 2 OR w.suspect_id IS NOT DISTINCT FROM m.id)
                 )::integer AS deaths
             ) charge
@@ -206,10 +211,55 @@ BEGIN
 END;
 $$;
 
+-- The same where somebody's lock holds up a part of it, be it of a row or of a unique key that he is about to take:
+-- take back what is free, and leave the rest, and the workers, for the next time.
+--
+-- Called once flowstone_take_over has waited in vain.
+CREATE FUNCTION flowstone_take_over_free(p_workers bigint[], p_died boolean, p_max_rescues integer)
+    RETURNS TABLE (worker_id bigint, materialization_id bigint)
+    LANGUAGE plpgsql
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_free bigint[];
+    v_alone bigint[];
+    v_id bigint;
+    v_held integer := 0;
+BEGIN
+    PERFORM set_config('lock_timeout', '20ms', true);
+    v_free := flowstone_lock_waits(ARRAY(
+        SELECT m.id
+        FROM flowstone_materializations m
+        WHERE m.id = ANY (flowstone_doing()) AND m.status = 'running' AND m.worker_id = ANY (p_workers)
+    ), false);
+    -- What takes a key on its way back, or ends, needs locks of more than its own rows.
+    v_alone := ARRAY(
+        SELECT m.id
+        FROM flowstone_materializations m
+        JOIN procrastinate_jobs j ON j.id = m.id
+        WHERE m.id = ANY (v_free)
+            AND (m.unique_key IS NOT NULL OR j.abort_requested OR p_died AND m.rescues >= p_max_rescues)
+    );
+    RETURN QUERY
+    SELECT * FROM flowstone_take_over(
+        p_workers, p_died, p_max_rescues, ARRAY(SELECT unnest(v_free) EXCEPT SELECT unnest(v_alone))
+    );
+    -- One by one, in no order: where much is held up, what is not has its chance the next time.
+    FOR v_id IN SELECT alone.id FROM unnest(v_alone) alone(id) ORDER BY random() LOOP
+        BEGIN
+            RETURN QUERY SELECT * FROM flowstone_take_over(p_workers, p_died, p_max_rescues, ARRAY[v_id]);
+        EXCEPTION WHEN lock_not_available THEN
+            v_held := v_held + 1;
+            EXIT WHEN v_held = 100;
+        END;
+    END LOOP;
+END;
+$$;
+
 -- Take over from workers that have not beaten for their own lease; every worker does this now and then.
 --
--- What somebody's lock holds up for long, of a row or of a unique key that he is about to take, is left for the
--- next time, and its worker known until then; the others do not wait with it.
+-- What somebody's lock holds up for long is left for the next time, and its worker known until then; the others do
+-- not wait with it.
 CREATE FUNCTION flowstone_rescue_v1(p_max_rescues integer)
     RETURNS TABLE (worker_id bigint, materialization_id bigint)
     LANGUAGE plpgsql
@@ -224,8 +274,6 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_dead bigint[];
-    v_id bigint;
-    v_held integer := 0;
 BEGIN
     SELECT array_agg(w.id) INTO v_dead
     FROM (
@@ -249,26 +297,13 @@ BEGIN
     BEGIN
         RETURN QUERY SELECT * FROM flowstone_take_over(v_dead, true, p_max_rescues);
     EXCEPTION WHEN lock_not_available THEN
-        PERFORM set_config('lock_timeout', '100ms', true);
-        -- One by one, in no order: where much is held up, what is not has its chance the next time.
-        FOR v_id IN
-            SELECT m.id
-            FROM flowstone_materializations m
-            WHERE m.id = ANY (flowstone_doing()) AND m.status = 'running' AND m.worker_id = ANY (v_dead)
-            ORDER BY random()
-        LOOP
-            BEGIN
-                RETURN QUERY SELECT * FROM flowstone_take_over(v_dead, true, p_max_rescues, ARRAY[v_id]);
-            EXCEPTION WHEN lock_not_available THEN
-                v_held := v_held + 1;
-                EXIT WHEN v_held = 50;
-            END;
-        END LOOP;
+        RETURN QUERY SELECT * FROM flowstone_take_over_free(v_dead, true, p_max_rescues);
     END;
 END;
 $$;
 
--- Say goodbye. What the worker still owns goes back at once, which is not held against it.
+-- Say goodbye. What the worker still owns goes back at once, which is not held against it; what somebody's lock holds
+-- up does so with the next rescue, as if the worker had none of its lease left.
 CREATE FUNCTION flowstone_unregister_worker_v1(p_worker bigint)
     RETURNS void
     LANGUAGE plpgsql
@@ -278,9 +313,15 @@ CREATE FUNCTION flowstone_unregister_worker_v1(p_worker bigint)
     SET enable_mergejoin = off
     SET jit = off
     SET plan_cache_mode = force_generic_plan
+    SET lock_timeout = '500ms'
 AS $$
 BEGIN
     PERFORM FROM flowstone_workers w WHERE w.id = p_worker FOR UPDATE;
-    PERFORM * FROM flowstone_take_over(ARRAY[p_worker], false, 0);
+    BEGIN
+        PERFORM * FROM flowstone_take_over(ARRAY[p_worker], false, 0);
+    EXCEPTION WHEN lock_not_available THEN
+        UPDATE flowstone_workers w SET lease_ms = 0 WHERE w.id = p_worker;
+        PERFORM * FROM flowstone_take_over_free(ARRAY[p_worker], false, 0);
+    END;
 END;
 $$;

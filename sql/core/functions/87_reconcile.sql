@@ -1,16 +1,17 @@
 -- Bring materializations in line with jobs that something other than FlowStone has moved.
 --
--- Reads what was noted (sql/procrastinate/interventions.sql), at most p_most notes, and the jobs that are 'doing': two
--- short lists, however much else there is. Returns one row for each materialization that it moved, with
--- the outcome:
+-- Returns one row for each materialization that it moved, with the outcome:
 --   put_back   A worker that is not ours took its job, and gave it up or died: the job is to do again.
 --   retried    Its job was given back to the queue while our worker ran it: that claim is void.
 --   cancelled, failed
 --              Its job was cancelled, deleted or finished by hand; what depends on it ends with it.
 -- A materialization that has ended stays as it is: see "malformed" in 60_turn.sql.
 --
--- Locks: jobs, materializations, runs, interventions. What somebody holds is left for the next time.
-CREATE FUNCTION flowstone_reconcile_v1(p_most integer)
+-- Locks: jobs, materializations, runs, interventions. Of these jobs and materializations it leaves alone what somebody
+-- holds; what depends on them it waits for, and for a unique key that a job takes on its way back.
+--
+-- p_noted: jobs of these notes; p_abandoned: jobs that are 'doing' in nobody's hands.
+CREATE FUNCTION flowstone_reconcile(p_notes bigint[], p_noted bigint[], p_abandoned bigint[])
     RETURNS TABLE (
         outcome text,
         materialization_id bigint,
@@ -21,18 +22,9 @@ CREATE FUNCTION flowstone_reconcile_v1(p_most integer)
         message text
     )
     LANGUAGE plpgsql
-    SET search_path FROM CURRENT
-    SET enable_seqscan = off
-    SET enable_hashjoin = off
-    SET enable_mergejoin = off
-    SET jit = off
-    SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_notes bigint[];
-    v_noted bigint[];
-    v_abandoned bigint[];
     v_free bigint[];
     v_ids bigint[];
     v_outcomes text[];
@@ -40,30 +32,13 @@ DECLARE
     v_ended bigint[];
     v_void boolean;
 BEGIN
-    SELECT array_agg(n.id), array_agg(DISTINCT n.job_id) INTO v_notes, v_noted
-    FROM (SELECT i.id, i.job_id FROM flowstone_interventions i ORDER BY i.id LIMIT p_most) n;
-    SELECT array_agg(j.id) INTO v_abandoned
-    FROM procrastinate_jobs j
-    LEFT JOIN flowstone_materializations m ON m.id = j.id
-    WHERE j.id = ANY (flowstone_doing())
-        AND j.status = 'doing'
-        AND j.task_name IN ('flowstone:materialize', 'flowstone:keyed')
-        AND (m.status = 'running' AND m.claim = j.attempts) IS NOT TRUE
-        -- Workers of procrastinate beat every 10 s; it calls one dead after 30.
-        AND NOT EXISTS (
-            SELECT FROM procrastinate_workers pw
-            WHERE pw.id = j.worker_id AND pw.last_heartbeat > clock_timestamp() - interval '30 s'
-        );
-    IF v_noted IS NULL AND v_abandoned IS NULL THEN
-        RETURN;
-    END IF;
     PERFORM set_config('flowstone_job.is_own', 'yes', true);
 
     v_free := ARRAY(
-        SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (v_noted || v_abandoned) ORDER BY j.id
+        SELECT j.id FROM procrastinate_jobs j WHERE j.id = ANY (p_noted || p_abandoned) ORDER BY j.id
         FOR UPDATE SKIP LOCKED
     ) || ARRAY(
-        SELECT gone.id FROM unnest(v_noted) gone(id)
+        SELECT gone.id FROM unnest(p_noted) gone(id)
         WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.id = gone.id)
     );
     v_ids := ARRAY(
@@ -114,12 +89,12 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT i.was, i.by_role, i.by_application
             FROM flowstone_interventions i
-            WHERE i.id = ANY (v_notes) AND i.job_id = f.id
+            WHERE i.id = ANY (p_notes) AND i.job_id = f.id
             ORDER BY i.id DESC
             LIMIT 1
         ) n ON true
         -- Of the jobs that are doing, only the abandoned ones are anybody's business.
-        WHERE j.status IS DISTINCT FROM 'doing' OR f.id = ANY (v_abandoned)
+        WHERE j.status IS DISTINCT FROM 'doing' OR f.id = ANY (p_abandoned)
         ORDER BY f.id
     ) fate
     WHERE fate.outcome IS NOT NULL;
@@ -191,9 +166,9 @@ BEGIN
         DELETE FROM flowstone_waits w WHERE w.materialization_id = ANY (v_ended);
     END IF;
 
-    DELETE FROM flowstone_interventions i WHERE i.id = ANY (v_notes) AND i.job_id = ANY (v_free);
-    -- There may be more; and those whose claims are void now should hear of it.
-    IF FOUND AND cardinality(v_notes) = p_most OR v_void THEN
+    DELETE FROM flowstone_interventions i WHERE i.id = ANY (p_notes) AND i.job_id = ANY (v_free);
+    IF v_void THEN
+        -- Those whose claims are void now should hear of it.
         PERFORM pg_notify('flowstone#' || current_schema(), '{"intervention": true}');
     END IF;
     RETURN QUERY
@@ -212,5 +187,83 @@ BEGIN
         JOIN procrastinate_jobs j ON j.id = f.id
         WHERE f.outcome IN ('put_back', 'retried')
     ) due;
+END;
+$$;
+
+-- The same for at most p_most of what was noted (sql/procrastinate/interventions.sql), and for the jobs that are 'doing':
+-- two short lists, however much else there is.
+--
+-- What somebody's lock holds up for long is left for the next time, alone.
+CREATE FUNCTION flowstone_reconcile_v1(p_most integer)
+    RETURNS TABLE (
+        outcome text,
+        materialization_id bigint,
+        run_id bigint,
+        asset text,
+        partition text,
+        queue text,
+        message text
+    )
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET jit = off
+    SET plan_cache_mode = force_generic_plan
+    SET lock_timeout = '500ms'
+AS $$
+DECLARE
+    v_notes bigint[];
+    v_noted bigint[];
+    v_abandoned bigint[];
+    v_id bigint;
+    v_held integer := 0;
+BEGIN
+    SELECT array_agg(n.id), array_agg(DISTINCT n.job_id) INTO v_notes, v_noted
+    FROM (SELECT i.id, i.job_id FROM flowstone_interventions i ORDER BY i.id LIMIT p_most) n;
+    SELECT array_agg(j.id) INTO v_abandoned
+    FROM procrastinate_jobs j
+    LEFT JOIN flowstone_materializations m ON m.id = j.id
+    WHERE j.id = ANY (flowstone_doing())
+        AND j.status = 'doing'
+        AND j.task_name IN ('flowstone:materialize', 'flowstone:keyed')
+        AND (m.status = 'running' AND m.claim = j.attempts) IS NOT TRUE
+        -- Workers of procrastinate beat every 10 s; it calls one dead after 30.
+        AND NOT EXISTS (
+            SELECT FROM procrastinate_workers pw
+            WHERE pw.id = j.worker_id AND pw.last_heartbeat > clock_timestamp() - interval '30 s'
+        );
+    IF v_noted IS NULL AND v_abandoned IS NULL THEN
+        RETURN;
+    END IF;
+    BEGIN
+        RETURN QUERY SELECT * FROM flowstone_reconcile(v_notes, v_noted, v_abandoned);
+    EXCEPTION WHEN lock_not_available THEN
+        PERFORM set_config('lock_timeout', '20ms', true);
+        -- In no order: where much is held up, what is not has its chance the next time.
+        FOR v_id IN
+            SELECT job.id FROM unnest(v_noted || v_abandoned) job(id) GROUP BY job.id ORDER BY random()
+        LOOP
+            BEGIN
+                RETURN QUERY
+                SELECT * FROM flowstone_reconcile(
+                    v_notes,
+                    CASE WHEN v_id = ANY (v_noted) THEN ARRAY[v_id] END,
+                    CASE WHEN v_id = ANY (v_abandoned) THEN ARRAY[v_id] END
+                );
+            EXCEPTION WHEN lock_not_available THEN
+                v_held := v_held + 1;
+                EXIT WHEN v_held = 100;
+            END;
+        END LOOP;
+    END;
+
+    -- There may be more.
+    IF cardinality(v_notes) = p_most
+        AND (SELECT count(*) FROM flowstone_interventions i WHERE i.id = ANY (v_notes)) < p_most
+    THEN
+        PERFORM pg_notify('flowstone#' || current_schema(), '{"intervention": true}');
+    END IF;
 END;
 $$;

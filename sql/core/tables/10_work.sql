@@ -265,6 +265,7 @@ COMMENT ON COLUMN flowstone_workers.suspect_id IS
     'Which of the materializations that have cost two workers their life it has begun last.';
 COMMENT ON TABLE flowstone_workers IS
     'Who owns what. procrastinate''s own worker row may be pruned by a stock worker; this one is not.';
-COMMENT ON COLUMN flowstone_workers.lease_ms IS 'How long it may fail to beat before others take it for dead.';
+COMMENT ON COLUMN flowstone_workers.lease_ms IS
+    'How long it may fail to beat before others take it for dead; 0: it has left, and something that it had is held up.';
 COMMENT ON COLUMN flowstone_workers.queue_slots IS
     'Slots by queue that somebody gave to this worker while it runs; null: none.';
