@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from flowstone.cli.root import root
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 50.0
+PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)

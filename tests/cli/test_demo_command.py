@@ -18,7 +18,7 @@ from flowstone.engine.schema import migrate
 from flowstone.engine.select import select
 from tests.cli.invocation import Ended, Process, flowstone, is_alive
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 NOWHERE = "postgresql://nobody@/nothing?host=/nonexistent"
 ASSETS = 10

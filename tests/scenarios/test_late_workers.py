@@ -47,7 +47,8 @@ class TestTheFence:
         ledger: Ledger,
     ) -> int:
         """Play it until the first worker's value was refused or taken; return the run's id."""
-        late = spawn.worker(dsn, "gated", lease=LONG)
+        # Its only slot taken, it asks for nothing more: no turn of its own is under way meanwhile.
+        late = spawn.worker(dsn, "gated", slots=1, lease=LONG)
         await at_work(pg, late)
         handle = await app.enqueue(after_held)
         await eventually(lambda: len(ledger.starts(held.full_name)) == 1)

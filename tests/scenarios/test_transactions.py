@@ -74,9 +74,9 @@ class TestTheFence:
         Let a worker sleep after it has written and be given up; it wakes up, and comes with its
         settlement, while another is at the same payment.
         """
-        late = spawn.worker(
-            dsn, "paying", lease=VERY_LONG
-        )  # nor does the server end its transaction
+        # So long a lease that the server does not end its transaction; and its only slot taken, no
+        # turn of its own is under way meanwhile.
+        late = spawn.worker(dsn, "paying", slots=1, lease=VERY_LONG)
         handle = await app.enqueue(payment)
         await has_written(pg, ledger, 1)
         late.pause()
