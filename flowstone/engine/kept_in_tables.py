@@ -1,8 +1,11 @@
 """What coordinators have in common that keep their state in tables beside the engine's."""
 
+from collections.abc import Sequence
+
 from flowstone.core.contracts.coordinator import Coordinator
 from flowstone.core.contracts.host import Host
 from flowstone.core.errors import NotOpenError, RegistrationError
+from flowstone.engine.rows import Row
 from flowstone.engine.store import PostgresStore
 
 
@@ -36,3 +39,14 @@ class KeptInTables(Coordinator):
         if self._opened is None:
             raise NotOpenError
         return self._opened
+
+    async def _ask(
+        self, function: str, types: Sequence[str], *asked: object
+    ) -> Sequence[Row | None]:
+        """
+        Call a function about many; its last argument is whether it waits for locks.
+
+        Its rows have an ``answer``; None stands for one that is ``busy``, as `Together` has it.
+        """
+        found = await self._store.call(function, (*types, "boolean"), *asked)
+        return [None if row["answer"] == "busy" else row for row in found]

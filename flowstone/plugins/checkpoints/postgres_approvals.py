@@ -35,7 +35,7 @@ from flowstone.plugins.checkpoints.records import (
 Asked = TypeVar("Asked")
 
 LARGEST_ID = 2**63 - 1
-ABSENT: Row = {"outcome": "absent"}
+ABSENT: Row = {"answer": "absent"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class PostgresApprovals(KeptInTables, CheckpointCoordinator):
 
     async def request(self, new: NewApproval) -> Approval:
         found = await self._request(new)
-        if found["outcome"] == "lost":
+        if found["answer"] == "lost":
             raise ApprovalLostError(
                 asset=new.asset, partition=new.partition, run_id=new.run_id, retryable=True
             )
@@ -150,7 +150,7 @@ class PostgresApprovals(KeptInTables, CheckpointCoordinator):
 
     async def expire(self, approval_id: int) -> Approval:
         found = await self._expire(approval_id)
-        if found["outcome"] == "absent":
+        if found["answer"] == "absent":
             raise ApprovalNotFoundError(approval_id)
         return _approval(found)
 
@@ -182,8 +182,7 @@ class PostgresApprovals(KeptInTables, CheckpointCoordinator):
         self, function: str, type_: str, encode: Callable[[Sequence[Asked]], object]
     ) -> Callable[[Sequence[Asked], bool], Awaitable[Sequence[Row | None]]]:
         async def ask(asked: Sequence[Asked], waits: bool) -> Sequence[Row | None]:
-            found = await self._store.call(function, (type_, "boolean"), encode(asked), waits)
-            return [None if row["outcome"] == "busy" else row for row in found]
+            return await self._ask(function, (type_,), encode(asked), waits)
 
         return ask
 
@@ -212,7 +211,7 @@ def _said(said: Sequence[_Said | _Settled]) -> str:
 
 
 def _decided(approval_id: int, found: Row, by: str, groups: Sequence[str]) -> Approval:
-    match found["outcome"]:
+    match found["answer"]:
         case "absent":
             raise ApprovalNotFoundError(approval_id)
         case "closed":

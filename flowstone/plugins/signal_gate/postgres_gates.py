@@ -131,13 +131,6 @@ class PostgresGates(KeptInTables, GateCoordinator):
     async def _get_many(self, gates: Sequence[int], waits: bool) -> Sequence[Row | None]:
         return await self._store.call("signal_gate_get_v1", ("bigint[]",), [*gates])
 
-    async def _ask(
-        self, function: str, types: Sequence[str], *asked: object
-    ) -> Sequence[Row | None]:
-        """Call a function whose last argument is whether it waits."""
-        found = await self._store.call(function, (*types, "boolean"), *asked)
-        return [None if row["answer"] == "busy" else row for row in found]
-
 
 def _arrays(gates: Sequence[NewGate]) -> Sequence[Sequence[object]]:
     """Return new gates as the arrays of `NEW_TYPES`."""

@@ -71,9 +71,9 @@ $$;
 
 -- Do what deadlines say, if they have passed; a row each, in the order asked, as the approval stands then.
 --
--- The outcome is 'found', 'absent', or 'busy' when somebody has its row, and p_waits does not wait for that.
+-- The answer is 'found', 'absent', or 'busy' when somebody has its row, and p_waits does not wait for that.
 CREATE FUNCTION checkpoints_expire_v1(p_ids bigint[], p_waits boolean)
-    RETURNS SETOF checkpoints_answer
+    RETURNS SETOF checkpoints_record
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
@@ -95,17 +95,17 @@ BEGIN
         v_locked := checkpoints_lock(v_due, p_waits);
     END IF;
     RETURN QUERY
-    SELECT answer.*
+    SELECT approval.*
     FROM unnest(p_ids) WITH ORDINALITY AS asked(id, place)
     LEFT JOIN checkpoints_approvals a ON a.materialization_id = asked.id
-    CROSS JOIN LATERAL checkpoints_answer(
+    CROSS JOIN LATERAL checkpoints_read(
+        a,
         CASE
             WHEN a.materialization_id IS NULL THEN 'absent'
             WHEN asked.id = ANY (v_due) AND asked.id <> ALL (v_locked) THEN 'busy'
             ELSE 'found'
-        END,
-        a
-    ) answer
+        END
+    ) approval
     ORDER BY asked.place;
 END;
 $$;
@@ -122,12 +122,12 @@ $$;
 -- Approve, modify (with a value) or reject, each approval once, and let the materializations go on.
 --
 -- p_said: objects of id, verdict ('approve', 'reject'), by_whom, of_groups (what the caller vouches that this one
--- belongs to), reason, value. Returns a row each, in the order said, with an outcome: 'decided'; 'repeated' when the
+-- belongs to), reason, value. Returns a row each, in the order said, with an answer: 'decided'; 'repeated' when the
 -- same one has said the same before; 'closed' when it is decided otherwise, has expired or was cancelled; 'forbidden'
 -- when this one may not decide; 'absent' when there is no such approval; 'busy' when somebody has its row, and p_waits
 -- does not wait for that. Of several about one the first that may has decided.
 CREATE FUNCTION checkpoints_decide_v1(p_said json, p_waits boolean)
-    RETURNS SETOF checkpoints_answer
+    RETURNS SETOF checkpoints_record
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
@@ -174,12 +174,13 @@ BEGIN
         PERFORM flowstone_wake(v_decided, 'null');
     END IF;
     RETURN QUERY
-    SELECT answer.*
+    SELECT approval.*
     FROM ROWS FROM (
         json_to_recordset(p_said) AS (id bigint, verdict text, by_whom text, value text)
     ) WITH ORDINALITY AS said(id, verdict, by_whom, value, place)
     LEFT JOIN checkpoints_approvals a ON a.materialization_id = said.id
-    CROSS JOIN LATERAL checkpoints_answer(
+    CROSS JOIN LATERAL checkpoints_read(
+        a,
         CASE
             WHEN said.place = ANY (v_places) THEN 'decided'
             WHEN a.materialization_id IS NULL THEN 'absent'
@@ -190,20 +191,19 @@ BEGIN
                 AND a.decided_value::text IS NOT DISTINCT FROM said.value
             THEN 'repeated'
             ELSE 'closed'
-        END,
-        a
-    ) answer
+        END
+    ) approval
     ORDER BY said.place;
 END;
 $$;
 
 -- Let others decide, within p_timeout_ms from now (null: as long as was said first).
 --
--- Outcomes as of decide; 'repeated' when the same one has passed it on to the same before, and they still have it.
+-- Answers as of decide; 'repeated' when the same one has passed it on to the same before, and they still have it.
 CREATE FUNCTION checkpoints_escalate_v1(
     p_id bigint, p_by text, p_groups text[], p_to text[], p_reason text, p_timeout_ms bigint
 )
-    RETURNS SETOF checkpoints_answer
+    RETURNS SETOF checkpoints_record
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
@@ -222,11 +222,11 @@ BEGIN
         RETURN;
     END IF;
     IF v_approval.decided_at IS NOT NULL THEN
-        RETURN NEXT checkpoints_answer('closed', v_approval);
+        RETURN NEXT checkpoints_read(v_approval, 'closed');
     ELSIF v_approval.escalated_by = p_by AND v_approval.approvers = p_to THEN
-        RETURN NEXT checkpoints_answer('repeated', v_approval);
+        RETURN NEXT checkpoints_read(v_approval, 'repeated');
     ELSIF NOT checkpoints_may_decide(v_approval.approvers, p_by, p_groups) THEN
-        RETURN NEXT checkpoints_answer('forbidden', v_approval);
+        RETURN NEXT checkpoints_read(v_approval, 'forbidden');
     ELSE
         UPDATE checkpoints_approvals a
         SET status = 'escalated',
@@ -241,7 +241,7 @@ BEGIN
         PERFORM checkpoints_note(ARRAY[p_id]);
         -- It waits anew then: until another deadline, on somebody else.
         PERFORM flowstone_wake(ARRAY[p_id], 'null');
-        RETURN NEXT checkpoints_answer('decided', v_approval);
+        RETURN NEXT checkpoints_read(v_approval, 'decided');
     END IF;
 END;
 $$;

@@ -16,25 +16,25 @@ BEGIN
 END;
 $$;
 
-CREATE FUNCTION checkpoints_told(p_id bigint, p_by text, p_answer checkpoints_answer)
+CREATE FUNCTION checkpoints_told(p_id bigint, p_by text, p_approval checkpoints_record)
     RETURNS text
     LANGUAGE plpgsql
 AS $$
 BEGIN
-    IF coalesce(p_answer.outcome, 'absent') = 'absent' THEN
+    IF coalesce(p_approval.answer, 'absent') = 'absent' THEN
         RAISE EXCEPTION 'there is no approval %', p_id USING ERRCODE = 'FS042', DETAIL = p_id;
-    ELSIF p_answer.outcome = 'closed' THEN
+    ELSIF p_approval.answer = 'closed' THEN
         RAISE EXCEPTION 'approval % was %', p_id,
-            concat_ws(' ', p_answer.status, 'by ' || p_answer.decided_by, 'at ' || p_answer.decided_at)
+            concat_ws(' ', p_approval.status, 'by ' || p_approval.decided_by, 'at ' || p_approval.decided_at)
             USING ERRCODE = 'FS040', DETAIL = p_id;
-    ELSIF p_answer.outcome = 'forbidden' THEN
+    ELSIF p_approval.answer = 'forbidden' THEN
         RAISE EXCEPTION '% may not decide approval %', p_by, p_id
             USING ERRCODE = 'FS041',
                 DETAIL = p_id,
-                HINT = 'These may: ' || array_to_string(p_answer.approvers, ', ')
+                HINT = 'These may: ' || array_to_string(p_approval.approvers, ', ')
                     || '. Groups of the one who decides go into p_groups.';
     END IF;
-    RETURN p_answer.status;
+    RETURN p_approval.status;
 END;
 $$;
 
@@ -59,12 +59,12 @@ CREATE FUNCTION checkpoints_approve(
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_answer checkpoints_answer;
+    v_approval checkpoints_record;
 BEGIN
     PERFORM checkpoints_check_named(ARRAY[p_by], 'who decides');
-    SELECT * INTO v_answer
+    SELECT * INTO v_approval
     FROM checkpoints_decide_v1(checkpoints_said(p_id, 'approve', p_by, p_groups, p_reason, p_value), true);
-    RETURN checkpoints_told(p_id, p_by, v_answer);
+    RETURN checkpoints_told(p_id, p_by, v_approval);
 END;
 $$;
 
@@ -74,12 +74,12 @@ CREATE FUNCTION checkpoints_reject(p_id bigint, p_by text, p_reason text DEFAULT
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_answer checkpoints_answer;
+    v_approval checkpoints_record;
 BEGIN
     PERFORM checkpoints_check_named(ARRAY[p_by], 'who decides');
-    SELECT * INTO v_answer
+    SELECT * INTO v_approval
     FROM checkpoints_decide_v1(checkpoints_said(p_id, 'reject', p_by, p_groups, p_reason, NULL), true);
-    RETURN checkpoints_told(p_id, p_by, v_answer);
+    RETURN checkpoints_told(p_id, p_by, v_approval);
 END;
 $$;
 
@@ -93,14 +93,14 @@ CREATE FUNCTION checkpoints_escalate(
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_answer checkpoints_answer;
+    v_approval checkpoints_record;
 BEGIN
     PERFORM checkpoints_check_named(ARRAY[p_by], 'who decides');
     PERFORM checkpoints_check_named(p_to, 'who is to decide then');
-    SELECT * INTO v_answer
+    SELECT * INTO v_approval
     FROM checkpoints_escalate_v1(
         p_id, p_by, p_groups, p_to, p_reason, (extract(epoch FROM p_timeout) * 1000)::bigint
     );
-    RETURN checkpoints_told(p_id, p_by, v_answer);
+    RETURN checkpoints_told(p_id, p_by, v_approval);
 END;
 $$;

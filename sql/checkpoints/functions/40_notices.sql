@@ -6,7 +6,7 @@
 CREATE FUNCTION checkpoints_take_notices_v1(p_limit integer)
     RETURNS TABLE (
         notice_id bigint, event text, attempt integer, told text[],
-        outcome text, id bigint, run_id bigint, asset text, partition text, status text,
+        answer text, id bigint, run_id bigint, asset text, partition text, status text,
         message text, value text, decided_value text, approvers text[], requested_at timestamptz,
         deadline_at timestamptz, remaining_ms bigint, escalation_count integer, escalated_by text,
         escalated_at timestamptz, decided_by text, decided_at timestamptz, reason text
@@ -33,10 +33,10 @@ AS $$
         ))
         RETURNING n.*
     )
-    SELECT taken.id, taken.event, taken.attempts, taken.told, answer.*
+    SELECT taken.id, taken.event, taken.attempts, taken.told, approval.*
     FROM taken
     JOIN checkpoints_approvals a ON a.materialization_id = taken.materialization_id
-    CROSS JOIN LATERAL checkpoints_answer('found', a) answer
+    CROSS JOIN LATERAL checkpoints_read(a) approval
     ORDER BY taken.id;
 $$;
 
@@ -44,7 +44,7 @@ $$;
 --
 -- Returns a row each, in the order said: 'settled', or 'busy' when somebody has it, and p_waits does not wait for that.
 CREATE FUNCTION checkpoints_settle_notices_v1(p_said json, p_waits boolean)
-    RETURNS TABLE (outcome text)
+    RETURNS TABLE (answer text)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off

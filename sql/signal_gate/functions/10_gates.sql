@@ -7,7 +7,7 @@ AS $$
     SELECT left(encode(sha256(convert_to(p_token, 'UTF8')), 'hex'), 32);
 $$;
 
--- A gate as Python reads it; answer is only of signals.
+-- A gate as Python reads it, and the answer to who has asked about it.
 CREATE TYPE signal_gate_record AS (
     id bigint, materialization_id bigint, run_id bigint, asset text, partition text, attempt integer, token text,
     status text, opened_at timestamptz, timeout_at timestamptz, remaining_ms bigint, timeout_action text,

@@ -1,17 +1,17 @@
--- How Python gets an approval: the row, and how a request concerning it went.
-CREATE TYPE checkpoints_answer AS (
-    outcome text, id bigint, run_id bigint, asset text, partition text, status text,
+-- An approval as Python reads it, and the answer to who has asked about it.
+CREATE TYPE checkpoints_record AS (
+    answer text, id bigint, run_id bigint, asset text, partition text, status text,
     message text, value text, decided_value text, approvers text[], requested_at timestamptz,
     deadline_at timestamptz, remaining_ms bigint, escalation_count integer, escalated_by text,
     escalated_at timestamptz, decided_by text, decided_at timestamptz, reason text
 );
 
-CREATE FUNCTION checkpoints_answer(p_outcome text, p_approval checkpoints_approvals)
-    RETURNS checkpoints_answer
+CREATE FUNCTION checkpoints_read(p_approval checkpoints_approvals, p_answer text DEFAULT NULL)
+    RETURNS checkpoints_record
     LANGUAGE sql
 AS $$
     SELECT
-        p_outcome, p_approval.materialization_id, p_approval.run_id, p_approval.asset, p_approval.partition,
+        p_answer, p_approval.materialization_id, p_approval.run_id, p_approval.asset, p_approval.partition,
         p_approval.status, p_approval.message, p_approval.value::text,
         p_approval.decided_value::text, p_approval.approvers, p_approval.requested_at, p_approval.deadline_at,
         -- Up, so that who waits for so long finds it passed.
@@ -49,11 +49,11 @@ $$;
 
 -- Hold values until somebody has decided about them; a row each, in the order asked.
 --
--- p_asked: objects, with the names of the columns. The outcome is 'requested'; of a repeat, by another attempt as
+-- p_asked: objects, with the names of the columns. The answer is 'requested'; of a repeat, by another attempt as
 -- well, that is the first one as it stands; 'lost' when the claim is over; 'busy' when somebody has its row, and
 -- p_waits does not wait for that. Locks: jobs, materializations.
 CREATE FUNCTION checkpoints_request_v1(p_asked json, p_waits boolean)
-    RETURNS SETOF checkpoints_answer
+    RETURNS SETOF checkpoints_record
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
@@ -95,27 +95,27 @@ BEGIN
         PERFORM checkpoints_note(v_new);
     END IF;
     RETURN QUERY
-    SELECT answer.*
+    SELECT approval.*
     FROM ROWS FROM (
         json_to_recordset(p_asked) AS (id bigint, claim integer)
     ) WITH ORDINALITY AS asked(id, claim, place)
     LEFT JOIN flowstone_materializations m ON m.id = asked.id
     LEFT JOIN checkpoints_approvals a ON a.materialization_id = asked.id
-    CROSS JOIN LATERAL checkpoints_answer(
+    CROSS JOIN LATERAL checkpoints_read(
+        a,
         CASE
             WHEN asked.id <> ALL (v_locked) THEN 'busy'
             WHEN m.claim = asked.claim AND m.status = 'running' THEN 'requested'
             ELSE 'lost'
-        END,
-        a
-    ) answer
+        END
+    ) approval
     ORDER BY asked.place;
 END;
 $$;
 
 -- One approval; no row when there is none.
 CREATE FUNCTION checkpoints_get_v1(p_id bigint)
-    RETURNS SETOF checkpoints_answer
+    RETURNS SETOF checkpoints_record
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
@@ -125,9 +125,9 @@ CREATE FUNCTION checkpoints_get_v1(p_id bigint)
     SET jit = off
     SET plan_cache_mode = force_generic_plan
 AS $$
-    SELECT answer.*
+    SELECT approval.*
     FROM checkpoints_approvals a
-    CROSS JOIN LATERAL checkpoints_answer('found', a) answer
+    CROSS JOIN LATERAL checkpoints_read(a) approval
     WHERE a.materialization_id = p_id;
 $$;
 
@@ -137,7 +137,7 @@ $$;
 CREATE FUNCTION checkpoints_list_v1(
     p_is_open boolean, p_asset text, p_approver text, p_before bigint, p_limit integer
 )
-    RETURNS SETOF checkpoints_answer
+    RETURNS SETOF checkpoints_record
     LANGUAGE plpgsql
     STABLE
     SET search_path FROM CURRENT
@@ -152,9 +152,9 @@ AS $$
 BEGIN
     IF p_is_open THEN
         RETURN QUERY
-        SELECT answer.*
+        SELECT approval.*
         FROM checkpoints_approvals a
-        CROSS JOIN LATERAL checkpoints_answer('found', a) answer
+        CROSS JOIN LATERAL checkpoints_read(a) approval
         WHERE a.decided_at IS NULL
             AND a.materialization_id < p_before
             AND (p_asset IS NULL OR a.asset = p_asset)
@@ -163,9 +163,9 @@ BEGIN
         LIMIT p_limit;
     ELSE
         RETURN QUERY
-        SELECT answer.*
+        SELECT approval.*
         FROM checkpoints_approvals a
-        CROSS JOIN LATERAL checkpoints_answer('found', a) answer
+        CROSS JOIN LATERAL checkpoints_read(a) approval
         WHERE (p_is_open IS NULL OR a.decided_at IS NOT NULL)
             AND a.materialization_id < p_before
             AND (p_asset IS NULL OR a.asset = p_asset)
@@ -178,7 +178,7 @@ $$;
 
 -- What is to be said of a run's materializations, for who looks at it.
 CREATE FUNCTION checkpoints_of_run_v1(p_run bigint)
-    RETURNS SETOF checkpoints_answer
+    RETURNS SETOF checkpoints_record
     LANGUAGE sql
     STABLE
     SET search_path FROM CURRENT
@@ -188,8 +188,8 @@ CREATE FUNCTION checkpoints_of_run_v1(p_run bigint)
     SET jit = off
     SET plan_cache_mode = force_generic_plan
 AS $$
-    SELECT answer.*
+    SELECT approval.*
     FROM checkpoints_approvals a
-    CROSS JOIN LATERAL checkpoints_answer('found', a) answer
+    CROSS JOIN LATERAL checkpoints_read(a) approval
     WHERE a.run_id = p_run;
 $$;
