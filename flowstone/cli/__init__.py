@@ -23,12 +23,14 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
+STDIN, STDOUT, STDERR = range(3)
 PATIENCE_SECONDS = 0.5
 """How long threads have that are about to end by themselves."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit; without arguments, those of this process."""
+    _open_what_is_closed()
     from flowstone.cli.root import root
 
     try:
@@ -36,6 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     finally:
         _leave_threads_behind()
     raise AssertionError("a command ends by exiting")
+
+
+def _open_what_is_closed() -> None:
+    """
+    Put the null device where stdin, stdout or stderr is closed (``<&-``, some supervisors).
+
+    A connection would get such a number otherwise: uvloop aborts at its end, and what a child
+    process prints goes to the database.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdin = sys.stdin or os.fdopen(STDIN, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(STDOUT, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(STDERR, "w", closefd=False)
 
 
 def _leave_threads_behind() -> None:

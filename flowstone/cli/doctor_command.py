@@ -125,9 +125,9 @@ def _application(settings: Settings, app: FlowStone) -> Finding:
 
 def _print(finding: Finding) -> None:
     level = click.style(f"{finding.level:<5}", fg=COLORS[finding.level])
-    click.echo(f"{level} {finding.check:<14} {cell(finding.message)}")
+    click.echo(f"{level} {finding.check:<20} {cell(finding.message)}")
     if finding.mend:
-        click.echo(f"{'':20} → {finding.mend}")
+        click.echo(f"{'':26} → {finding.mend}")
 
 
 def _document(finding: Finding) -> dict[str, object]:

@@ -5,7 +5,7 @@ What a command ends with.
 0     done; everything that was asked for succeeded. A worker that was asked to stop and did
 1     the command worked, and an asset failed or was cancelled; or there is no such value. A worker
       in which one held the event loop for longer than --hang-limit
-2     usage or definition: a wrong option, an unknown asset, a cycle, a run, job or schedule
+2     usage or definition: a wrong option, an unknown asset, a cycle, a run, job, schedule, gate …
       that does not exist
 3     environment: the database is unreachable or not migrated, a plugin or an extra is missing
 4     the run or job has not ended and goes on: ``--wait`` ran out of time, or only an outside event
@@ -27,13 +27,11 @@ from flowstone.core.errors import (
     FlowStoneError,
     HandleTimeoutError,
     JobNotEndedError,
-    JobNotFoundError,
     NotRegisteredError,
     PluginError,
     QueueNotDrainedError,
     RegistrationError,
     ResourceUnavailableError,
-    RunNotFoundError,
     RunWaiting,
     ScheduleError,
 )
@@ -58,7 +56,7 @@ class Terminated(BaseException):
 
 _CODES: tuple[tuple[tuple[type[FlowStoneError], ...], ExitCode], ...] = (
     ((HandleTimeoutError, JobNotEndedError, QueueNotDrainedError, RunWaiting), ExitCode.NOT_ENDED),
-    ((JobNotFoundError, RunNotFoundError, ScheduleError), ExitCode.USAGE),
+    ((ScheduleError,), ExitCode.USAGE),
     ((PluginError,), ExitCode.ENVIRONMENT),
     ((NotRegisteredError, AlreadyRegisteredError, DefinitionError), ExitCode.USAGE),
     ((DatabaseError, RegistrationError, ResourceUnavailableError), ExitCode.ENVIRONMENT),
@@ -69,6 +67,8 @@ def exit_code_of(error: FlowStoneError) -> ExitCode:
     """Return what a command ends with that raised this error."""
     if isinstance(error, NotRegisteredError) and error.registry == "plugin":
         return ExitCode.ENVIRONMENT
+    if error.code.endswith("not_found"):  # plugins have such errors of their own
+        return ExitCode.USAGE
     for kinds, code in _CODES:
         if isinstance(error, kinds):
             return code

@@ -20,6 +20,7 @@ from flowstone.cli.settings import Settings
 from flowstone.core.errors import FlowStoneError, reason_text
 
 HELP = "Typed data assets that run durably on Postgres."
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 EPILOG = "Exit codes: 0 ok, 1 work failed, 2 usage or definition, 3 environment, 4 not ended yet."
 
 
@@ -81,9 +82,14 @@ class Root(Group):
         except Terminated:
             code = ExitCode.TERMINATED
         except OSError as error:
-            if error.errno != errno.EPIPE:
+            if error.errno == errno.EPIPE:
+                code = ExitCode.FAILED
+            elif error.errno in NO_ROOM:
+                code = ExitCode.ENVIRONMENT
+                _tell(f"the output cannot be written: {error.strerror}", verbose=settings.verbose)
+            else:
                 raise
-            code = _reader_is_gone()
+            _write_no_more()
         sys.exit(code)
 
 
@@ -93,10 +99,9 @@ def _tell(message: str, *, verbose: bool) -> None:
     click.echo(f"error: {harmless(message)}", err=True)
 
 
-def _reader_is_gone() -> int:
-    """End as others do when ``| head`` has seen enough: without a word."""
+def _write_no_more() -> None:
+    """Let the interpreter end without a word of its own about what is still to be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.FAILED
 
 
 root = Root("flowstone", COMMANDS, help=HELP, epilog=EPILOG)

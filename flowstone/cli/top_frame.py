@@ -179,7 +179,8 @@ def _workers(activity: Activity, room: int) -> Part:
 
 def _running(activity: Activity, room: int) -> Part:
     shown = activity.running[:room]
-    total = sum(it.running for it in activity.queues)
+    # Queues are counted a moment before: what has ended since is in no list, and no more is there.
+    total = sum(it.running for it in activity.queues) if len(shown) == room else 0
     return Part(
         "running, the longest first" if activity.running else "nothing runs",
         ("id", "name", "queue", "attempt", "worker", "for"),

@@ -126,7 +126,7 @@ class OptionReader:
         """Return the priority, a 32-bit number."""
         if isinstance(value, int) and not isinstance(value, bool) and value in PRIORITIES:
             return value
-        self._refuse("priority", value, "a whole number; higher is sooner")
+        self._refuse("priority", value, "a whole number of 32 bits; higher is sooner")
         return 0
 
     def executor(self, value: object) -> Literal["thread", "process"] | None:

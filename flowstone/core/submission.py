@@ -156,7 +156,10 @@ class Submissions:
         ]
         if not takers:
             names = ", ".join(asset.full_name for asset in targets)
-            raise InvalidOptionError(f"config: {names} takes no such configuration")
+            raise InvalidOptionError(
+                f"config: {names} takes no such configuration; an upstream that does has to be "
+                f"named beside it: run([upstream, {names}], config=...)"
+            )
         given = self._json_safe(config)
         configs = {asset.full_name: self._full_config(asset, given) for asset in takers}
         return {

@@ -209,7 +209,7 @@ def current_from(
                 row["io"],
                 row["location"],
                 row["version"],
-                row["upstreams"],
+                tuple(row["upstreams"]),
                 row["materialized_at"],
                 row["invalidated"],
             )
@@ -221,7 +221,7 @@ def run_from(row: Row) -> RunRecord:
     return RunRecord(
         row["run_id"],
         RunStatus(row["status"]),
-        [Key(target["asset"], target["partition"]) for target in json.loads(row["targets"])],
+        tuple(Key(it["asset"], it["partition"]) for it in json.loads(row["targets"])),
         row["options"],
         row["created_at"],
         row["finished_at"],

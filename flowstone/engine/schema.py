@@ -202,11 +202,21 @@ async def check_connection(
 
 
 @contextmanager
-def transaction(dsn: str, schema: str) -> Iterator[Driver]:
-    """Open a connection and one transaction, in which unqualified names mean the schema."""
+def transaction(dsn: str, schema: str, *, migrated: bool = False) -> Iterator[Driver]:
+    """
+    Open a connection and one transaction, in which unqualified names mean the schema.
+
+    Args:
+        migrated: Refuse a schema that has none of our own tables.
+    """
     checked_schema_name(schema)
     with database_errors(), psycopg.connect(normalize(dsn)) as connection:
         connection.execute(set_search_path(schema).encode())
+        if migrated:
+            (own,) = lines_of(NO_TABLES)
+            status = _status(connection, own, schema)
+            if status.state is SchemaState.ABSENT:
+                checked(status, schema)
         yield connection
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from psycopg.rows import args_row
 
 from flowstone.core.contracts.tables import Tables
+from flowstone.engine.revisions import lines_of
 from flowstone.engine.schema import NO_TABLES, transaction
 
 BOUNDS: Mapping[str, str] = {
@@ -79,9 +80,10 @@ def table_sizes(
     Args:
         tables: What plugins bring, by name.
     """
-    bounds = ChainMap({}, *(dict(it.bounds) for it in tables.values()), dict(BOUNDS))
+    versions = {it.version_table: BOUNDS["alembic_version"] for it in lines_of(tables)}
+    bounds = ChainMap(versions, *(dict(it.bounds) for it in tables.values()), dict(BOUNDS))
     with (
-        transaction(dsn, schema) as connection,
+        transaction(dsn, schema, migrated=True) as connection,
         connection.cursor(row_factory=args_row(partial(_table_size, bounds))) as cursor,
     ):
         return cursor.execute("SELECT * FROM flowstone_table_sizes_v1()").fetchall()

@@ -36,7 +36,7 @@ def restore(dsn: str, schema: str = "flowstone") -> None:
 
 def status(dsn: str, schema: str = "flowstone") -> TriggerSet:
     """Say which set is in force; reads only."""
-    with transaction(dsn, schema) as connection:
+    with transaction(dsn, schema, migrated=True) as connection:
         enabled = read(connection).enabled
     if trigger_differences(enabled):
         return TriggerSet.MIXED
@@ -45,6 +45,6 @@ def status(dsn: str, schema: str = "flowstone") -> TriggerSet:
 
 
 def _run(name: str, dsn: str, schema: str) -> None:
-    with transaction(dsn, schema) as connection:
+    with transaction(dsn, schema, migrated=True) as connection:
         for file in (name, "procrastinate/interventions.sql"):
             connection.execute(script(file).encode())

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from flowstone.engine.revisions import own_line
 from tests.cli.invocation import flowstone
@@ -91,3 +92,10 @@ class TestTriggers:
         assert mixed.exit_code == 3
         assert mixed.stdout.startswith("mixed: ")
         assert (mended.exit_code, mended.stdout) == (0, "batched\n")
+
+    @pytest.mark.parametrize("command", ["triggers", "triggers batched", "size"])
+    def test_there_are_none_before_the_tables_are_there(self, reading: Path, command: str) -> None:
+        ended = flowstone("db", *command.split(), "--schema", "nowhere")
+
+        said = "error: schema 'nowhere' has no FlowStone tables; run: flowstone db migrate\n"
+        assert (ended.exit_code, ended.stdout, ended.stderr) == (3, "", said)

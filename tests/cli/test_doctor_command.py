@@ -196,7 +196,7 @@ def test_a_database_that_nobody_answers_for_fails_without_its_password(project: 
     ended = flowstone("doctor", "--dsn", "postgresql://me:secret@127.0.0.1:1/x")
 
     assert ended.exit_code == 3
-    assert "fail  database       postgresql://me@127.0.0.1:1/x: " in ended.stdout
+    assert "fail  database             postgresql://me@127.0.0.1:1/x: " in ended.stdout
     assert "secret" not in ended.stdout + ended.stderr
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from flowstone.cli.exit_codes import ExitCode, exit_code_of
 from flowstone.core import errors
+from flowstone.plugins.scatter.errors import BarrierNotFoundError
+from flowstone.plugins.signal_gate.errors import GateNotFoundError
 
 
 @pytest.mark.parametrize(
@@ -17,6 +19,9 @@ from flowstone.core import errors
         (errors.InvalidPartitionError("no"), 2),
         (errors.InvalidOptionError("no"), 2),
         (errors.RunNotFoundError(7), 2),
+        (errors.JobNotFoundError(7), 2),
+        (BarrierNotFoundError(7), 2),
+        (GateNotFoundError("task 7"), 2),
         (errors.NotRegisteredError("IO manager", "lake"), 2),
         (errors.NotRegisteredError("plugin", "mysql"), 3),
         (errors.PluginError("no"), 3),

@@ -68,7 +68,7 @@ def test_a_gate_is_listed_shown_and_signaled(waiting: int, monkeypatch: pytest.M
 def test_what_it_cannot_do_it_says(waiting: int, project: Path) -> None:
     (project / "payload.json").write_text("{", encoding="utf-8")
 
-    assert flowstone("gate", "show", "nobody").exit_code == 1
+    assert flowstone("gate", "show", "nobody").exit_code == 2
     for data in ("done", "@payload.json", "@nowhere.json"):
         ended = flowstone("gate", "signal", "task 7", "-d", data)
         assert (ended.exit_code, "--data" in ended.stderr) == (2, True)

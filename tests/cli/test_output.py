@@ -1,11 +1,15 @@
 """What is printed stays in its lines, and says lengths of time as people do."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
 from flowstone.cli.output import cell, columns, harmless, seconds_text, time_text
-from tests.cli.invocation import Process, flowstone
+from tests.cli.invocation import PATIENCE_SECONDS, ROOT, Process, flowstone
 
 
 @pytest.mark.parametrize(
@@ -64,3 +68,39 @@ def test_a_reader_that_has_seen_enough_is_no_reason_to_complain() -> None:
 
     assert "Traceback" not in process.stderr
     assert code in (0, 1)
+
+
+@pytest.mark.postgres
+def test_closed_streams_are_no_streams_for_connections(reading: Path) -> None:
+    """A connection that got the number of one of them would abort uvloop, and be written to."""
+    command = f'exec "{sys.executable}" -m flowstone runs ls <&- >&-'
+
+    ended = subprocess.run(
+        ["sh", "-c", command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE_SECONDS,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+def test_a_full_disk_is_said_and_no_traceback() -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "flowstone", "version"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE_SECONDS,
+            text=True,
+            check=False,
+        )
+
+    assert (ended.returncode, ended.stderr) == (
+        3,
+        "error: the output cannot be written: No space left on device\n",
+    )

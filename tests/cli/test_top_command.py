@@ -93,6 +93,12 @@ def test_what_there_is_no_room_for_is_counted() -> None:
     assert "running, the longest first (and 8 more)" in text
 
 
+def test_what_has_ended_since_the_queues_were_counted_is_not_left_out() -> None:
+    text = frame_text(Activity(NOW, [QueueActivity("mail", 0, 0, 1, 4.0)], [], [], []), room=2)
+
+    assert "nothing runs\n" in text
+
+
 def test_a_worker_that_does_not_beat_is_lost() -> None:
     lease = timedelta(seconds=15)
     workers = [

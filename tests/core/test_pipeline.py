@@ -183,7 +183,11 @@ class TestOptions:
             ("queue", "q" * 41, "must be at most 40 bytes"),
             ("queue", "é" * 21, "must be at most 40 bytes"),
             ("queue", "a\x00b", "must be a text"),
-            ("priority", "high", "priority='high' must be a whole number; higher is sooner"),
+            (
+                "priority",
+                "high",
+                "priority='high' must be a whole number of 32 bits; higher is sooner",
+            ),
             ("priority", True, "priority=True must be a whole number"),
             ("priority", 2**31, "must be a whole number"),
             ("tags", "core", "tags='core' must be a list: tags=[\"core\"]"),

@@ -65,7 +65,8 @@ class NotAnApproverError(ApprovalError):
         super().__init__(
             approval.id,
             f"{by}{member} may not decide {approval.label}: {', '.join(approval.approvers)} may; "
-            f'a group that {by} belongs to is said with groups=["{approval.approvers[0]}"]',
+            f'a group that {by} belongs to is said with groups=["{approval.approvers[0]}"], on the '
+            f"command line --group {approval.approvers[0]}",
         )
 
 

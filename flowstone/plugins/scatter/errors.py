@@ -17,7 +17,10 @@ class BarrierNotFoundError(FlowStoneError):
 
     def __init__(self, barrier_id: int) -> None:
         self.barrier_id = barrier_id
-        super().__init__(f"there is no barrier {barrier_id}", context={"barrier_id": barrier_id})
+        super().__init__(
+            f"there is no scatter {barrier_id}; it may have been pruned",
+            context={"barrier_id": barrier_id},
+        )
 
 
 class ItemNotFoundError(FlowStoneError):

@@ -67,7 +67,7 @@ class PlanningContract(StoreSuite):
         record = await store.run(run.id)
         assert record.run_id == run.id
         assert record.status is RunStatus.RUNNING
-        assert list(record.targets) == [key("b", "eu")]
+        assert record.targets == (key("b", "eu"),)
         assert record.options == ODD_JSON
         assert record.created_at.utcoffset() is not None
         assert record.created_at.astimezone(UTC).year > 2000

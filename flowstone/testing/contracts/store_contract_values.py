@@ -35,7 +35,7 @@ class CurrentContract(StoreSuite):
         assert value.materialization_id == run["a"]
         assert (value.io, value.location) == (None, None)
         assert value.version == "v7"
-        assert list(value.upstreams) == []
+        assert value.upstreams == ()
         assert value.materialized_at.astimezone(UTC) >= before
         assert not value.invalidated
 

@@ -131,7 +131,7 @@ def test_one_is_cancelled_and_then_stays_as_it_is(begun: Begun) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("show", 9_999), "there is no barrier 9999"),
+        (("show", 9_999), "there is no scatter 9999"),
         (("set", 1), "give --max-concurrent, --rate or --failure-threshold"),
         (("set", 1, "--max-concurrent", "many"), "'many' is not a number or none"),
         (("set", 1, "--rate", "fast"), "is not a rate"),
