@@ -80,6 +80,28 @@ BEGIN
 END;
 $$;
 
+-- Lock the jobs of the assistants of a materialization that nobody has claimed, with p_later only of those that are to
+-- be claimed later; returns which. One that is being claimed is left out: it sees for itself how things stand.
+CREATE FUNCTION flowstone_lock_assistants(p_materialization bigint, p_later boolean)
+    RETURNS bigint[]
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT j.id
+        FROM procrastinate_jobs j
+        WHERE j.id = ANY (ARRAY(
+                SELECT m.id FROM flowstone_materializations m
+                WHERE m.assists = p_materialization AND m.status = 'ready'
+            ))
+            AND j.status::text = 'todo'
+            AND (j.scheduled_at IS NOT NULL OR NOT p_later)
+        ORDER BY j.id
+        FOR UPDATE SKIP LOCKED
+    );
+END;
+$$;
+
 -- End the assistants of a materialization that nobody has claimed; returns how many. Those that run end by
 -- themselves. Runs in the caller's transaction. Locks: jobs, materializations, the run.
 CREATE FUNCTION flowstone_dismiss_assistants_v1(p_materialization bigint)
@@ -91,18 +113,7 @@ DECLARE
     v_ids bigint[];
 BEGIN
     PERFORM set_config('flowstone_job.is_own', 'yes', true);
-    v_ids := ARRAY(
-        SELECT j.id
-        FROM procrastinate_jobs j
-        WHERE j.id = ANY (ARRAY(
-                SELECT m.id FROM flowstone_materializations m
-                WHERE m.assists = p_materialization AND m.status = 'ready'
-            ))
-            AND j.status::text = 'todo'
-        ORDER BY j.id
-        -- One that is being claimed ends by itself.
-        FOR UPDATE SKIP LOCKED
-    );
+    v_ids := flowstone_lock_assistants(p_materialization, false);
     IF v_ids = '{}' THEN
         RETURN 0;
     END IF;
@@ -121,21 +132,8 @@ CREATE FUNCTION flowstone_hasten_assistants(p_materialization bigint)
     LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_ids bigint[];
+    v_ids bigint[] := flowstone_lock_assistants(p_materialization, true);
 BEGIN
-    v_ids := ARRAY(
-        SELECT j.id
-        FROM procrastinate_jobs j
-        WHERE j.id = ANY (ARRAY(
-                SELECT m.id FROM flowstone_materializations m
-                WHERE m.assists = p_materialization AND m.status = 'ready'
-            ))
-            AND j.status::text = 'todo'
-            AND j.scheduled_at IS NOT NULL
-        ORDER BY j.id
-        -- One that is being claimed needs nobody's help.
-        FOR UPDATE SKIP LOCKED
-    );
     IF v_ids <> '{}' THEN
         UPDATE procrastinate_jobs j SET scheduled_at = NULL WHERE j.id = ANY (v_ids);
         PERFORM flowstone_notify_queues(v_ids);
