@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from flowstone.core.contracts.job_queue import NewJob
-from flowstone.core.contracts.queues import LimitChanges
+from flowstone.core.contracts.queues import LimitChanges, QueueLimits
 from flowstone.core.contracts.store import Claim, Store
 from flowstone.core.rate import Rate
 from flowstone.testing.contracts.store_contract_jobs import ids, new_job
@@ -98,6 +98,17 @@ class KeyLimitsContract(StoreSuite):
             assert await worker.claims() == []
             await self.advance(store, 2 * MINUTE)
             assert len(await worker.claims()) == 3
+
+    async def test_so_do_those_that_code_says(self, store: Store) -> None:
+        for period in (timedelta(days=365), MINUTE):
+            rate = Rate(3, period)
+            await store.declare_queues({QUEUE: QueueLimits(rate=rate, rate_per_key=rate)})
+            await enqueue(store, *of("a", 3))
+            worker = await new_worker(store)
+            assert len(await worker.claims()) == (3 if period > MINUTE else 0)
+
+        await self.advance(store, 2 * MINUTE)
+        assert len(await worker.claims()) == 3
 
     async def test_the_limits_of_the_queue_hold_too(self, store: Store) -> None:
         await store.limit_queue(QUEUE, max_running=3, max_running_per_key=2)
