@@ -151,7 +151,7 @@ async def working(app: FlowStone, **queues: int) -> AsyncIterator[Worker]:
         yield worker
     finally:
         worker.stop()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
 
 @asynccontextmanager
@@ -165,7 +165,7 @@ async def woken(app: FlowStone, **queues: int) -> AsyncIterator[Worker]:
         yield worker
     finally:
         worker.stop()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
 
 async def newest_run(app: FlowStone) -> RunRecord:

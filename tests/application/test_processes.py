@@ -260,10 +260,10 @@ class TestDeaths:
 
             fatal = await app.enqueue(in_processes.dies, config={"how": how})
             with pytest.raises(RunFailedError, match="The child process") as failed:
-                await fatal.result(10)
+                await fatal.result(60)
 
             (folder / "gate").touch()
-            assert await other.result(10) == int((folder / f"held-{other.run_id}").read_text())
+            assert await other.result(60) == int((folder / f"held-{other.run_id}").read_text())
         error = failed.value.failures[0].error
         assert (error["message"], error["code"]) == (f"The child process {told}", "process_died")
 
@@ -313,8 +313,8 @@ class TestStopping:
         after = await app.enqueue(in_processes.pid, force=True)
         async with working(app, default=1):
             with pytest.raises(RunFailedError, match="timed out after 250ms"):
-                await late.result(10)
-            assert await after.result(10) not in (child, os.getpid())
+                await late.result(60)
+            assert await after.result(60) not in (child, os.getpid())
 
         await eventually(lambda: not is_alive(child))
 
@@ -324,11 +324,11 @@ class TestStopping:
         endless = await app.enqueue(in_processes.for_ever)
         async with working(app, default=2):
             pid = await said(folder, "for_ever")
-            assert await (await app.enqueue(in_processes.beside)).result(10) == "beside"
+            assert await (await app.enqueue(in_processes.beside)).result(60) == "beside"
 
             await endless.cancel()
 
-            await endless.wait(10)
+            await endless.wait(60)
             await eventually(lambda: not is_alive(pid))
         assert await statuses(app, endless.run_id) == {"for_ever": "cancelled"}
 
@@ -354,7 +354,7 @@ class TestStopping:
         call = asyncio.create_task(processes.call(asset, called(asset.name), None))
         pid = await said(folder, asset.name)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await children.close()
 
         with pytest.raises(ProcessDiedError):

@@ -218,7 +218,7 @@ class TestALostFence:
                 other.execute("SELECT FROM procrastinate_jobs FOR UPDATE")
                 may_return.set()
                 await eventually(lambda: "its writes with it; it will be run again" in caplog.text)
-            await handle.result(timeout=15)
+            await handle.result(timeout=60)
 
         assert entries.notes == ["start 2"]
         assert starts == [1, 1]

@@ -250,7 +250,7 @@ SELECT count(*) >= 2 FROM flowstone_materializations WHERE schedule = $1 AND tic
 ALL_ENDED = "SELECT count(*) = 0 FROM flowstone_materializations WHERE finished_at IS NULL"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_what_holds_of_a_good_run_is_violated_by_its_opposite(
     dsn: str, pg: asyncpg.Connection, tmp_path: Path
 ) -> None:

@@ -98,7 +98,7 @@ class TestTheEmbeddedOne:
     ) -> None:
         with Process("worker") as worker:
             worker.says("serves default")
-            ended = flowstone("enqueue", "report", "--wait", "--timeout", "30s")
+            ended = flowstone("enqueue", "report", "--wait", "--timeout", "120s")
         kept = flowstone("plan", "report")
         shown = flowstone("runs", "show", 1)
 

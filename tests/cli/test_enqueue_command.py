@@ -62,7 +62,7 @@ class TestWaiting:
     def test_for_a_worker_brings_the_value(self, durable: Path) -> None:
         with Process("worker", "-q", "default") as worker:
             worker.says("serves default")
-            ended = flowstone("enqueue", "report", "--wait", "--timeout", "30s")
+            ended = flowstone("enqueue", "report", "--wait", "--timeout", "120s")
 
         assert (ended.exit_code, ended.stdout) == (0, "[1,2]\n")
         assert "2/2  sales.report   ok" in ended.stderr

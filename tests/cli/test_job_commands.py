@@ -158,7 +158,7 @@ class TestEnqueueing:
         with Process("worker", "-q", "default,mail") as worker:
             worker.says("serves")
             well = flowstone(
-                *("enqueue", "send_mail", "--arg", 'to={"name":"ann"}', "--wait", "--timeout", 30)
+                *("enqueue", "send_mail", "--arg", 'to={"name":"ann"}', "--wait", "--timeout", 120)
             )
             badly = flowstone("enqueue", "broken", "--arg", "why=no stamps", "--wait")
             stopped = flowstone("enqueue", "stopped", "--wait", "-o", "json")

@@ -224,8 +224,8 @@ def test_a_database_that_drops_every_connection_does_not_end_the_worker(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
             )
         (durable / "go").touch()
-        interrupted = flowstone("runs", "watch", 1, "--timeout", "30s")
-        later = flowstone("enqueue", "report", "--wait", "--timeout", "30s")
+        interrupted = flowstone("runs", "watch", 1, "--timeout", "120s")
+        later = flowstone("enqueue", "report", "--wait", "--timeout", "120s")
         worker.signal(signal.SIGTERM)
         ended = worker.ends()
 
@@ -251,7 +251,7 @@ class TestSeveralProcesses:
 
         with Process("worker", "--processes", "2", "--max-jobs", "1") as worker:
             worker.says(r"worker (\d+): serves", times=3)
-            assert flowstone("runs", "watch", 1, "--timeout", "30s").exit_code == 0
+            assert flowstone("runs", "watch", 1, "--timeout", "120s").exit_code == 0
             worker.signal(signal.SIGTERM)
             ended = worker.ends()
 
@@ -269,7 +269,7 @@ class TestSeveralProcesses:
             worker.says("ended with -9; starting another", times=2)
             eventually((durable / "began").exists, "the asset begins again elsewhere")
             (durable / "go").touch()
-            assert flowstone("runs", "watch", 1, "--timeout", "30s").exit_code == 0
+            assert flowstone("runs", "watch", 1, "--timeout", "120s").exit_code == 0
             worker.signal(signal.SIGTERM)
             ended = worker.ends()
 

@@ -72,7 +72,7 @@ def test_the_pipeline_runs_in_memory(folder: Path) -> None:
     assert [it.name for it in folder.iterdir() if it.suffix != ".py"] == []
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_the_same_pipeline_runs_on_postgres(
     folder: Path, bare_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,9 +62,9 @@ async def test_a_role_with_these_rights_works(dsn: str, role: str) -> None:
         run = await app.enqueue(total)
         await app.worker(WorkerOptions(queues={"default": 5, "mail": 5}, drain=True)).run()
 
-        assert await run.result(timeout=10) == 3
-        assert [await it.result(timeout=10) for it in jobs] == ["Ada", "Ada", "Grace"]
-        await paid.result(timeout=10)
+        assert await run.result(timeout=60) == 3
+        assert [await it.result(timeout=60) for it in jobs] == ["Ada", "Ada", "Grace"]
+        await paid.result(timeout=60)
         assert await app.run(total, force=True) == 3
         assert await app.invalidate(orders) == 2
         assert await (await app.enqueue(total)).cancel() == 2

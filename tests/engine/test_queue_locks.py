@@ -20,6 +20,11 @@ LOCK_JOB = "SELECT FROM flowstone.procrastinate_jobs WHERE id = $1 FOR UPDATE"
 IN_ORDER = """
 SELECT name FROM unnest(ARRAY['narrow', 'wide']) name ORDER BY flowstone.flowstone_queue_lock(name)
 """
+PATIENT = """
+ALTER FUNCTION flowstone.flowstone_turn_v1 SET lock_timeout TO '1min';
+ALTER FUNCTION flowstone.flowstone_wait_for_queue SET lock_timeout TO '1min'
+"""
+"""Turns wait for a lock until it is let go, however long a test takes for that."""
 BOTH = Capacity({"narrow": 5, "wide": 5})
 
 
@@ -48,7 +53,7 @@ async def test_a_turn_settles_and_claims_later_when_somebody_holds_the_queue(
     [other] = await enqueued(store, new_job(queue="wide"))
     await open_transaction.execute(LIMIT)
 
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(30):
         turn = await store.turn(worker.id, [succeeded(claim)], BOTH)
     assert (turn.refused, [it.id for it in turn.claims]) == ([], [other])
     assert turn.held is not None
@@ -74,6 +79,7 @@ async def test_who_holds_the_queue_may_want_what_a_turn_has_settled(
 async def test_workers_settle_side_by_side(
     store: PostgresStore, pg: asyncpg.Connection, open_transaction: asyncpg.Connection
 ) -> None:
+    await pg.execute(PATIENT)
     worker, claim = await one_that_runs(store, waiting=1)
     await open_transaction.execute(LOCK_JOB, claim.id)
     turn = asyncio.create_task(store.turn(worker.id, [succeeded(claim)], BOTH))
@@ -110,6 +116,7 @@ async def test_a_limit_that_comes_while_a_turn_waits_is_not_exceeded(
     open_transaction: asyncpg.Connection,
     is_resumed: bool,
 ) -> None:
+    await pg.execute(PATIENT)
     names: Sequence[str] = [row["name"] for row in await pg.fetch(IN_ORDER)]
     await store.limit_queue(names[0], max_running=1)
     if is_resumed:

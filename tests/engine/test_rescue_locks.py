@@ -12,7 +12,7 @@ from flowstone.testing.contracts.store_contract_jobs import enqueued, job, new_j
 from flowstone.testing.contracts.store_runs import Worker, new_worker
 from flowstone.testing.contracts.store_unique_jobs import WAITING, unique_job
 
-SOON_SECONDS = 10
+SOON_SECONDS = 30
 """A call that waits for the end of a transaction has no answer by then."""
 
 LOCK_JOBS = "SELECT FROM flowstone.procrastinate_jobs WHERE id = ANY ($1::bigint[]) FOR UPDATE"

@@ -97,7 +97,7 @@ async def test_tasks_and_assets_run_beside_each_other(dsn: str, tasks: procrasti
         jobs = [await in_loop.defer_async(text="a"), await in_thread.defer_async(text="b")]
         handle = await app.enqueue(one)
 
-        assert await handle.result(timeout=20) == 1
+        assert await handle.result(timeout=60) == 1
         for job in jobs:
             await ended(tasks, job, Status.SUCCEEDED)
         assert await tasks.job_manager.get_job_status_async(left) is Status.TODO
@@ -255,7 +255,7 @@ async def test_when_the_database_refuses_to_hand_out_jobs_it_is_begun_again(
             await eventually(is_failing)
         await after.defer_async()
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await done.wait()
 
 

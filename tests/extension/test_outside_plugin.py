@@ -55,7 +55,7 @@ async def main():
         async for event in app.subscribe(run=handle.run_id):
             if event.status == "waiting":
                 app.resources.get(Counts)["visitors"] += 3
-        value = await handle.result(10)
+        value = await handle.result(60)
         report = await app.health()
         worker.stop()
         await working
@@ -151,11 +151,11 @@ class TestOnPostgres:
                 ).fetchone()
                 return row[0] if row else ""
 
-            await eventually(lambda: status("visits.enough") == "waiting", within=40)
+            await eventually(lambda: status("visits.enough") == "waiting")
             counted = [
                 document(durable("tally", "visitors", "--add", n, "-o", "json")) for n in (2, 1)
             ]
-            await eventually(lambda: status("visits.greeting") == "succeeded", within=40)
+            await eventually(lambda: status("visits.greeting") == "succeeded")
             checks = {it["check"]: it for it in document(durable("doctor", "-o", "json"))["items"]}
 
         assert [it["count"] for it in counted] == [2, 3]
@@ -265,7 +265,7 @@ def worker(outside: Outside, project: Path, dsn: str) -> Iterator[Path]:
         yield log
     finally:
         working.terminate()
-        assert working.wait(30) == 0, log.read_text()
+        assert working.wait(60) == 0, log.read_text()
 
 
 def _flowstone_imports(file: Path) -> Iterator[str]:

@@ -79,7 +79,7 @@ async def test_whoever_dies_at_whatever_step_the_join_is_stored_once(
     nurse = asyncio.create_task(replace_the_dead())
     try:
         for partition, handle in handles.items():
-            assert await handle.result(timeout=60) == [f"left {partition}", f"right {partition}"]
+            assert await handle.result(timeout=150) == [f"left {partition}", f"right {partition}"]
     finally:
         nurse.cancel()
         await asyncio.gather(nurse, return_exceptions=True)

@@ -1,5 +1,6 @@
 """Limits of the application: slots that running attempts hold, rates over the last period."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -160,10 +161,12 @@ class RateContract(StoreSuite):
             await said(store, rate=rate)
             await store.reset_limit(API)
             count = parse(rate).count
+            began = time.monotonic()
             assert [await took(store, None) for _ in range(count)] == [True] * count
             wait = (await store.take_limit(API, None)).wait
-            assert wait is not None
-            assert seconds * 0.9 < wait.total_seconds() <= seconds * 1.01 + 0.01
+            # Of a second, much may be over on a busy machine.
+            left = seconds * 0.99 - (time.monotonic() - began)
+            assert left < (wait or timedelta()).total_seconds() <= seconds * 1.01 + 0.01
 
     async def test_a_shorter_period_counts_from_when_it_is_said(self, store: Store) -> None:
         await said(store, rate="2/52w")

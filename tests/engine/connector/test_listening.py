@@ -89,11 +89,15 @@ class TestListening:
         async with a_line_that_can_be_cut(dsn, tmp_path) as (line, through_it):
             connector = AsyncpgConnector(dsn, direct_dsn=through_it)
             listening = asyncio.create_task(connector.listen_notify(hear, ["x"]))
-            await eventually(lambda: heard == [WAKE_UP])
+            await eventually(lambda: heard)
+            # One that answers late on a busy machine is replaced as well.
             line.cut()
-            await eventually(lambda: line.calls >= 2)
+            known = line.calls
+            await eventually(lambda: line.calls > known)
+            told = len(heard)
             line.mend()
-            await eventually(lambda: len(heard) >= 2)
+            await eventually(lambda: len(heard) > told)
+            assert {*heard} == {WAKE_UP}
 
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)

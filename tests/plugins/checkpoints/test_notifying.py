@@ -300,7 +300,7 @@ class TestWebhook(NotifierContract):
             webhook = WebhookNotifier(url, secret=SECRET, timeout="50ms")
 
             with pytest.raises(WebhookError, match="timed out"):
-                await asyncio.wait_for(webhook.notify(notice(ApprovalEvent.REQUESTED)), 5)
+                await asyncio.wait_for(webhook.notify(notice(ApprovalEvent.REQUESTED)), 60)
 
     @pytest.mark.parametrize(
         ("url", "secret"),

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from tests.plugins.blocks import blocks
+from tests.plugins.blocks import blocks, leave_alone
 
 MANY, MOST_BLOCKS = 14_000, 115
 
@@ -55,6 +55,7 @@ FROM made
 
 
 async def test_nothing_is_read_that_is_not_wanted(pg: asyncpg.Connection) -> None:
+    await leave_alone(pg)
     await pg.execute("SET search_path TO flowstone")
     await pg.execute(ROWS, 1, 1)
     for call in STEPS.values():

@@ -75,11 +75,11 @@ async def decided_by_each(spawn: Spawner, ledger: Ledger, dsn: str) -> dict[str,
         await eventually(partial(ledger.is_open, f"ready-{by}"))
     ledger.open_gate("decide")
     for decider in deciders.values():
-        assert await decider.exit_code(within=60) == 0
+        assert await decider.exit_code() == 0
     return {by: json.loads(it.output().splitlines()[-1]) for by, it in deciders.items()}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_of_four_who_decide_at_once_one_has_decided(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
@@ -88,10 +88,10 @@ async def test_of_four_who_decide_at_once_one_has_decided(
         await app.enqueue(urgently_booked if number % 2 else booked, partition=f"{number}")
     waits = "SELECT count(*) + (SELECT count(*) FROM flowstone.approvals WHERE status = 'expired')"
     counted = f"{waits} = {ROUNDS} FROM flowstone.waiting"
-    await eventually(lambda: pg.fetchval(counted), within=30)
+    await eventually(lambda: pg.fetchval(counted))
 
     won = await decided_by_each(spawn, ledger, dsn)
-    await eventually(lambda: pg.fetchval(HAVE_ENDED), within=30)
+    await eventually(lambda: pg.fetchval(HAVE_ENDED))
     ends = await pg.fetch(ENDS)
 
     assert len(ends) == ROUNDS
@@ -118,7 +118,7 @@ async def test_of_four_who_decide_at_once_one_has_decided(
     assert await worker.exit_code() == 0
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_killed_at_any_step_nobody_is_asked_twice_and_nothing_goes_on_twice(
     app: FlowStone, dsn: str, pg: asyncpg.Connection, spawn: Spawner, ledger: Ledger
 ) -> None:
@@ -137,15 +137,15 @@ async def test_killed_at_any_step_nobody_is_asked_twice_and_nothing_goes_on_twic
 
     worker = spawn.start("dying", {"dsn": dsn})
     for _ in STEPS:
-        await eventually(died_or_ended, within=30)
+        await eventually(died_or_ended)
         await worker.killed_itself()
         await give_up(pg, worker)
         worker = spawn.start("dying", {"dsn": dsn})
-    await eventually(all_ended, within=30)
+    await eventually(all_ended)
 
     assert [it for it in STEPS if not ledger.is_open(f"died-{it}")] == [], "nobody died there"
     for handle, step in zip(handles, STEPS, strict=True):
-        assert await handle.result(timeout=20) == f"booked held {step}"
+        assert await handle.result(timeout=60) == f"booked held {step}"
     priced = Counter(start.asset.rpartition(".")[2] for start in ledger.starts())
     assert priced == {"trade": len(STEPS) + 1, "booked": len(STEPS)}, "before-request alone repeats"
     assert len(approved) == len(STEPS)

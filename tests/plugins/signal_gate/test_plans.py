@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from tests.plugins.blocks import blocks
+from tests.plugins.blocks import blocks, leave_alone
 
 MANY, MOST_BLOCKS = 8_000, 125
 PLANNED, APART = 6, 10
@@ -83,6 +83,7 @@ WHOLE = "SELECT pg_relation_size('signal_gate_gates') / current_setting('block_s
 
 
 async def test_nothing_is_read_that_is_not_wanted(pg: asyncpg.Connection) -> None:
+    await leave_alone(pg)
     await pg.execute("SET search_path TO flowstone")
     few, middle = PLANNED * APART, MANY // 2
     await pg.execute("ALTER TABLE signal_gate_gates ALTER id RESTART WITH 1000000")
