@@ -9,7 +9,8 @@ Looking at a run again and again, and seeing what has changed.
 
 The rows are the source, whoever does the work. A worker announces that a run has ended, and nothing
 before that: following a run costs the reader, never the work. So between wake-ups the rows are read
-now and then, for a tenth of the time at most.
+now and then, for a tenth of the time at most. One look that took long by chance, as on a connection
+that had to be opened first, puts nothing off: how long a look takes is said by two in a row.
 """
 
 import asyncio
@@ -72,7 +73,7 @@ class Following:
         """
         await self._store.listen()
         topics = {f"run:{self._run_id}", f"moved:{self._run_id}"}
-        backoff, pause = Backoff(), FIRST_PAUSE_SECONDS
+        backoff, pause, before = Backoff(), FIRST_PAUSE_SECONDS, 0.0
         with self._store.wakeups.watch([*topics, *([until] if until else [])]) as watch:
             while until not in watch.take():
                 began = time.monotonic()
@@ -91,7 +92,8 @@ class Following:
                     return
                 longer = min(LONGEST_PAUSE_SECONDS, pause * 1.5)
                 pause = FIRST_PAUSE_SECONDS if found.changed else longer
-                least = max(LEAST_SECONDS, took / READING_SHARE)
+                least = max(LEAST_SECONDS, min(took, before) / READING_SHARE)
+                before = took
                 heard = await watch.wait(max(pause, least))
                 if until in heard:
                     return

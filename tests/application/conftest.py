@@ -30,7 +30,7 @@ def shared_database(server_dsn: str, template_database: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def admin(shared_database: str) -> Iterator[psycopg.Connection[Any]]:
-    options = "-c search_path=flowstone -c lock_timeout=5s"
+    options = "-c search_path=flowstone -c lock_timeout=1min"
     with psycopg.connect(shared_database, autocommit=True, options=options) as connection:
         yield connection
 

@@ -59,5 +59,5 @@ class Entries:
 async def error_of(handle: JobHandle[object]) -> str:
     """Return what a job that has ended failed with."""
     with pytest.raises(JobFailedError) as caught:
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     return str(caught.value)

@@ -68,7 +68,7 @@ class TestWaiting:
             timedelta(milliseconds=50),
         )
         await drain(app)
-        assert await handle.result(timeout=10) == 2
+        assert await handle.result(timeout=60) == 2
 
     @pytest.mark.parametrize("timeout", [-1, "soon"])
     async def test_what_is_no_time_is_refused(self, app_of: AppOf, timeout: int | str) -> None:

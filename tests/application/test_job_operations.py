@@ -47,10 +47,10 @@ async def test_a_failed_job_that_was_mended_is_retried_by_its_handle(
     job = await app.enqueue(shop.mail.with_("Ada"))
     async with working(app):
         with pytest.raises(JobFailedError):
-            await job.result(timeout=10)
+            await job.result(timeout=60)
         shop.is_mended = True
         assert await job.retry()
-        assert await job.result(timeout=10) == "to Ada"
+        assert await job.result(timeout=60) == "to Ada"
 
     assert [it.attempt for it in await job.failed_attempts()] == [1, 2]
     assert (await job.status()).attempt == 3
@@ -85,7 +85,7 @@ async def test_a_renamed_job_runs_what_was_enqueued_before(app_of: AppOf) -> Non
     job = await (await app_of(before)).enqueue(mail.with_("Ada"))
     await drain(await app_of(now))
 
-    assert await job.result(timeout=10) == "to Ada"
+    assert await job.result(timeout=60) == "to Ada"
 
 
 async def test_what_is_for_later_is_brought_forward(app_of: AppOf, shop: Shop) -> None:
@@ -94,9 +94,9 @@ async def test_what_is_for_later_is_brought_forward(app_of: AppOf, shop: Shop) -
     job = await app.enqueue(shop.mail.with_("Ada"), delay=FAR)
     async with working(app):
         assert await job.retry()
-        assert await job.result(timeout=10) == "to Ada"
+        assert await job.result(timeout=60) == "to Ada"
         assert await job.retry()
-        assert await job.result(timeout=10) == "to Ada"
+        assert await job.result(timeout=60) == "to Ada"
 
 
 async def test_a_job_that_is_due_or_unknown_is_not_retried(app_of: AppOf, shop: Shop) -> None:

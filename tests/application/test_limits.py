@@ -52,7 +52,7 @@ async def test_no_more_are_inside_than_there_are_slots(stage: Stage) -> None:
         jobs = await app.enqueue_many([call.with_(number) for number in range(20)])
         await drain_by_two(app)
 
-        assert [await job.result(timeout="10s") for job in jobs] == list(range(20))
+        assert [await job.result(timeout="60s") for job in jobs] == list(range(20))
         assert 1 <= peak.most <= 2
         assert (await app.limits.status(API)).taken == 0
 
@@ -87,7 +87,7 @@ async def test_what_raises_inside_gives_back_what_it_held(stage: Stage) -> None:
         await drain(app)
 
         assert (await bad.status()).status is Status.FAILED
-        assert await good.result(timeout="5s") == "done"
+        assert await good.result(timeout="60s") == "done"
 
 
 async def test_who_waits_too_long_fails_in_a_way_that_is_tried_again(stage: Stage) -> None:

@@ -56,7 +56,7 @@ async def letter() -> int:
 
 @shop.job(queue="hooks")
 def together() -> int:
-    return meeting.wait(10)
+    return meeting.wait(60)
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,8 @@ async def enqueue(app: FlowStone, count: int) -> None:
 class TestPausing:
     async def test_what_waits_begins_with_the_resume(self, stage: Stage) -> None:
         app = await stage.app(shop)
-        async with woken(app, mail=5):
+        async with woken(app, mail=5) as worker:
+            await worker.wait_idle()  # a turn that had begun before might not know of the pause
             await app.queues.pause("mail")
             await enqueue(app, 2)
             await app.enqueue(together.with_())
@@ -220,7 +221,7 @@ class TestScaling:
         async with woken(app, hooks=1):
             await app.queues.scale("hooks", 4)
             jobs = await app.enqueue_many([together.with_() for _ in range(4)])
-            assert sorted([await job.result(timeout=10) for job in jobs]) == [0, 1, 2, 3]
+            assert sorted([await job.result(timeout=60) for job in jobs]) == [0, 1, 2, 3]
 
 
 class TestBadInput:

@@ -7,6 +7,7 @@ import pytest
 
 from flowstone import Cancel, Definition, Dep, Pipeline, Retry
 from flowstone.core import following
+from flowstone.core.contracts.store import Progress
 from flowstone.core.contracts.strategy import Execution, Strategy
 from flowstone.core.errors import InvalidOptionError, RunNotFoundError
 from flowstone.core.following import Following
@@ -78,7 +79,7 @@ def told(event: Happening) -> tuple[str, str]:
 
 async def next_of(events: AsyncIterator[Happening], name: str, status: str) -> Happening:
     """Go on to an event; an asset may have taken several steps at once, so others may be before."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in events:
             if told(event) == (name, status):
                 return event
@@ -184,7 +185,7 @@ class TestSubscribers:
 
         listening = [asyncio.create_task(heard(it.run_id)) for it in handles for _ in range(2)]
         async with working(app):
-            all_events = await asyncio.wait_for(asyncio.gather(*listening), 10)
+            all_events = await asyncio.wait_for(asyncio.gather(*listening), 60)
 
         for handle, events in zip(
             (it for it in handles for _ in range(2)), all_events, strict=True
@@ -235,6 +236,30 @@ class TestSubscribers:
 
         with pytest.raises(InvalidOptionError, match=r"run=handle\.run_id"):
             await anext(app.subscribe(run=app.handle(1)))  # type: ignore[arg-type]
+
+
+@in_memory
+async def test_one_look_that_took_long_puts_off_none_that_follow(
+    app_of: AppOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "READING_SHARE", 0.001)
+    steps = Steps()
+    app = await app_of(steps.pipeline)
+    handle = await app.enqueue("second")
+    look = Following.look
+
+    async def slow_at_first(self: Following) -> Progress:
+        monkeypatch.setattr(Following, "look", look)
+        await asyncio.sleep(0.3)
+        return await look(self)
+
+    monkeypatch.setattr(Following, "look", slow_at_first)
+    async with working(app):
+        events = app.subscribe(run=handle.run_id)
+        await anext(events)
+        steps.may_end.set()
+
+        await next_of(events, "run", "succeeded")
 
 
 class TestWakeUps:

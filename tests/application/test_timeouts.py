@@ -270,4 +270,4 @@ async def test_what_has_run_for_a_month_is_settled(
     app = await app_of(p)
     handle = await app.enqueue(consume.with_())
     async with working(app):
-        assert await handle.result(timeout=20) == 7
+        assert await handle.result(timeout=60) == 7

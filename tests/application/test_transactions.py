@@ -80,7 +80,7 @@ class TestTogether:
             await eventually(lambda: stage.admin.execute(COMMITTING).fetchone() == (1,))
             worker.stop()
             await eventually(lambda: any(it.cancelling() for it in asyncio.all_tasks()))
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
         assert (await handle.status()).status is Status.SUCCEEDED
         assert entries.notes == ["paid"]
@@ -103,7 +103,7 @@ class TestTogether:
         handle = await app.enqueue(pay.with_())
         await drain(app)
 
-        assert await handle.result(timeout=10) == "done"
+        assert await handle.result(timeout=60) == "done"
         assert entries.were_settled_with("shop.pay", "paid")
 
     @with_every_driver
@@ -153,7 +153,7 @@ class TestTogether:
             assert entries.notes == []
             assert (await handle.status()).status is Status.RUNNING
             may_return.set()
-            await handle.result(timeout=10)
+            await handle.result(timeout=60)
 
         assert entries.notes == ["paid"]
 
@@ -244,7 +244,7 @@ class TestTogether:
         await other.wait_idle()
         async with working(app, balances=1):
             handle = await app.enqueue(report)
-            assert await handle.result(timeout=10) == "reported"
+            assert await handle.result(timeout=60) == "reported"
         other.stop()
         await task
 
@@ -264,7 +264,7 @@ class TestTogether:
         handle = await app.enqueue(pay.with_())
         await drain(app)
 
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
         assert entries.notes == ["kept"]
 
     async def test_a_session_of_sqlalchemys_may_commit_within_it(

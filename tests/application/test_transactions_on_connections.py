@@ -66,11 +66,11 @@ class TestItsLimits:
         async with working(app):
             handles = await app.enqueue_many([pay.with_(number) for number in range(MOST_OPEN + 3)])
             await eventually(lambda: len(inside) == MOST_OPEN)
-            await (await app.enqueue(other.with_())).result(timeout=10)
+            await (await app.enqueue(other.with_())).result(timeout=60)
             assert len(inside) == MOST_OPEN
             may_return.set()
             for handle in handles:
-                await handle.result(timeout=10)
+                await handle.result(timeout=60)
 
         assert entries.notes == [f"{number:02}" for number in range(MOST_OPEN + 3)]
 
@@ -122,7 +122,7 @@ class TestItsLimits:
         handle = await app.enqueue(level.with_())
         await drain(app)
 
-        assert await handle.result(timeout=10) == "read committed"
+        assert await handle.result(timeout=60) == "read committed"
 
     async def test_a_connection_that_was_kept_is_of_no_use_afterwards(
         self, app_of: AppOf, entries: Entries

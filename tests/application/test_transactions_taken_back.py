@@ -44,7 +44,7 @@ class TestTakenBack:
         handle = await app.enqueue(pay.with_())
         await drain(app)
 
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
         assert entries.notes == ["attempt 2"]
         assert len(await handle.failed_attempts()) == 1
 
@@ -66,7 +66,7 @@ class TestTakenBack:
         handle = await app.enqueue(pay.with_())
         await drain(app)
 
-        assert await handle.result(timeout=10) == "caught"
+        assert await handle.result(timeout=60) == "caught"
         assert entries.notes == []
 
     @pytest.mark.parametrize("place", ["in the block", "after the block"])
@@ -108,7 +108,7 @@ class TestTakenBack:
             await has_written.wait()
             assert await handle.cancel()
             with pytest.raises(JobCancelledError):
-                await handle.result(timeout=10)
+                await handle.result(timeout=60)
 
         assert entries.notes == []
 
@@ -134,7 +134,7 @@ class TestTakenBack:
         assert entries.notes == []
         await drain(app)
 
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
         assert entries.notes == ["start 2"]
         assert starts == [1, 1]
 
@@ -154,7 +154,7 @@ class TestTakenBack:
         handle = await app.enqueue(pay.with_())
         await drain(app)
 
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
         assert entries.notes == ["one"]
         [failed] = await handle.failed_attempts()
         assert "duplicate key" in str(failed.error)
@@ -186,7 +186,7 @@ class TestALostFence:
                 admin.execute("UPDATE flowstone_workers SET heartbeat_at = 'epoch'")
                 assert len(list(admin.execute("SELECT flowstone_rescue_v1(5)"))) == 1
             may_return.set()
-            assert await handle.result(timeout=10) == "by attempt 2"
+            assert await handle.result(timeout=60) == "by attempt 2"
 
         assert entries.notes == ["attempt 2"]
         assert [numbers for numbers, _ in heard.of("settlement.rejected")] == [{"count": 1}]

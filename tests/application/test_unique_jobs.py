@@ -38,7 +38,7 @@ async def test_a_repeat_gets_the_handle_of_the_first_one(app_of: AppOf) -> None:
     assert (first.created, again.created, other.created) == (True, False, True)
     assert again.job_id == first.job_id != other.job_id
     await drain(app)
-    assert await again.result(timeout=10) == "first"
+    assert await again.result(timeout=60) == "first"
     assert sorted(shop.done) == [(1, "first"), (2, "")]
 
 
@@ -141,9 +141,9 @@ class TestAJobThatComesBack:
             twin = await app.enqueue(sync.with_(), delay="1m")
             assert twin.created
             may_fail.set()
-            record = await first.wait(timeout=10)
+            record = await first.wait(timeout=60)
             beside = await app.enqueue(other.with_())
-            assert await beside.result(timeout=10) == "done"
+            assert await beside.result(timeout=60) == "done"
 
         assert record.status is Status.CANCELLED
         assert record.error is not None

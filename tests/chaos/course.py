@@ -38,8 +38,10 @@ from tests.scenarios.pooler import BINARY, pooler
 WORKERS = 4
 CALM_SECONDS = 8.0
 RECOVERY_SECONDS = verdict.LONGEST_RECOVERY_SECONDS + verdict.WINDOW_SECONDS + 1.0
-STUCK_SECONDS = 60.0
-ALONE_SECONDS = 10.0
+STUCK_SECONDS = 120.0
+ALONE_SECONDS = 60.0
+CLIENTS_SECONDS = 120.0
+TAKEN_OVER_SECONDS = 60.0
 FIRST_TICKS = 60
 TICKED = """
 SELECT count(*) FROM flowstone.flowstone_materializations
@@ -135,7 +137,7 @@ class Course:
                 yield client
             finally:
                 client.stop()
-                _, late = await asyncio.wait(driving, timeout=45)
+                _, late = await asyncio.wait(driving, timeout=CLIENTS_SECONDS)
                 for task in late:
                     self._journal.complain("a client never came back", task.get_name())
                     task.cancel()
@@ -166,7 +168,7 @@ class Course:
 
     async def _until_taken_over(self, world: World) -> None:
         """Wait for those who live to take over from those who died."""
-        until = time.monotonic() + 15
+        until = time.monotonic() + TAKEN_OVER_SECONDS
         while time.monotonic() < until:
             if await self._asked_server(world, WORKING, len(world.crew.members)):
                 return

@@ -23,7 +23,7 @@ SLOTS = (
     f"default:6,{PROBE_QUEUE}:4,{CHILDREN_QUEUE}:2,{JOBS_QUEUE}:6,{NARROW_QUEUE}:4,{PACED_QUEUE}:4,"
     f"{ITEMS_QUEUE}:4"
 )
-STOP_SECONDS = SHUTDOWN_SECONDS + 30.0
+STOP_SECONDS = SHUTDOWN_SECONDS + 60.0
 """How long a worker that was asked to stop may take, the database being away or not."""
 
 

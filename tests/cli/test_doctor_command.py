@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.cli.invocation import Process, flowstone
+from tests.cli.invocation import Process, eventually, flowstone
 
 
 def findings(*arguments: object) -> dict[str, Any]:
@@ -38,7 +38,8 @@ def test_where_all_is_well_it_says_so(reading: Path) -> None:
 def test_a_worker_is_shown_with_its_queues_and_its_last_beat(durable: Path) -> None:
     with Process("worker", "-q", "etl,slow:3") as worker:
         worker.says("serves etl")
-        flowstone("enqueue", "slow", "--wait", "--timeout", "200ms")
+        flowstone("enqueue", "slow")
+        eventually((durable / "began").exists, "the asset begins")
         found = findings()
         (durable / "go").touch()
 

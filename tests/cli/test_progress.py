@@ -199,5 +199,5 @@ def on_a_terminal(*arguments: str) -> str:
         except OSError:
             pass  # how Linux tells that the other end is closed
         os.close(ours)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     return written.decode()

@@ -26,7 +26,7 @@ def run_tests(
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=200,
     )
     assert ended.returncode == int(fails), ended.stdout + ended.stderr
     return ended.stdout

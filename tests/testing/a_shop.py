@@ -135,4 +135,4 @@ async def working(app: FlowStone, options: WorkerOptions | None = None) -> Async
         yield worker
     finally:
         worker.stop()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)

@@ -61,7 +61,7 @@ class TestACrash:
             await asyncio.wait_for(working, 10)
             bench.go.set()
             assert await drain(app) == Drained(succeeded=1)
-            assert await job.result(timeout="1s") == 2
+            assert await job.result(timeout="60s") == 2
             assert bench.attempts == [1, 2]
 
     async def test_loses_what_the_dead_still_wanted_to_say(
@@ -110,7 +110,7 @@ class TestACrash:
             assert await crash(worker) == [job.job_id]
 
             bench.go.set()
-            assert await kept.result(timeout="5s") == 1
+            assert await kept.result(timeout="60s") == 1
             await asyncio.wait_for(working, 10)
             other.stop()
             await asyncio.wait_for(going_on, 10)
@@ -174,11 +174,11 @@ async def test_no_worker_of_an_unmarked_database_is_killed(bare_dsn: str) -> Non
         worker = app.worker(FOUR)
         working = asyncio.create_task(worker.run())
         job = await app.enqueue(bench.work.with_())
-        assert await job.result(timeout="5s") == 1
+        assert await job.result(timeout="60s") == 1
         with pytest.raises(InvalidOptionError, match="none of its workers is killed"):
             await crash(worker)
 
         job = await app.enqueue(bench.work.with_())
-        assert await job.result(timeout="5s") == 1
+        assert await job.result(timeout="60s") == 1
         worker.stop()
         await asyncio.wait_for(working, 10)

@@ -95,7 +95,7 @@ async def test_a_run_of_assets_is_computed(flowstone_app: Applications) -> None:
         run = await app.enqueue(total)
 
         assert await drain(app) == Drained(succeeded=2)
-        assert await run.result(timeout="1s") == 3
+        assert await run.result(timeout="60s") == 3
 
 
 async def test_one_begins_when_the_one_before_has_ended(flowstone_app: Applications) -> None:
@@ -169,7 +169,7 @@ class TestWhatIsScheduled:
 
             assert await drain(app, with_scheduled=True) == Drained(snoozed=2, succeeded=1)
             assert calls == [1, 1, 1]
-            assert await job.result(timeout="1s") == "done"
+            assert await job.result(timeout="60s") == "done"
 
     async def test_is_not_waited_for_beyond_what_is_unknown(
         self, flowstone_app: Applications
@@ -232,7 +232,7 @@ async def test_what_others_hold_back_is_not_waited_for(flowstone_app: Applicatio
             assert await drain(app) == Drained()
             assert await drain(app, with_scheduled=True) == Drained()
             go.set()
-            await first.result(timeout="5s")
+            await first.result(timeout="60s")
 
 
 class TestAFailure:

@@ -68,7 +68,7 @@ class TestListing:
 
             assert [it.status for it in await enqueued(app)] == [Status.RUNNING]
             go.set()
-            await job.result(timeout="5s")
+            await job.result(timeout="60s")
 
     async def test_can_be_narrowed(self, flowstone_app: Applications) -> None:
         async with flowstone_app(an_app()) as app:

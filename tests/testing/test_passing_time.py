@@ -44,12 +44,12 @@ class TestAdvancing:
         async with flowstone_app(an_app()) as app, working(app, seldom) as worker:
             job = await app.enqueue(ends.with_("well"), delay="1h")
             # Heard after the first, so that the worker knows of it when it sleeps again.
-            await (await app.enqueue(ends.with_("well"))).result(timeout="10s")
+            await (await app.enqueue(ends.with_("well"))).result(timeout="60s")
             await asyncio.wait_for(worker.wait_idle(), 10)
 
             await advance(app, timedelta(hours=1))
 
-            assert await job.result(timeout="10s") == "well"
+            assert await job.result(timeout="60s") == "well"
 
     async def test_keeps_what_was_stored_in_order(self, flowstone_app: Applications) -> None:
         async with flowstone_app(an_app()) as app:
@@ -86,11 +86,11 @@ class TestAdvancing:
     async def test_leaves_living_workers_alive(self, flowstone_app: Applications) -> None:
         async with flowstone_app(an_app()) as app, working(app):
             job = await app.enqueue(ends.with_("well"))
-            await job.result(timeout="5s")
+            await job.result(timeout="60s")
             await advance(app, "1h")
 
             assert await app.store.rescue(max_rescues=5) == []
-            assert await (await app.enqueue(ends.with_("well"))).result(timeout="5s") == "well"
+            assert await (await app.enqueue(ends.with_("well"))).result(timeout="60s") == "well"
 
     async def test_refuses_to_go_back(self, flowstone_app: Applications) -> None:
         async with flowstone_app(an_app()) as app:

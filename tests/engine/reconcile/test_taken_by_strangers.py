@@ -191,4 +191,4 @@ async def test_a_worker_that_starts_sees_to_what_nobody_has_heard_of(
         await finish(jobs, id_, JobStatus.FAILED)
 
         async with woken(app):
-            assert await handle.result(timeout=10) == 1
+            assert await handle.result(timeout=60) == 1
