@@ -18,7 +18,7 @@ WORDS = {
     Status.CANCELLED: "cancelled",
 }
 _FRAME = r'File "([^"]+)", line (\d+)'
-_OURS = os.sep + os.path.join("flowstone", "core") + os.sep
+_OURS = re.compile(r"[/\\]flowstone[/\\](core|engine|plugins|integrations)[/\\]")
 
 
 def run_document(record: RunRecord) -> dict[str, object]:
@@ -112,7 +112,7 @@ def record_text(record: Mapping[str, object]) -> str:
 def _place(record: Mapping[str, object]) -> str | None:
     """Find the last line of the traceback that is not FlowStone's own."""
     frames = re.findall(_FRAME, str(record.get("traceback", "")))
-    outside = [(file, line) for file, line in frames if _OURS not in file]
+    outside = [(file, line) for file, line in frames if not _OURS.search(file)]
     if not outside:
         return None
     file, line = outside[-1]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowstone.cli.output import cell, columns, harmless, seconds_text, time_text
+from flowstone.cli.run_documents import record_text
 from tests.cli.invocation import PATIENCE_SECONDS, ROOT, Process, flowstone
 
 
@@ -104,3 +105,12 @@ def test_a_full_disk_is_said_and_no_traceback() -> None:
         3,
         "error: the output cannot be written: No space left on device\n",
     )
+
+
+def test_the_place_of_an_error_is_a_line_of_its_author() -> None:
+    frames = ("/srv/shop.py", "/lib/flowstone/plugins/scatter/pump.py", "/lib/flowstone/core/x.py")
+    traceback = "\n".join(f'  File "{file}", line 7, in it' for file in frames)
+
+    assert record_text({"message": "no", "traceback": traceback}) == "no  (/srv/shop.py:7)"
+    ours = traceback.replace("/srv/shop.py", "/lib/flowstone/engine/store.py")
+    assert record_text({"message": "no", "traceback": ours}) == "no"
