@@ -104,6 +104,8 @@ def translated(error: BaseException) -> FlowStoneError:
         return DatabaseUnreachableError(
             f"the database cannot be reached: {told}", sqlstate=sqlstate, retryable=True
         )
+    if failure_of(error) is Failure.CONFLICT:
+        told = f"{told}; nothing is left of the transaction: run all of it again"
     return DatabaseError(told, sqlstate=sqlstate)
 
 

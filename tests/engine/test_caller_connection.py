@@ -1,5 +1,6 @@
 """A statement joins the caller's transaction, whichever driver the caller has."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -20,6 +21,10 @@ from flowstone.core.errors import (
 )
 from flowstone.engine.caller_connection import fetch
 from flowstone.engine.dsn import for_asyncpg, for_sqlalchemy
+from flowstone.engine.store import PostgresStore
+from flowstone.testing.contracts.store_unique_jobs import unique_job
+from tests.scenarios.eventually import eventually
+from tests.scenarios.locks import behind_a_lock, connected
 
 Caller = Callable[[str], AbstractAsyncContextManager[tuple[Any, Any]]]
 
@@ -183,6 +188,22 @@ class TestFailures:
         async with caller(bare_dsn) as (connection, _):
             with pytest.raises(SchemaVersionError, match="flowstone db migrate"):
                 await fetch(connection, 'SELECT * FROM "flowstone"."flowstone_anything_v1"()')
+
+    async def test_a_deadlock_says_that_all_of_the_transaction_can_be_run_again(
+        self, dsn: str, store: PostgresStore, caller: Caller
+    ) -> None:
+        async with caller(dsn) as (connection, _), connected(dsn) as other, connected(dsn) as watch:
+            await other.execute("BEGIN; SET LOCAL deadlock_timeout = '1min'")
+            await store.enqueue([unique_job("a")], conn=other)
+            await store.enqueue([unique_job("b")], conn=connection)
+            await fetch(connection, "SELECT set_config('deadlock_timeout', '10ms', true)")
+            waiting = asyncio.create_task(store.enqueue([unique_job("b")], conn=other))
+            await eventually(lambda: behind_a_lock(watch, "flowstone_enqueue_jobs_v1"))
+
+            with pytest.raises(DatabaseError, match="run all of it again") as caught:
+                await store.enqueue([unique_job("a")], conn=connection)
+            assert caught.value.retryable
+            await waiting
 
     async def test_a_closed_connection_is_out_of_reach(self, dsn: str) -> None:
         async with psycopg_connection(dsn) as (connection, _):
