@@ -45,7 +45,7 @@ async def test_one_whose_claim_is_still_on_its_way_stops_as_well(app_of: AppOf) 
         await eventually(lambda: worker._running.wishes > heard)
         go_on.set()
 
-        assert (await handle.wait(10)).status is RunStatus.CANCELLED
+        assert (await handle.wait(60)).status is RunStatus.CANCELLED
     finally:
         go_on.set()
         worker._running.stop_all()

@@ -202,7 +202,7 @@ class TestWhen:
             handle = await app.enqueue("base", at=datetime.now(UTC) + timedelta(hours=1))
             await stage.advance("1h")
 
-            assert await handle.result(10) == "base of None"
+            assert await handle.result(60) == "base of None"
 
     async def test_a_time_that_has_passed_is_now(self, app_of: AppOf) -> None:
         app = await app_of(pipeline())
@@ -260,7 +260,7 @@ class TestWhere:
 
         handle = await app.enqueue_many(p)
 
-        assert await handle.result(10) == [1, 2]
+        assert await handle.result(60) == [1, 2]
         worker.stop()
         await task
 

@@ -80,8 +80,8 @@ class TestInTheCallersTransaction:
 
             await commit()
 
-            assert await handle.result(10) == f"report on base of {NASTY}"
-            assert await again.result(10) == await repeated.result(10) == "report on base of x"
+            assert await handle.result(60) == f"report on base of {NASTY}"
+            assert await again.result(60) == await repeated.result(10) == "report on base of x"
         assert again.run_id == repeated.run_id
         assert sorted(computed) == [f"base {NASTY}", "base x", "report", "report"]
 
@@ -98,7 +98,7 @@ class TestInTheCallersTransaction:
 
         assert await app.store.runs() == []
         with pytest.raises(RunNotFoundError):
-            await handle.wait(10)
+            await handle.wait(60)
         assert stage.admin.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == (0,)
         assert (await app.enqueue("report", dedupe="once")).created
 

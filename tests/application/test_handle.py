@@ -84,7 +84,7 @@ class TestWaiting:
         monkeypatch.setattr("flowstone.core.until_ended.POLL_SECONDS", 3600.0)
         app, elsewhere = await app_of(pipeline()), await app_of(pipeline())
         handle = await app.enqueue("report")
-        waiting = [asyncio.create_task(handle.result(10)) for _ in range(3)]
+        waiting = [asyncio.create_task(handle.result(60)) for _ in range(3)]
 
         async with working(elsewhere):
             assert await asyncio.wait_for(asyncio.gather(*waiting), 10) == [2] * 3
@@ -173,7 +173,7 @@ class TestCancelling:
 
         assert await statuses(app, handle.run_id) == {"base": "cancelled", "report": "cancelled"}
         with pytest.raises(RunCancelledError):
-            await handle.result(10)
+            await handle.result(60)
         await drain(app)
         assert not await app.exists("base")
 
@@ -213,7 +213,7 @@ class TestCancelling:
             assert await handle.cancel() == 2
 
             with pytest.raises(RunCancelledError):
-                await handle.result(10)
+                await handle.result(60)
         assert scene.ended == ["cancelled"]
         assert await statuses(app, handle.run_id) == {"endless": "cancelled", "after": "cancelled"}
 
@@ -237,7 +237,7 @@ class TestCancelling:
             assert await handle.cancel() == 1
 
             with pytest.raises(RunCancelledError):
-                await handle.result(10)
+                await handle.result(60)
             await eventually(heeded.is_set)
         assert not await app.exists(polite)
 
@@ -260,7 +260,7 @@ class TestCancelling:
             await asyncio.wait_for(began.wait(), 10)
             await handle.cancel()
 
-            assert (await handle.wait(10)).status in ("cancelled", "failed")
+            assert (await handle.wait(60)).status in ("cancelled", "failed")
         assert (await handle.status()).finished_at is not None
 
     async def test_one_run_is_cancelled_and_another_of_the_same_is_not(self, app_of: AppOf) -> None:

@@ -62,11 +62,11 @@ async def test_a_retry_runs_once_more_at_least_and_not_from_the_first_attempt(
     app = await app_of(shop.pipeline)
     job = await app.enqueue(shop.mail.with_("Ada"))
     async with working(app):
-        await job.wait(10)
+        await job.wait(60)
         assert len(shop.attempts) == 2
         assert await app.jobs.retry(status="failed") == 1
         await eventually(lambda: len(shop.attempts) == 3)
-        assert (await job.wait(10)).status is Status.FAILED
+        assert (await job.wait(60)).status is Status.FAILED
 
     assert len(shop.attempts) == 3
 
@@ -114,7 +114,7 @@ async def test_who_waits_for_a_job_that_is_deleted_is_told(app_of: AppOf, shop: 
 
     assert await job.delete()
     with pytest.raises(JobNotFoundError):
-        await job.wait(10)
+        await job.wait(60)
 
 
 async def test_jobs_are_found_by_what_is_said_of_them(

@@ -110,7 +110,7 @@ async def test_while_a_batch_waits_for_a_lock_the_next_one_goes(pipeline: Pipeli
 
         may_end.set()
 
-        assert await running.result(10) == 2
+        assert await running.result(60) == 2
         store.time_out.set()
         store.held.clear()
 
@@ -123,10 +123,10 @@ async def test_nobody_else_ever_waits_for_that_lock_again(pipeline: Pipeline, te
     id_ = await held_one(app, store)
     together = await app.enqueue_many(["item"], over=[f"{n}" for n in range(15)])
     async with working(app):
-        await together.result(10)
+        await together.result(60)
         first = len(store.waits)
         for _ in range(20):
-            assert await (await app.enqueue("item", force=True)).result(10) == 1
+            assert await (await app.enqueue("item", force=True)).result(60) == 1
 
         assert all(ids == {id_} for ids in store.waits[first:])
         assert first == 1 or not tells, "asked who it is, the store need not be tried in halves"
@@ -141,7 +141,7 @@ async def test_a_drain_waits_for_it(pipeline: Pipeline) -> None:
     await held_one(app, store)
     draining = asyncio.create_task(app.worker(WorkerOptions({"default": 2}, drain=True)).run())
     await eventually(lambda: store.waits)
-    await (await app.enqueue("item")).result(10)
+    await (await app.enqueue("item")).result(60)
     assert not draining.done()
 
     store.held.clear()
@@ -190,10 +190,10 @@ async def test_what_else_is_held_meanwhile_is_set_aside_before_a_batch_waits_for
         second = await app.enqueue("item", partition="second")
         (record,) = await store.materializations(second.run_id)
         store.held.add(record.id)
-        assert await (await app.enqueue("item")).result(10) == 1
+        assert await (await app.enqueue("item")).result(60) == 1
         await eventually(lambda: store.claimed >= 3)
-        assert await (await app.enqueue("item", force=True)).result(10) == 1
+        assert await (await app.enqueue("item", force=True)).result(60) == 1
 
         assert len(store.waits) == 1
         store.held.clear()
-        assert await second.result(10) == 1
+        assert await second.result(60) == 1

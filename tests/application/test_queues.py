@@ -197,13 +197,13 @@ class TestScaling:
             await eventually(lambda: first._slots.total == {"mail": 0})
             jobs = await app.enqueue_many([send.with_() for _ in range(6)])
             for job in jobs:
-                assert (await job.wait(10)).status is Status.SUCCEEDED
+                assert (await job.wait(60)).status is Status.SUCCEEDED
             await app.queues.stop("mail")
             await eventually(lambda: second._slots.total == {"mail": 0})
             waiting = await app.enqueue(send.with_())
             await app.queues.scale("mail", None)
             await eventually(lambda: second._slots.total == {"mail": 2})
-            assert (await waiting.wait(10)).status is Status.SUCCEEDED
+            assert (await waiting.wait(60)).status is Status.SUCCEEDED
 
     async def test_a_worker_that_starts_knows_of_the_stop(self, stage: Stage) -> None:
         app = await stage.app(shop)

@@ -117,7 +117,7 @@ class TestAtRunTime:
 
         job = await app.schedules.trigger("shop.mine")
         async with working(app):
-            await job.wait(10)
+            await job.wait(60)
 
         assert seen == ["Ada"]
         assert (await job.status()).tick_at is None

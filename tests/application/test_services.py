@@ -101,7 +101,7 @@ class TestEveryWorker:
     async def test_it_uses_the_application(self, app_of: AppOf) -> None:
         async def enqueue(app: Host) -> None:
             handle = await app.enqueue("one", partition=7)
-            await handle.wait(10)
+            await handle.wait(60)
 
         service = Watched(enqueue)
         app = await app_with(app_of, service)
@@ -135,7 +135,7 @@ class TestEveryWorker:
             assert not (await app.health()).ok
 
             handle = await app.enqueue("one")
-            assert await handle.result(10) == 1
+            assert await handle.result(60) == 1
             is_well.set()
             await eventually(lambda: service.running == 1)
             level, message = await finding(app)
@@ -152,7 +152,7 @@ class TestEveryWorker:
         app = await app_with(app_of, make)
         async with working(app):
             handle = await app.enqueue("one")
-            assert await handle.result(10) == 1
+            assert await handle.result(60) == 1
             level, message = await finding(app)
 
         assert (level, "no such file" in message) == (Level.FAIL, True)

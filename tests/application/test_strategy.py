@@ -165,7 +165,7 @@ class TestResuming:
         async with woken(app):
             await app.store.wake(await waiting_id(app, handle.run_id), '"yes"')
 
-            assert await handle.result(10) == "after yes"
+            assert await handle.result(60) == "after yes"
 
     async def test_a_second_wake_up_changes_nothing(self, app_of: AppOf) -> None:
         app = await app_of(gated(Gate()))
@@ -281,7 +281,7 @@ class TestDeadlines:
             await waiting_id(app, handle.run_id)
             await stage.advance("1h")
 
-            assert await handle.result(10) is None
+            assert await handle.result(60) is None
 
 
 class TestStopping:
@@ -296,7 +296,7 @@ class TestStopping:
         assert await handle.cancel() == 2
 
         with pytest.raises(RunCancelledError):
-            await handle.result(10)
+            await handle.result(60)
         assert not await app.store.wake(id_, '"late"')
         await drain(app)
         assert gate.wakes == []

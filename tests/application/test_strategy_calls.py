@@ -59,7 +59,7 @@ class TestCalls:
         meeting = threading.Barrier(3)
 
         def body(item: int) -> int:
-            meeting.wait(10)
+            meeting.wait(60)
             return item * 10
 
         app = await app_of(swept(body))

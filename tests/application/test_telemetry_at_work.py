@@ -161,7 +161,7 @@ class TestRuns:
         await drain(elsewhere)
         assert heard.names == []
 
-        await handle.wait(10)
+        await handle.wait(60)
 
         ((measured, facts),) = heard.of("run.stop")
         assert facts == {"run_id": handle.run_id, "status": "succeeded"}
@@ -344,7 +344,7 @@ async def _lose_a_worker(app: FlowStone, heard: Heard) -> None:
     worker = app.worker(WorkerOptions(queues={"default": 1}, lease=lease))
     task = asyncio.create_task(worker.run())
     await eventually(lambda: "rescue" in heard.names)
-    await handle.wait(10)
+    await handle.wait(60)
     worker.stop()
     await task
 

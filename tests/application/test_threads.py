@@ -16,7 +16,7 @@ class TestThreads:
         @p.asset
         def waits_for_the_loop() -> bool:
             threads.add(threading.get_ident())
-            return loop_went_on.wait(10)
+            return loop_went_on.wait(60)
 
         @p.asset
         async def the_loop() -> None:

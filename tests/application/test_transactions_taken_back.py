@@ -256,7 +256,7 @@ class TestALostFence:
             may_return.set()
             await waiting
             await other.execute("ROLLBACK")
-            await handle.result(timeout=15)
+            await handle.result(timeout=60)
 
         assert entries.notes == ["start 2"]
         assert starts == [1, 1]

@@ -121,6 +121,6 @@ class TestWorkers:
                 )
             )
 
-            assert await (await app.enqueue("report")).result(10) == "report on base of None"
+            assert await (await app.enqueue("report")).result(60) == "report on base of None"
 
         assert caplog.text.count("belongs to no materialization") == 4

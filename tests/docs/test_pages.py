@@ -72,7 +72,7 @@ async def test_the_job_of_that_page_pays_and_enqueues_with_its_settlement(
         defined["app"] = app
         job = await app.enqueue(defined["pay"].with_(account=1, cents=100))
         await app.worker(WorkerOptions({"default": 1, "mail": 1}, drain=True)).run()
-        assert await job.result(timeout=10) == 899
+        assert await job.result(timeout=60) == 899
 
     assert await pg.fetchval("SELECT cents FROM public.accounts") == 899
     mails = (

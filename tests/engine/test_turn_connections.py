@@ -20,7 +20,7 @@ PID = "SELECT pg_backend_pid()"
 async def idle(turns: TurnConnections, count: int) -> list[asyncpg.Connection]:
     """Let so many turns overlap, and return the connections that they leave."""
     async with AsyncExitStack() as stack:
-        return [await stack.enter_async_context(turns.one(5)) for _ in range(count)]
+        return [await stack.enter_async_context(turns.one(60)) for _ in range(count)]
 
 
 async def test_what_died_while_it_was_idle_is_not_used(bare_dsn: str) -> None:
@@ -30,7 +30,7 @@ async def test_what_died_while_it_was_idle_is_not_used(bare_dsn: str) -> None:
     await admin.execute(TERMINATE_OTHERS)
     await eventually(lambda: all(it.is_closed() for it in connections))
 
-    async with turns.one(5) as connection:
+    async with turns.one(60) as connection:
         assert await connection.fetchval("SELECT 1") == 1
     await turns.close()
     await admin.close()
@@ -42,11 +42,11 @@ async def test_who_loses_one_does_not_try_the_others(bare_dsn: str) -> None:
 
     # Nobody has told the other one: it is still open, as behind a network that went silent.
     with pytest.raises(asyncpg.PostgresError):
-        async with turns.one(5) as connection:
+        async with turns.one(60) as connection:
             await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
     assert all(it.is_closed() for it in connections)
-    async with turns.one(5) as connection:
+    async with turns.one(60) as connection:
         assert connection not in connections
     await turns.close()
 
@@ -56,10 +56,10 @@ async def test_a_refused_statement_costs_no_connection(bare_dsn: str) -> None:
     (first,) = await idle(turns, 1)
 
     with pytest.raises(asyncpg.DivisionByZeroError):
-        async with turns.one(5) as connection:
+        async with turns.one(60) as connection:
             await connection.fetchval("SELECT 1 / 0")
 
-    async with turns.one(5) as connection:
+    async with turns.one(60) as connection:
         assert connection is first
     await turns.close()
 
@@ -69,7 +69,7 @@ async def test_a_call_whose_session_is_ended_says_so(bare_dsn: str) -> None:
     await pool.open()
 
     with pytest.raises(asyncpg.PostgresConnectionError, match="administrator"):
-        await pool.fetch("SELECT pg_terminate_backend(pg_backend_pid())", limit=5)
+        await pool.fetch("SELECT pg_terminate_backend(pg_backend_pid())", limit=60)
 
-    assert [tuple(it) for it in await pool.fetch("SELECT 1", limit=5)] == [(1,)]
+    assert [tuple(it) for it in await pool.fetch("SELECT 1", limit=60)] == [(1,)]
     await pool.close()

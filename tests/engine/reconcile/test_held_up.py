@@ -21,7 +21,7 @@ async def test_who_comes_back_to_a_key_that_somebody_is_about_to_take_waits_alon
     await jobs.retry_job_by_id_async(returning.job_id, datetime.now(UTC))
     await jobs.cancel_job_by_id_async(run["x"], abort=False)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await outcomes(store) == {run["x"]: "cancelled"}
 
     await open_transaction.execute("ROLLBACK")

@@ -190,7 +190,7 @@ class TestDeciding:
         async with working(app):
             await approve(elsewhere, it.id, by="ann")
 
-            assert await running.result(10) == "tea for 5000"
+            assert await running.result(60) == "tea for 5000"
 
     async def test_a_new_run_asks_anew(self, app_of: AppOf) -> None:
         desk = Desk()

@@ -143,7 +143,7 @@ class TestPartial:
             await eventually(lambda: _is(app, handle, bad="failed", slow="running"))
             assert (await statuses(app, handle.run_id))["joined"] == "waiting"
             gate.set()
-            await handle.wait(10)
+            await handle.wait(60)
 
         assert await statuses(app, handle.run_id) == {
             "bad": "failed",
@@ -168,9 +168,9 @@ class TestPartial:
         app = await app_of(p)
         handle = await app.enqueue("joined")
         async with working(app):
-            assert await handle.result(10) == str(Skipped("not waited for"))
+            assert await handle.result(60) == str(Skipped("not waited for"))
             await asyncio.wait_for(endless.stopped.wait(), 10)
-            assert (await handle.wait(10)).status == "succeeded"
+            assert (await handle.wait(60)).status == "succeeded"
 
         assert (await statuses(app, handle.run_id))["endless"] == "cancelled"
 
@@ -201,7 +201,7 @@ class TestAllOrNothing:
         handle = await app.enqueue("joined")
         async with working(app):
             with pytest.raises(RunFailedError, match="boom"):
-                await handle.result(10)
+                await handle.result(60)
 
         assert endless.stopped.is_set()
         assert await statuses(app, handle.run_id) == {
@@ -249,7 +249,7 @@ class TestAllOrNothing:
         app = await app_of(p)
         handle = await ended(app)
 
-        assert await handle.result(10) is None
+        assert await handle.result(60) is None
         assert (await handle.status()).status == "succeeded"
         assert (await statuses(app, handle.run_id))["joined"] == "skipped"
 
@@ -280,7 +280,7 @@ class TestAllOrNothing:
         again = await app.retry(run.run_id)
         await drain(app)
 
-        assert await again.result(10) == 3
+        assert await again.result(60) == 3
         assert set(await statuses(app, again.run_id)) == {"bad", "joined"}
 
 
@@ -331,7 +331,7 @@ class TestNotBegun:
             await eventually(lambda: _is(app, handle, joined="waiting", endless="running"))
             await handle.cancel()
             with pytest.raises(RunCancelledError):
-                await handle.result(10)
+                await handle.result(60)
 
         assert await statuses(app, handle.run_id) == dict.fromkeys(
             ("endless", "joined"), "cancelled"

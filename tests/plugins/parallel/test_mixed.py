@@ -82,7 +82,7 @@ async def test_a_scatter_a_routed_asset_and_a_gate_in_branches(app_of: AppOf) ->
             await app.finish(app.handle(handle.run_id))
         assert [it.asset for it in waiting.value.waits] == ["p.gate"]
         await signal(app, "mixed", 7)
-        result = await handle.result(10)
+        result = await handle.result(60)
 
     *shown, unselected, failed = result
     assert shown == ["4950", "7", str(Ok("left"))]
@@ -165,7 +165,7 @@ async def test_a_scatter_in_a_branch_that_is_late_is_stopped(app_of: AppOf, stag
     async with working(app):
         await asyncio.wait_for(began.wait(), 10)
         await stage.advance("11m")
-        assert await handle.result(10) == str(Failed("branch 'endless' took too long", "timeout"))
-        assert (await handle.wait(10)).status == "succeeded"
+        assert await handle.result(60) == str(Failed("branch 'endless' took too long", "timeout"))
+        assert (await handle.wait(60)).status == "succeeded"
 
     assert await statuses(app, handle.run_id) == {"endless": "cancelled", "joined": "succeeded"}

@@ -74,7 +74,7 @@ class TestJoin:
         handle = await app.enqueue("after")
         await drain(app)
 
-        assert await handle.result(10) == 2
+        assert await handle.result(60) == 2
         assert await app.get("joined") == JOINED
         assert set(await statuses(app, handle.run_id)) == {
             "dep",
@@ -95,7 +95,7 @@ class TestJoin:
         handle = await app.enqueue("after")
 
         async with working(app):
-            assert await handle.result(10) == 2
+            assert await handle.result(60) == 2
 
     @pytest.mark.conformance(53)
     async def test_no_branch_begins_before_the_parallel_asset_has(self, app_of: AppOf) -> None:
@@ -130,7 +130,7 @@ class TestJoin:
         handle = await app.enqueue("joined")
         await drain(app)
 
-        assert await handle.result(10) == JOINED
+        assert await handle.result(60) == JOINED
         assert set(await statuses(app, handle.run_id)) == {"branch_b", "joined"}
         assert {it.key.asset for it in await app.plan("joined") if it.action == "run"} == set()
 
@@ -150,7 +150,7 @@ class TestJoin:
         handle = await app.enqueue("joined", force=True)
         await drain(app)
 
-        assert await handle.result(10) == JOINED
+        assert await handle.result(60) == JOINED
         assert set(await statuses(app, handle.run_id)) == {"joined"}
 
     @pytest.mark.conformance(334)
@@ -238,7 +238,7 @@ class TestJoin:
         await stage.advance("2h")
         await drain(app)
 
-        assert await handle.result(10) == 7
+        assert await handle.result(60) == 7
 
 
 def joining(join: Any, **options: Any) -> Pipeline:
@@ -305,7 +305,7 @@ class TestNested:
         await drain(app)
 
         expected = Failed("branches failed: bad: ValueError: boom", "branches_failed")
-        assert await handle.result(10) == str(expected)
+        assert await handle.result(60) == str(expected)
         assert (await handle.status()).status == "succeeded"
 
 

@@ -50,7 +50,7 @@ async def test_a_worker_that_is_gone_between_deciding_and_settling_has_decided(
     await give_up(pg, first)
     second = spawn.worker(dsn, "routed", lease=LONG)
 
-    assert await handle.result(timeout=20) == ["left", "left"]
+    assert await handle.result(timeout=60) == ["left", "left"]
     if fate == "paused":
         first.go_on()
         await eventually(lambda: "given up" in first.output() or "taken over" in first.output())

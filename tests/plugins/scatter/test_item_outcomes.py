@@ -103,14 +103,14 @@ async def test_an_items_time_begins_when_there_is_a_thread_for_it(
     )
     def each(number: int) -> int:
         if number == 1:
-            assert is_late.wait(20)
+            assert is_late.wait(60)
         return number
 
     app = await stage.app(p)
     async with working(app, default=1):
         handle = await app.enqueue(each)
 
-        assert await handle.result(timeout=20) == Scattered(2, 1, 1)
+        assert await handle.result(timeout=60) == Scattered(2, 1, 1)
 
 
 async def test_an_async_gather_is_told_to_iterate_as_one(stage: Stage) -> None:

@@ -367,7 +367,7 @@ class TestChanges:
             assert found.status == "failed"
             handle = it.app.handle(it.run_id)
             with pytest.raises(RunFailedError, match=r"failure_threshold=0\.5 tolerates"):
-                await handle.result(timeout=10)
+                await handle.result(timeout=60)
 
     @pytest.mark.parametrize("wrong", [{"max_concurrent": 0}, {"failure_threshold": 1.5}])
     def test_to_what_is_no_limit_are_refused(self, wrong: dict[str, Any]) -> None:

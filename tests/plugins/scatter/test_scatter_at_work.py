@@ -335,7 +335,7 @@ async def test_cancelling_the_run_stops_the_items(stage: Stage) -> None:
         await handle.cancel()
 
         with pytest.raises(RunCancelledError):
-            await handle.result(timeout=10)
+            await handle.result(timeout=60)
         coordinator = app.coordinator(ScatterCoordinator)
         [it] = await app.store.materializations(handle.run_id)
         assert (await coordinator.status(it.id)).state is BarrierState.CANCELLED
@@ -391,8 +391,8 @@ async def test_small_work_in_the_same_queue_gets_its_turn(stage: Stage) -> None:
         await eventually(has_begun)
         second = await app.enqueue(small)
 
-        assert await second.result(timeout=15) == "done"
-        await first.result(timeout=15)
+        assert await second.result(timeout=60) == "done"
+        await first.result(timeout=60)
 
 
 async def test_what_a_stopped_worker_had_is_finished_by_another(stage: Stage) -> None:
@@ -418,7 +418,7 @@ async def test_what_a_stopped_worker_had_is_finished_by_another(stage: Stage) ->
     await run
     go_on.set()
     async with working(app):
-        result = await handle.result(timeout=20)
+        result = await handle.result(timeout=60)
 
     assert result == list(range(30))
     assert {calls[number] for number in range(10)} == {1}

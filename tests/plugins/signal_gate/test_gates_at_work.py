@@ -61,7 +61,7 @@ class TestASignal:
         async with woken(app):
             await signal(app, "task", Done(1))
 
-            assert await handle.result(10) == "2 pages"
+            assert await handle.result(60) == "2 pages"
 
     @pytest.mark.conformance(357)
     async def test_of_two_the_first_counts_and_a_repeat_changes_nothing(
