@@ -41,9 +41,14 @@ def _read_instant(ctx: click.Context, option: click.Parameter, text: str | None)
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text)
     except ValueError as error:
-        raise click.BadParameter(f"{text!r} is no ISO 8601 time: {error}", ctx, option) from error
+        wrong = f"{text!r} is no ISO 8601 time; write such as 2030-01-15T08:00:00Z"
+        raise click.BadParameter(wrong, ctx, option) from error
+    if at.tzinfo is None:
+        wrong = f"{text!r} has no time zone; write {at.isoformat()}Z, or {at.isoformat()}+01:00"
+        raise click.BadParameter(wrong, ctx, option)
+    return at
 
 
 @click.command(cls=Command)

@@ -70,8 +70,8 @@ class TestARequest:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--at", "tomorrow"], "'tomorrow' is no ISO 8601 time"),
-        (["--at", "2025-01-15T08:00"], "a time zone"),
+        (["--at", "tomorrow"], "'tomorrow' is no ISO 8601 time; write such as 2030-"),
+        (["--at", "2025-01-15T08:00"], "has no time zone; write 2025-01-15T08:00:00Z"),
         (["--dedupe", ""], "must be a text of 1 to"),
         (["--dedupe", "x" * 2000], "must be a text of 1 to"),
         (["--queue", "q" * 41], "at most 40 bytes"),
