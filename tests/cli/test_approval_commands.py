@@ -84,11 +84,13 @@ def test_a_day_at_the_desk(desk: int, monkeypatch: pytest.MonkeyPatch) -> None:
         ("approve", 7),
         ("approve", "x", "--by", "ann"),
         ("approve", 7, "--by", "ann", "--value", "{"),
+        ("approve", 7, "--by", "ann", "--value", "[" * 5000 + "]" * 5000),
         ("escalate", 7, "--by", "ann"),
         ("escalate", 7, "--by", "ann", "--to", "cfo", "--timeout", "soon"),
         ("reject", 4711, "--by", "ann"),
         ("show", 4711),
     ],
+    ids=lambda it: " ".join(map(str, it))[:60],
 )
 def test_bad_input_is_usage(desk_database: str, arguments: tuple[object, ...]) -> None:
     assert flowstone("approval", *arguments).exit_code == 2

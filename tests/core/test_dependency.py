@@ -37,6 +37,14 @@ class TestDep:
         with pytest.raises(DefinitionError, match="'raw' is no asset; is @pipeline"):
             Dep(raw)  # type: ignore[call-overload]  # that it is refused is the test
 
+    def test_an_asset_that_was_called_is_named(self) -> None:
+        @sales.asset
+        async def later() -> int:
+            return 1
+
+        with pytest.raises(DefinitionError, match=r"'later' was called; write Dep\(later\)"):
+            Dep(later())  # type: ignore[call-overload]  # that it is refused is the test
+
     @pytest.mark.parametrize("upstream", [None, 3, [numbers]])
     def test_anything_else_is_refused(self, upstream: object) -> None:
         with pytest.raises(DefinitionError, match="takes an asset or the name of one"):

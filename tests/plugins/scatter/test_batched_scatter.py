@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowstone import Context, Dep, FlowStone, Pipeline, Retry
+from flowstone import Context, Dep, FlowStone, Pipeline, Retry, Snooze
 from flowstone.core.errors import DefinitionError, RunFailedError
 from flowstone.core.telemetry import PREFIX
 from flowstone.plugins.scatter import Batch, ItemResult, Results, batch, scatter
@@ -328,9 +328,11 @@ async def test_batches_are_told_with_how_many_items_they_have(stage: Stage) -> N
     @pipeline.asset
     @scatter(list(range(5)), failure_mode="partial", failure_threshold=1, max_attempts=1)
     @batch(max_items=3)
-    async def batched(b: Batch[int, None]) -> None:
+    async def batched(b: Batch[int, None]) -> Snooze | None:
         if b.index:
             raise ValueError("bad")
+        # One that says "not now" is begun again.
+        return None if ("scatter.batch_fail", 3, 0) in events else Snooze(0)
 
     class Listener:
         def execute(
@@ -347,7 +349,9 @@ async def test_batches_are_told_with_how_many_items_they_have(stage: Stage) -> N
         ("scatter.batch_complete", 3, 0),
         ("scatter.batch_create", 2, None),
         ("scatter.batch_fail", 2, 1),
+        ("scatter.batch_fail", 3, 0),
         ("scatter.batch_start", 2, 1),
+        ("scatter.batch_start", 3, 0),
         ("scatter.batch_start", 3, 0),
     ]
 

@@ -1,6 +1,7 @@
 """What a function may return for an item in place of a value, and what it may raise."""
 
 import asyncio
+import gc
 import threading
 from datetime import timedelta
 from typing import Any
@@ -11,10 +12,10 @@ from flowstone import Pipeline, Retry, RunFailedError, Skip, Snooze
 from flowstone.plugins.scatter import Results, Scattered, scatter
 from flowstone.plugins.scatter.body import Body
 from flowstone.plugins.scatter.records import ItemOutcome
-from tests.application.stage import Stage, working
+from tests.application.stage import Heard, Stage, working
 
 
-async def test_a_snooze_is_no_attempt(stage: Stage) -> None:
+async def test_a_snooze_is_no_attempt(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     p = Pipeline("p")
     calls = 0
 
@@ -33,8 +34,12 @@ async def test_a_snooze_is_no_attempt(stage: Stage) -> None:
         return "done"
 
     app = await stage.app(p)
+    heard = Heard(app, ["scatter.instance_error", "scatter.instance_complete"])
 
     assert await app.run(each) == [(2, "done")]
+    assert heard.names == ["scatter.instance_error", "scatter.instance_complete"]
+    gc.collect()
+    assert "never retrieved" not in caplog.text, "what ran an item has broken down"
 
 
 async def test_an_item_that_is_skipped_completes_without_a_value(stage: Stage) -> None:

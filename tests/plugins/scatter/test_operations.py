@@ -20,7 +20,7 @@ from flowstone.plugins.scatter.operations import (
     ScatterProgress,
 )
 from flowstone.plugins.scatter.records import PumpTurn, Turned
-from tests.application.stage import Stage, drain, eventually
+from tests.application.stage import Stage, eventually
 
 
 class Held:
@@ -257,64 +257,6 @@ async def test_one_whose_run_was_cancelled_while_nobody_pumped_is_cancelled(stag
         await operations.retry_failed(row.id)
     with pytest.raises(ScatterEndedError, match="cancelled"):
         await operations.change(row.id, ScatterChange(max_concurrent=3))
-
-
-class TestOneThatSleeps:
-    """Everything waits for its time, and its pumps for that."""
-
-    @pytest.fixture(autouse=True)
-    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("flowstone.plugins.scatter.pump.PATIENCE_SECONDS", 0.02)
-
-    async def test_goes_on_at_once_with_failures_that_are_tried_again(self, stage: Stage) -> None:
-        pipeline = Pipeline("p")
-        is_mended = False
-
-        @pipeline.asset
-        @scatter(
-            [1, 2],
-            retry_strategy=Retry(2, base="1h", cap="1h", discard=LookupError),
-            failure_mode="partial",
-            failure_threshold=1.0,
-        )
-        async def each(number: int) -> int:
-            if not is_mended:
-                raise LookupError if number == 1 else ConnectionError
-            return number
-
-        app = await stage.app(pipeline)
-        handle = await app.enqueue(each)
-        await drain(app)
-        [row] = await app.store.materializations(handle.run_id)
-        operations = app.coordinator(ScatterOperations)
-        assert (await operations.progress(row.id)).failed == 1
-        is_mended = True
-
-        assert await operations.retry_failed(row.id) == 1
-        await drain(app)
-
-        found = await operations.progress(row.id)
-        assert (found.completed, found.failed, found.status) == (1, 0, "executing")
-
-    async def test_goes_on_at_once_at_a_rate_that_is_higher_by_now(self, stage: Stage) -> None:
-        pipeline = Pipeline("p")
-
-        @pipeline.asset
-        @scatter([1, 2], rate_limit="1/h")
-        async def each(number: int) -> int:
-            return number
-
-        app = await stage.app(pipeline)
-        handle = await app.enqueue(each)
-        await drain(app)
-        [row] = await app.store.materializations(handle.run_id)
-        operations = app.coordinator(ScatterOperations)
-        assert (await operations.progress(row.id)).completed == 1
-
-        await operations.change(row.id, ScatterChange(rate=None))
-        await drain(app)
-
-        assert (await operations.progress(row.id)).status == "completed"
 
 
 class TestChanges:

@@ -23,7 +23,9 @@ from flowstone.plugins.scatter.options import ScatterOptions
 from flowstone.plugins.scatter.pump import Pump
 from flowstone.plugins.scatter.pump_place import PumpPlace
 from flowstone.plugins.scatter.records import BarrierState, ItemStatus, PumpTurn, Turned
-from flowstone.testing.contracts.scatter_barriers import OTHER, PARTIAL, PUMP, begun
+from flowstone.plugins.scatter.turn_size import TURN_BYTES
+from flowstone.testing.contracts.scatter_barriers import OTHER, PARTIAL, PUMP, begun, outcomes_of
+from tests.application.conftest import in_memory
 from tests.application.stage import Stage
 
 
@@ -44,12 +46,12 @@ async def double(number: int) -> int:
     return 2 * number
 
 
-async def pumped(
+def new_pump(
     coordinator: ScatterCoordinator,
     barrier_id: int,
     function: Callable[..., Awaitable[object]] = double,
     **place_options: Any,
-) -> Outcome:
+) -> Pump:
     body = Body(
         function,
         parameter="number",
@@ -72,7 +74,13 @@ async def pumped(
             **place_options,
         },
     )
-    return await asyncio.wait_for(Pump(place, coordinator, body).run(), 30)
+    return Pump(place, coordinator, body)
+
+
+async def pumped(
+    coordinator: ScatterCoordinator, barrier_id: int, *given: Any, **options: Any
+) -> Outcome:
+    return await asyncio.wait_for(new_pump(coordinator, barrier_id, *given, **options).run(), 30)
 
 
 async def test_a_pump_ends_for_good_when_others_have_all_that_is_left(stage: Stage) -> None:
@@ -94,6 +102,31 @@ async def test_a_pump_comes_again_for_what_was_given_back_while_it_ended(
     monkeypatch.setattr(coordinator, "turn", GivesBackLast(coordinator, barrier_id).turn)
 
     assert await pumped(coordinator, barrier_id) == Snoozed(timedelta(0))
+
+
+@in_memory
+async def test_what_a_pump_reports_when_it_ends_goes_in_parts_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await stage.app(plugins=["scatter"])
+    coordinator = app.coordinator(ScatterCoordinator)
+    barrier_id = await begun(coordinator, 1, 2, 3)
+    turned = await coordinator.turn(PumpTurn(barrier_id, PUMP, 1, want=3, begins=True))
+    pump, turn_of = new_pump(coordinator, barrier_id), coordinator.turn
+    pump._outcomes = outcomes_of(turned)
+    for outcome in pump._outcomes:
+        outcome.result = json.dumps("x" * (TURN_BYTES // 2))
+    turns: list[tuple[int, bool]] = []
+
+    async def turn(turn: PumpTurn) -> Turned:
+        turns.append((len(turn.outcomes), turn.ends))
+        return await turn_of(turn)
+
+    monkeypatch.setattr(coordinator, "turn", turn)
+    await pump._give_back()
+
+    assert turns == [(1, False), (1, False), (1, True)]
+    assert (await coordinator.status(barrier_id)).state is BarrierState.COMPLETED
 
 
 async def errors_of(coordinator: ScatterCoordinator, barrier_id: int) -> dict[int, str]:
