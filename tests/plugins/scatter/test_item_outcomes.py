@@ -33,6 +33,8 @@ async def test_a_snooze_is_no_attempt(stage: Stage, caplog: pytest.LogCaptureFix
             raise ValueError("once")
         return "done"
 
+    gc.collect()  # what other tests have left
+    caplog.clear()
     app = await stage.app(p)
     heard = Heard(app, ["scatter.instance_error", "scatter.instance_complete"])
 
