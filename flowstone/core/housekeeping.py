@@ -133,7 +133,9 @@ class Housekeeping:
         )
 
     async def _rescue(self) -> None:
-        rescued = await self._store.rescue(max_rescues=self._options.max_rescues)
+        rescued = await self._store.rescue(
+            max_rescues=self._options.max_rescues, rescuer=self._worker_id()
+        )
         for worker in rescued:
             count = len(worker.materialization_ids)
             logger.warning("Took %s materializations over from worker %s", count, worker.worker_id)

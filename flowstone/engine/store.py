@@ -230,8 +230,9 @@ class PostgresStore(
         )
         return ids
 
-    async def rescue(self, *, max_rescues: int) -> Sequence[Rescued]:
-        found = await self.call("flowstone_rescue_v1", ("integer",), max_rescues)
+    async def rescue(self, *, max_rescues: int, rescuer: int | None = None) -> Sequence[Rescued]:
+        types = ("integer", "bigint")
+        found = await self.call("flowstone_rescue_v1", types, max_rescues, rescuer)
         by_worker: dict[int, list[int]] = {}
         for row in found:
             by_worker.setdefault(row["worker_id"], []).append(row["materialization_id"])

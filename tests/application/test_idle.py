@@ -33,9 +33,9 @@ class CountingStore(MemoryStore):
         self.calls["turn"] += 1
         return await super().turn(worker_id, settlements, capacity)
 
-    async def rescue(self, *, max_rescues: int) -> Sequence[Rescued]:
+    async def rescue(self, *, max_rescues: int, rescuer: int | None = None) -> Sequence[Rescued]:
         self.calls["rescue"] += 1
-        return await super().rescue(max_rescues=max_rescues)
+        return await super().rescue(max_rescues=max_rescues, rescuer=rescuer)
 
     async def hold_lease(self, name: str, holder: str, duration: timedelta) -> bool:
         self.calls["lease"] += 1

@@ -208,9 +208,12 @@ class Store(Awaiting, JobQueue, Queues, Limits, ScheduleStore, Transactions, Ass
         return ()
 
     @abstractmethod
-    async def rescue(self, *, max_rescues: int) -> Sequence[Rescued]:
+    async def rescue(self, *, max_rescues: int, rescuer: int | None = None) -> Sequence[Rescued]:
         """
         Take back what workers own that have not beaten for the lease that they registered with.
+
+        The worker that does so lives, however late its own beat is: after a pause of the whole
+        machine it may come before that.
 
         A death is held against what the worker was at, and fails what it is held against for the
         ``max_rescues`` + 1st time. What it was held against twice is a suspect from then on, and

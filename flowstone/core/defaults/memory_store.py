@@ -210,9 +210,9 @@ class MemoryStore(
         self._publish()
         return turn
 
-    async def rescue(self, *, max_rescues: int) -> Sequence[Rescued]:
+    async def rescue(self, *, max_rescues: int, rescuer: int | None = None) -> Sequence[Rescued]:
         now = self._clock.now()
-        living = {worker_id() for worker_id in self._beating}
+        living = {rescuer, *(worker_id() for worker_id in self._beating)}
         rescued = []
         for worker in list(self._workers.values()):
             if worker.id in living or now - worker.beaten_at < worker.info.lease:

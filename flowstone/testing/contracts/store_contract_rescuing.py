@@ -67,6 +67,17 @@ class RescueContract(StoreSuite):
         assert [each.worker_id for each in rescued] == [dead.id]
         assert await statuses(store, other) == {"x": Status.RUNNING}
 
+    async def test_who_rescues_does_not_take_itself_for_dead(self, store: Store) -> None:
+        late, run, claim = await self._working(store)
+        dead, _, _ = await self._working(store)
+        await self.advance(store, HOUR)
+
+        rescued = await store.rescue(max_rescues=3, rescuer=late.id)
+
+        assert [each.worker_id for each in rescued] == [dead.id]
+        assert await late.settle(succeeded(claim)) == []
+        assert (await statuses(store, run))["a"] is Status.SUCCEEDED
+
     async def test_each_worker_may_be_silent_for_as_long_as_it_said(self, store: Store) -> None:
         hasty = await new_worker(store, lease=timedelta(seconds=5))
         patient = await new_worker(store, lease=timedelta(seconds=25))

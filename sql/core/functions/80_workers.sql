@@ -256,11 +256,12 @@ BEGIN
 END;
 $$;
 
--- Take over from workers that have not beaten for their own lease; every worker does this now and then.
+-- Take over from workers that have not beaten for their own lease; every worker does this now and then, and does not
+-- take itself for dead.
 --
 -- What somebody's lock holds up for long is left for the next time, and its worker known until then; the others do
 -- not wait with it.
-CREATE FUNCTION flowstone_rescue_v1(p_max_rescues integer)
+CREATE FUNCTION flowstone_rescue_v1(p_max_rescues integer, p_rescuer bigint DEFAULT NULL)
     RETURNS TABLE (worker_id bigint, materialization_id bigint)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -279,7 +280,7 @@ BEGIN
     FROM (
         SELECT w.id
         FROM flowstone_workers w
-        WHERE w.heartbeat_at < clock_timestamp() - w.lease_ms * interval '1 ms'
+        WHERE w.heartbeat_at < clock_timestamp() - w.lease_ms * interval '1 ms' AND w.id IS DISTINCT FROM p_rescuer
         ORDER BY w.id
         FOR UPDATE SKIP LOCKED
     ) w;
