@@ -8,6 +8,7 @@ Whoever reads it sees nothing in between.
 import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from flowstone.plugins.io_files.file_names import temporary
@@ -43,11 +44,11 @@ def remove_empty(folder: Path, root: Path) -> None:
 
 def _opened(draft: Path) -> int:
     for _ in range(TRIES):
-        _make(draft.parent)
         try:
+            _make(draft.parent)
             return os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:
-            continue  # The folder was empty until now, and was removed.
+            continue  # A folder was empty until now, and was removed.
     raise FileNotFoundError(errno.ENOENT, "the folder is removed again and again", draft.parent)
 
 
@@ -55,7 +56,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir()
     except FileExistsError:
-        if not folder.is_dir():
+        if not stat.S_ISDIR(folder.stat().st_mode):
             raise
     except FileNotFoundError:
         _make(folder.parent)

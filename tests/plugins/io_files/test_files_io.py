@@ -209,6 +209,29 @@ class TestWhole:
 
         assert list(io.root.iterdir()) == []
 
+    @pytest.mark.parametrize("once_more", [True, False], ids=["found", "made"])
+    async def test_a_folder_that_goes_as_soon_as_it_is_there_is_made_again(
+        self, io: FilesIO, monkeypatch: pytest.MonkeyPatch, once_more: bool
+    ) -> None:
+        make, gone = Path.mkdir, list[Path]()
+
+        def make_and_lose(folder: Path) -> None:
+            try:
+                make(folder)
+                if once_more:
+                    make(folder)
+            finally:
+                if folder.name == "d%3a2025-01-15" and folder.is_dir() and not gone:
+                    gone.append(folder)
+                    whole_file.remove_empty(folder, io.root)
+
+        monkeypatch.setattr(Path, "mkdir", make_and_lose)
+
+        written = await io.store(ADDRESS, "x")
+
+        assert len(gone) == 1
+        assert await io.load(written.location) == "x"
+
 
 class TestWhatWasDoneToIt:
     async def test_a_file_that_is_gone_is_an_error_that_says_which(self, io: FilesIO) -> None:
