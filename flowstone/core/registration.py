@@ -45,7 +45,7 @@ class Registration:
                 self.worker_id = await self._store.register_worker(self._info)
                 break
             except DatabaseError as error:
-                if not error.retryable or is_stopping():
+                if not error.may_pass or is_stopping():
                     raise
                 logger.warning("The store does not answer (%s); trying again", error)
                 await self._backoff.wait()

@@ -26,6 +26,7 @@ from typing import Literal, TypeAlias
 from flowstone.core import duration
 from flowstone.core.errors import (
     AssetFunctionError,
+    DatabaseError,
     DefinitionError,
     FlowStoneError,
     InvalidOptionError,
@@ -137,6 +138,8 @@ class Retry:
         if isinstance(error, unwanted) or isinstance(error.__cause__, unwanted):
             return False
         if isinstance(error, FlowStoneError) and error.retryable:
+            return True
+        if isinstance(error, DatabaseError) and error.may_pass:
             return True
         if self.on is None:
             return raised is not None

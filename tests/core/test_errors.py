@@ -121,6 +121,11 @@ class TestRetryable:
     def test_other_database_errors_are_not(self, sqlstate) -> None:
         assert not DatabaseError(sqlstate=sqlstate).retryable
 
+    @pytest.mark.parametrize("sqlstate", ["55P03", "57014", "57P01"])
+    def test_what_was_cut_short_is_not_and_another_attempt_may_pass(self, sqlstate) -> None:
+        assert DatabaseError(sqlstate=sqlstate).may_pass
+        assert not DatabaseError(sqlstate="23505").may_pass
+
     def test_an_unreachable_database_is_unless_it_answered_with_a_refusal(self) -> None:
         assert DatabaseUnreachableError().retryable
         assert not DatabaseUnreachableError(sqlstate="28P01").retryable

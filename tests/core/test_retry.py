@@ -85,6 +85,8 @@ class TestWithoutARetryOption:
             MaterializationTimeoutError(timedelta(seconds=1)),
             DependencyNotReadyError(["p.a"]),
             DatabaseError(sqlstate="40001"),
+            DatabaseError(sqlstate="55P03"),
+            DatabaseError(sqlstate="57014"),
             StorageError("slow down", retryable=True),
         ],
         ids=lambda error: type(error).__name__,

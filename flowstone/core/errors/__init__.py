@@ -38,7 +38,7 @@ Every error that FlowStone raises.
     ├─ IllegalTransitionError
     ├─ NotOpenError                     used before ``async with app``
     ├─ TransactionError                 of ``ctx.transaction()``: not here, or not any more
-    └─ DatabaseError                    retryable for SQLSTATE classes 08, 40, 53 and 57P
+    └─ DatabaseError                    retryable for SQLSTATE 08, 40, 53, 57P; see may_pass
        ├─ DatabaseUnreachableError (retryable)
        └─ SchemaError: SchemaVersionError  SchemaFingerprintError
 

@@ -7,6 +7,9 @@ from flowstone.core.errors.root import FlowStoneError
 RETRYABLE_CLASSES = ("08", "40", "53", "57P")
 """Connection, rolled back for others' sake, out of resources, shut down by an operator."""
 
+CUT_SHORT = ("55P03", "57014")
+"""A lock was held for longer than ``lock_timeout``; or a statement was cancelled, or too slow."""
+
 
 class NotOpenError(FlowStoneError):
     """The application is not open; write: async with app: ..."""
@@ -57,6 +60,15 @@ class DatabaseError(FlowStoneError):
         super().__init__(
             message, retryable=retryable, context={"sqlstate": sqlstate, **(context or {})}
         )
+
+    @property
+    def may_pass(self) -> bool:
+        """
+        Whether another attempt may do better: all that is retryable, and what was cut short.
+
+        The latter is not retryable as it stands: of a batch that takes too long, a part may pass.
+        """
+        return self.retryable or self.sqlstate in CUT_SHORT
 
     @property
     def is_about_data(self) -> bool:

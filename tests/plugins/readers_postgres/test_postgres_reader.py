@@ -267,6 +267,16 @@ async def test_a_lost_connection_is_retryable_and_made_anew(
     assert rest == rows(3, 4, 5, 6, 7)
 
 
+async def test_a_query_that_is_cut_short_is_retryable(numbers: dict[str, Any], dsn: str) -> None:
+    impatient = f"{dsn}{'&' if '?' in dsn else '?'}options=-c%20statement_timeout%3D50"
+    slow = {"dsn": impatient, "query": "SELECT id, pg_sleep(600)::text FROM numbers"}
+
+    with pytest.raises(ReaderError) as caught:
+        await pages_of(PostgresReader, {**numbers, **slow})
+
+    assert caught.value.retryable
+
+
 async def test_nobody_answering_is_retryable() -> None:
     with pytest.raises(ReaderError) as caught:
         await pages_of(

@@ -11,7 +11,7 @@ from flowstone import Dep, FlowStone, Pipeline, RunFailedError, reader
 from flowstone.core.contracts.item_source import ItemSource
 from flowstone.core.contracts.store import Key
 from flowstone.core.errors import DatabaseError
-from flowstone.plugins.scatter import scatter
+from flowstone.plugins.scatter import Results, scatter
 from flowstone.plugins.scatter.coordinator import ScatterCoordinator
 from flowstone.plugins.scatter.ending import MOST_ATTEMPTS
 from flowstone.plugins.scatter.records import BarrierState, PumpTurn, Turned
@@ -129,3 +129,33 @@ async def test_what_the_store_refuses_again_and_again_fails_the_scatter(
 
     assert "what its items came to could not be stored: too large" in said
     assert calls == MOST_ATTEMPTS
+
+
+async def test_a_page_whose_statement_is_cancelled_is_inserted_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowstone.core.executor.ASSISTANT_DELAY", timedelta(0))
+    p = Pipeline("p")
+
+    async def total(results: Results[int, int]) -> int:
+        return sum([it async for it in results.values()])
+
+    @p.asset
+    @scatter([1, 2], gather=total)
+    async def each(number: int) -> int:
+        return number
+
+    app = await stage.app(p)
+    coordinator = app.coordinator(ScatterCoordinator)
+    insert_of, cancelled = coordinator.insert, list[object]()
+
+    async def insert(*arguments: Any, **options: Any) -> Any:
+        if not cancelled:
+            cancelled.append(arguments)
+            raise DatabaseError("canceling statement due to user request", sqlstate="57014")
+        return await insert_of(*arguments, **options)
+
+    monkeypatch.setattr(coordinator, "insert", insert)
+
+    assert await asyncio.wait_for(app.run(each), 60) == 3
+    assert len(cancelled) == 1
