@@ -279,7 +279,7 @@ class _Calls:
         if isinstance(error, InvalidOptionError | ReaderError | RegistrationError):
             return error
         normalized = self.normalizer.normalize(error)
-        return self.failed(doing, reason_text(error), retryable=normalized.retryable)
+        return self.failed(doing, reason_text(error), retryable=normalized.may_pass)
 
     def failed(self, doing: str, why: str, *, retryable: bool = False) -> ReaderError:
         return ReaderError(self.label, doing, why, retryable=retryable)

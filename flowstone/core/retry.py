@@ -26,7 +26,6 @@ from typing import Literal, TypeAlias
 from flowstone.core import duration
 from flowstone.core.errors import (
     AssetFunctionError,
-    DatabaseError,
     DefinitionError,
     FlowStoneError,
     InvalidOptionError,
@@ -137,9 +136,7 @@ class Retry:
         unwanted = _exceptions("discard", self.discard) or ()
         if isinstance(error, unwanted) or isinstance(error.__cause__, unwanted):
             return False
-        if isinstance(error, FlowStoneError) and error.retryable:
-            return True
-        if isinstance(error, DatabaseError) and error.may_pass:
+        if isinstance(error, FlowStoneError) and error.may_pass:
             return True
         if self.on is None:
             return raised is not None

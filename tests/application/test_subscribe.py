@@ -1,7 +1,9 @@
 """Following a run by its events, in memory and on Postgres."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -242,17 +244,19 @@ class TestSubscribers:
 async def test_one_look_that_took_long_puts_off_none_that_follow(
     app_of: AppOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "READING_SHARE", 0.001)
-    steps = Steps()
+    steps, late = Steps(), 0.0
     app = await app_of(steps.pipeline)
     handle = await app.enqueue("second")
     look = Following.look
 
     async def slow_at_first(self: Following) -> Progress:
+        nonlocal late
         monkeypatch.setattr(Following, "look", look)
-        await asyncio.sleep(0.3)
+        late = 300.0
         return await look(self)
 
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late)
+    monkeypatch.setattr(following, "time", clock)
     monkeypatch.setattr(Following, "look", slow_at_first)
     async with working(app):
         events = app.subscribe(run=handle.run_id)

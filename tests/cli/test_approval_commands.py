@@ -55,6 +55,7 @@ def test_a_day_at_the_desk(desk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused.exit_code == 1
     assert "eve may not decide" in refused.stderr
     assert "risk may" in refused.stderr
+    assert "--group risk" in refused.stderr
     ann = ("--by", "ann", "--group", "risk")
     odd = flowstone("approval", "approve", desk, *ann, "--value", '"text"')
     assert odd.exit_code == 2

@@ -64,7 +64,7 @@ class DatabaseError(FlowStoneError):
     @property
     def may_pass(self) -> bool:
         """
-        Whether another attempt may do better: all that is retryable, and what was cut short.
+        All that is retryable, and what was cut short.
 
         The latter is not retryable as it stands: of a batch that takes too long, a part may pass.
         """

@@ -30,6 +30,11 @@ class FlowStoneError(Exception):
         if retryable is not None:
             self.retryable = retryable
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether another attempt may do better, be it that the same call would fail again."""
+        return self.retryable
+
     def __reduce__(self) -> tuple[object, ...]:
         return _restored, (type(self), self.args), self.__dict__
 

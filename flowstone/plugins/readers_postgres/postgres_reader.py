@@ -15,7 +15,6 @@ import asyncpg
 
 from flowstone.core.contracts.item_reader import ItemReader, Read
 from flowstone.core.errors import DatabaseError, InvalidOptionError
-from flowstone.core.errors.database import CUT_SHORT
 from flowstone.core.json_value import JsonValue
 from flowstone.core.reader_options import options_of
 from flowstone.engine.database_errors import ASYNCPG_ERRORS, Failure, failure_of, sqlstate_of
@@ -261,7 +260,7 @@ def _database_errors() -> Iterator[None]:
         raise DatabaseError(
             str(error) or type(error).__name__,
             sqlstate=sqlstate_of(error),
-            retryable=failure_of(error) is not Failure.REFUSED or sqlstate_of(error) in CUT_SHORT,
+            retryable=failure_of(error) is not Failure.REFUSED,
         ) from error
 
 

@@ -37,8 +37,7 @@ async def end_with(
     if isinstance(raised, DatabaseError) and raised.retryable:
         raise raised
     error = execution.normalizer.normalize(raised)
-    may_pass = error.may_pass if isinstance(error, DatabaseError) else error.retryable
-    if may_pass and execution.attempt < MOST_ATTEMPTS:
+    if error.may_pass and execution.attempt < MOST_ATTEMPTS:
         raise raised
     logger.error("%s: %s", execution.asset.full_name, _STOPPED[step], exc_info=raised)
     record = json.dumps({**describe(error), "step": step})
