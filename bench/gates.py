@@ -22,7 +22,7 @@ def contestants(*, quick: bool) -> tuple[Contestant, ...]:
     """Build the field."""
     opened = 2_000 if quick else 100_000
     signaled = 500 if quick else 10_000
-    started = 30 if quick else 300
+    started = 30 if quick else 1_000
     decided = 500 if quick else 10_000
     return (
         Contestant(

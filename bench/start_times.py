@@ -62,15 +62,15 @@ async def measure_starts(
         if worker.returncode is None:
             worker.kill()
         await worker.wait()
-    return start_measurements(times[WARM_UP:])
+    return percentiles("start_ms", times[WARM_UP:])
 
 
-def start_measurements(milliseconds: list[float]) -> list[Measurement]:
+def percentiles(metric: str, milliseconds: list[float]) -> list[Measurement]:
     """Return the median and the 99th percentile."""
     cuts = quantiles(milliseconds, n=100, method="inclusive")
     return [
-        Measurement("start_ms_p50", cuts[49], "ms"),
-        Measurement("start_ms_p99", cuts[98], "ms"),
+        Measurement(f"{metric}_p50", cuts[49], "ms"),
+        Measurement(f"{metric}_p99", cuts[98], "ms"),
     ]
 
 

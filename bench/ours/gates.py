@@ -15,7 +15,7 @@ from time import perf_counter
 
 import asyncpg
 
-from bench.start_times import WARM_UP, measure_starts, tell_start
+from bench.start_times import WARM_UP, measure_starts, percentiles, tell_start
 from bench.trial import Measurement, TrialError, peak_rss, report, require_count, trial_arguments
 from flowstone import Context, Dep, FlowStone, Pipeline
 from flowstone.cli.event_loop import new_event_loop
@@ -39,7 +39,9 @@ ONE_BY_ONE = 1_000_000
 
 IDLE_SECONDS = 20.0
 SETTLING_SECONDS = 3.0
-"""A worker that has just begun looks after this and that, and backends tell their counts late."""
+"""A worker that has just begun looks after this and that."""
+TOLD_SECONDS = 12.0
+"""A backend that becomes idle tells what it has committed up to ten seconds later."""
 
 BESIDE_SECONDS = 0.5
 """While all deadlines are minded, other work of the same queue comes so often."""
@@ -140,7 +142,7 @@ async def idle(dsn: str, what: str) -> list[Measurement]:
         while untold:
             await asyncio.sleep(SETTLING_SECONDS)
             untold = await connection.fetchval(UNTOLD)
-        await asyncio.sleep(SETTLING_SECONDS)
+        await asyncio.sleep(TOLD_SECONDS)
         tasks = len(asyncio.all_tasks())
         commits, cpu = await connection.fetchval(COMMITS), _cpu_seconds()
         await asyncio.sleep(IDLE_SECONDS)
@@ -154,6 +156,29 @@ async def idle(dsn: str, what: str) -> list[Measurement]:
         Measurement(f"{what}_cpu_ms_per_s", cpu * 1000 / IDLE_SECONDS, "ms/s"),
         Measurement(f"{what}_tasks", tasks, "tasks"),
     ]
+
+
+class BareCommits:
+    """
+    Commits of one row, one before each signal or decision that is timed.
+
+    A disk that stalls now and then makes the tail of both; this tells which.
+    """
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self._milliseconds: list[float] = []
+
+    async def make(self) -> None:
+        """Commit one row; its table is there from the first one on."""
+        if not self._milliseconds:
+            await self._connection.execute("CREATE TABLE IF NOT EXISTS bench_commits (number int)")
+        started = perf_counter()
+        await self._connection.execute("INSERT INTO bench_commits VALUES (1)")
+        self._milliseconds.append((perf_counter() - started) * 1000)
+
+    def measured(self, beside: str) -> list[Measurement]:
+        return percentiles(f"{beside}_bare_commit_ms", self._milliseconds[WARM_UP:])
 
 
 async def send(dsn: str, count: int) -> list[Measurement]:
@@ -172,11 +197,13 @@ async def send(dsn: str, count: int) -> list[Measurement]:
 async def start(dsn: str, count: int) -> list[Measurement]:
     """Signal one by one, for a worker that is idle but for the gates that it waits at."""
     connection = await asyncpg.connect(**for_asyncpg(dsn))
+    bare = BareCommits(connection)
     async with FlowStone(pipeline, dsn=dsn) as app:
         await app.enqueue_many([timed], over=range(WARM_UP + count))
         await app.worker(WorkerOptions(queues={"default": SLOTS}, drain=True)).run()
 
         async def signal_one(number: int) -> int:
+            await bare.make()
             asked = time.time_ns()
             await signal(app, f"timed-{number}", number)
             return asked
@@ -187,7 +214,8 @@ async def start(dsn: str, count: int) -> list[Measurement]:
 
         measured = await measure_starts("bench.ours.gates", dsn, count, signal_one, succeeded)
     await connection.close()
-    return [Measurement(f"signal_to_{it.metric}", it.value, it.unit) for it in measured]
+    measured = [Measurement(f"signal_to_{it.metric}", it.value, it.unit) for it in measured]
+    return [*measured, *bare.measured("signal")]
 
 
 async def finish(dsn: str, count: int) -> list[Measurement]:
@@ -237,6 +265,7 @@ async def decide(dsn: str, count: int) -> list[Measurement]:
 async def decide_one_by_one(dsn: str, count: int) -> list[Measurement]:
     """Approve one by one, for an idle worker that goes on with what depends on it."""
     connection = await asyncpg.connect(**for_asyncpg(dsn))
+    bare = BareCommits(connection)
     async with FlowStone(pipeline, dsn=dsn) as app:
         total = WARM_UP + count
         await app.enqueue_many([booked], over=range(ONE_BY_ONE, ONE_BY_ONE + total))
@@ -245,6 +274,7 @@ async def decide_one_by_one(dsn: str, count: int) -> list[Measurement]:
         ids = {held_value(app, it): it.id for it in waiting}
 
         async def approve_one(number: int) -> int:
+            await bare.make()
             asked = time.time_ns()
             await approve(app, ids[ONE_BY_ONE + number], by="ann")
             return asked
@@ -255,7 +285,8 @@ async def decide_one_by_one(dsn: str, count: int) -> list[Measurement]:
 
         measured = await measure_starts("bench.ours.gates", dsn, count, approve_one, succeeded)
     await connection.close()
-    return [Measurement(f"decision_to_{it.metric}", it.value, it.unit) for it in measured]
+    measured = [Measurement(f"decision_to_{it.metric}", it.value, it.unit) for it in measured]
+    return [*measured, *bare.measured("decision")]
 
 
 async def sweep(dsn: str, count: int) -> list[Measurement]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import start_times
-from bench.start_times import measure_starts, start_measurements
+from bench.start_times import measure_starts, percentiles
 from bench.trial import TrialError
 
 WORKER = """
@@ -45,7 +45,7 @@ def commit(box: Path, number: int) -> int:
 
 
 def test_the_median_and_the_hundredth_part_are_told() -> None:
-    told = {it.metric: it.value for it in start_measurements([*range(101)])}
+    told = {it.metric: it.value for it in percentiles("start_ms", [*range(101)])}
 
     assert told == {"start_ms_p50": 50, "start_ms_p99": 99}
 
