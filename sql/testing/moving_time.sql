@@ -15,15 +15,20 @@ $$;
 -- workers say of themselves stays: those that live would seem dead until their next beat. Years from 9999 on mean never.
 -- procrastinate notes for each job that waits for its time that it was put to another one.
 --
--- Locks: all tables it writes to, jobs first, so that it waits for the turns under way and they for it.
+-- Locks: all tables it writes to, against every other writer. It waits for jobs, as turns do, while it holds nothing; the rest
+-- it takes at once or not at all, so that one who has written to a later table meanwhile can go on.
 CREATE OR REPLACE FUNCTION pg_temp.flowstone_advance(p_by interval)
     RETURNS void
     LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_table record;
+    v_tables text;
+    v_updates text[];
+    v_update text;
 BEGIN
-    FOR v_table IN
+    SELECT string_agg(t.name::text, ', '), array_agg(format('UPDATE %s SET %s', t.name, t.moved))
+    INTO v_tables, v_updates
+    FROM (
         SELECT
             c.oid::regclass AS name,
             string_agg(
@@ -49,11 +54,20 @@ BEGIN
             AND a.atttypid = 'timestamptz'::regtype
             AND a.attnum > 0
             AND NOT a.attisdropped
-        GROUP BY c.oid, c.relname
-        ORDER BY c.relname <> 'procrastinate_jobs', c.relname
+        GROUP BY c.oid
+    ) t;
+
     LOOP
-        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', v_table.name);
-        EXECUTE format('UPDATE %s SET %s', v_table.name, v_table.moved) USING p_by;
+        BEGIN
+            LOCK TABLE procrastinate_jobs IN EXCLUSIVE MODE;
+            EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE NOWAIT', v_tables);
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            PERFORM pg_sleep(0.001);
+        END;
+    END LOOP;
+    FOREACH v_update IN ARRAY v_updates LOOP
+        EXECUTE v_update USING p_by;
     END LOOP;
 END;
 $$;

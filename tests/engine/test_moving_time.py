@@ -1,5 +1,6 @@
 """Time moves for everything that a database keeps, and for nothing else."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from flowstone.engine.disposable_databases import DisposableDatabases, mark_as_t
 from flowstone.engine.moving_time import advance, check_mark, lapse
 from flowstone.engine.store import PostgresStore
 from tests.docs.little_data import write
+from tests.scenarios.eventually import eventually
 
 DAY = timedelta(days=1)
 INSTANTS = """
@@ -24,6 +26,13 @@ STAY = {("flowstone_workers", "started_at"), ("flowstone_workers", "heartbeat_at
     ("procrastinate_workers", "last_heartbeat")
 }
 """What a living worker says of itself."""
+
+ADVANCING = """
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE query LIKE 'SELECT pg_temp.flowstone_advance%' AND wait_event IN ('relation', 'PgSleep')
+)
+"""
 
 EVENTS = ("procrastinate_events", "at")
 
@@ -81,6 +90,19 @@ async def test_the_time_of_a_plugins_tables_passes_too(dsn: str) -> None:
 
         cast = connection.execute("SELECT cast_at = '2025-01-01T00:00Z' FROM flowstone.tally_votes")
         assert cast.fetchone() == (True,)
+
+
+async def test_who_has_written_to_a_later_table_can_go_on_to_an_earlier_one(dsn: str) -> None:
+    mark_as_test(dsn)
+    async with await psycopg.AsyncConnection.connect(dsn) as other, asyncio.TaskGroup() as group:
+        await other.execute("SET deadlock_timeout = '1ms'")  # it would be the one to give way
+        await other.execute("LOCK flowstone.flowstone_rate_uses IN ROW EXCLUSIVE MODE")
+        advancing = group.create_task(advance(dsn, "flowstone", DAY))
+        with psycopg.connect(dsn, autocommit=True) as onlooker:
+            await eventually(lambda: onlooker.execute(ADVANCING).fetchone() == (True,))
+        await other.execute("LOCK flowstone.procrastinate_jobs IN ROW EXCLUSIVE MODE")
+        assert not advancing.done()
+        await other.commit()
 
 
 async def test_a_lease_that_is_ended_is_rescued_from(dsn: str) -> None:
